@@ -1,0 +1,197 @@
+#include "base/file.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <cerrno>
+#include <cstring>
+#include <fstream>
+
+#include "base/check.h"
+
+namespace mote {
+namespace {
+
+constexpr std::size_t kBufferBytes = 1 << 20;
+
+[[noreturn]] void throw_system(const char* doing, const fs::path& path) {
+  const int code = errno;
+  std::string advice;
+  if (code == ENOSPC || code == EDQUOT) advice = "; free some space or choose another folder";
+  throw Error(ErrorKind::system,
+              concat("cannot ", doing, " ", path.string(), ": ", std::strerror(code), advice))
+      .in(path.string());
+}
+
+void sync_folder(const fs::path& folder) {
+  const int descriptor =
+      open(folder.empty() ? "." : folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (descriptor < 0) return;  // some file systems refuse; the rename itself has happened
+  fsync(descriptor);
+  close(descriptor);
+}
+
+fs::path temporary_beside(const fs::path& path) {
+  fs::path name = path.filename();
+  if (name.empty()) name = path.parent_path().filename();
+  const fs::path parent =
+      path.filename().empty() ? path.parent_path().parent_path() : path.parent_path();
+  return parent / ("." + name.string() + ".tmp-" + std::to_string(getpid()));
+}
+
+}  // namespace
+
+std::string read_file(const fs::path& path) {
+  std::error_code ignored;
+  if (fs::is_directory(path, ignored)) errno = EISDIR, throw_system("read", path);
+  std::ifstream in(path, std::ios::binary);
+  if (!in) throw_system("open", path);
+  std::ostringstream text;
+  text << in.rdbuf();
+  if (in.bad()) throw_system("read", path);
+  return std::move(text).str();
+}
+
+MappedFile::MappedFile(const fs::path& path) : path_(path) {
+  const int descriptor = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (descriptor < 0) throw_system("open", path);
+  struct stat info {};
+  if (fstat(descriptor, &info) != 0 || !S_ISREG(info.st_mode)) {
+    close(descriptor);
+    if (errno == 0 || S_ISDIR(info.st_mode)) errno = EISDIR;
+    throw_system("map", path);
+  }
+  size_ = static_cast<std::size_t>(info.st_size);
+  if (size_ > 0) {
+    void* mapped = mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, descriptor, 0);
+    if (mapped == MAP_FAILED) {
+      close(descriptor);
+      throw_system("map", path);
+    }
+    data_ = static_cast<const std::byte*>(mapped);
+  }
+  close(descriptor);
+}
+
+MappedFile::~MappedFile() {
+  if (data_) munmap(const_cast<std::byte*>(data_), size_);
+}
+
+FileWriter::FileWriter(fs::path path)
+    : path_(std::move(path)), temporary_(temporary_beside(path_)) {
+  descriptor_ = open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+  if (descriptor_ < 0) throw_system("write", path_);
+  buffer_.reserve(kBufferBytes);
+}
+
+FileWriter::~FileWriter() {
+  if (descriptor_ < 0) return;
+  close(descriptor_);
+  unlink(temporary_.c_str());
+}
+
+void FileWriter::write(std::span<const std::byte> bytes) {
+  position_ += bytes.size();
+  while (!bytes.empty()) {
+    const std::size_t part = std::min(bytes.size(), kBufferBytes - buffer_.size());
+    buffer_.append(reinterpret_cast<const char*>(bytes.data()), part);
+    bytes = bytes.subspan(part);
+    if (buffer_.size() == kBufferBytes) flush();
+  }
+}
+
+void FileWriter::pad_to(std::size_t alignment) {
+  const std::size_t over = position_ % alignment;
+  if (over != 0) write(std::string(alignment - over, '\0'));
+}
+
+void FileWriter::flush() {
+  std::size_t done = 0;
+  while (done < buffer_.size()) {
+    const ssize_t written = ::write(descriptor_, buffer_.data() + done, buffer_.size() - done);
+    if (written < 0) {
+      if (errno == EINTR) continue;
+      throw_system("write", path_);
+    }
+    done += static_cast<std::size_t>(written);
+  }
+  buffer_.clear();
+}
+
+void FileWriter::commit() {
+  flush();
+  if (fsync(descriptor_) != 0) throw_system("sync", path_);
+  const int descriptor = descriptor_;
+  descriptor_ = -1;
+  if (close(descriptor) != 0 || rename(temporary_.c_str(), path_.c_str()) != 0) {
+    const int code = errno;
+    unlink(temporary_.c_str());
+    errno = code;
+    throw_system("write", path_);
+  }
+  sync_folder(path_.parent_path());
+}
+
+void write_file(const fs::path& path, const std::string& text) {
+  FileWriter writer(path);
+  writer.write(text);
+  writer.commit();
+}
+
+void check_folder_is_free(const fs::path& path) {
+  std::error_code ignored;
+  if (!fs::exists(path, ignored)) return;
+  if (!fs::is_directory(path, ignored))
+    throw Error(ErrorKind::system,
+                path.string() + " exists and is not a folder; choose another output")
+        .in(path.string());
+  if (!fs::is_empty(path, ignored))
+    throw Error(ErrorKind::system, path.string() + " is not empty; choose a new folder")
+        .in(path.string());
+}
+
+StagedFolder::StagedFolder(fs::path path)
+    : path_(std::move(path)), temporary_(temporary_beside(path_)) {
+  check_folder_is_free(path_);
+  std::error_code error;
+  fs::remove_all(temporary_, error);
+  fs::create_directories(temporary_, error);
+  if (error) errno = error.value(), throw_system("create", path_);
+}
+
+StagedFolder::~StagedFolder() {
+  std::error_code ignored;
+  if (!committed_) fs::remove_all(temporary_, ignored);
+}
+
+void StagedFolder::commit() {
+  check_folder_is_free(path_);
+  std::error_code error;
+  fs::remove(path_, error);  // an empty folder, or nothing
+  fs::rename(temporary_, path_, error);
+  if (error) errno = error.value(), throw_system("create", path_);
+  committed_ = true;
+  sync_folder(path_.parent_path());
+}
+
+std::uint64_t bytes_on_disk(const fs::path& path) {
+  std::error_code error;
+  if (fs::is_regular_file(path, error)) return fs::file_size(path, error);
+  std::uint64_t total = 0;
+  for (const auto& entry : fs::recursive_directory_iterator(path, error))
+    if (entry.is_regular_file(error)) total += entry.file_size(error);
+  return total;
+}
+
+std::string format_bytes(double bytes) {
+  const char* units[] = {"B", "kB", "MB", "GB", "TB"};
+  int unit = 0;
+  while (bytes >= 1000 && unit < 4) bytes /= 1000, ++unit;
+  std::ostringstream text;
+  text.precision(unit == 0 ? 0 : bytes < 10 ? 2 : bytes < 100 ? 1 : 0);
+  text << std::fixed << bytes << " " << units[unit];
+  return text.str();
+}
+
+}  // namespace mote

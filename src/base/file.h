@@ -1,0 +1,89 @@
+// Files: read whole, map, and write so that a reader sees the old bytes or the new ones and never a
+// part.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <span>
+#include <string>
+
+namespace mote {
+
+namespace fs = std::filesystem;
+
+std::string read_file(const fs::path& path);
+
+// A file mapped read-only. Throws Error if it cannot be opened; an empty file maps to an empty
+// span.
+class MappedFile {
+ public:
+  explicit MappedFile(const fs::path& path);
+  ~MappedFile();
+  MappedFile(const MappedFile&) = delete;
+  MappedFile& operator=(const MappedFile&) = delete;
+
+  std::span<const std::byte> bytes() const { return {data_, size_}; }
+  const fs::path& path() const { return path_; }
+
+ private:
+  fs::path path_;
+  const std::byte* data_ = nullptr;
+  std::size_t size_ = 0;
+};
+
+// A file being written under a temporary name beside its own; commit() syncs and renames it, the
+// destructor removes what was not committed. Every refusal of the system (disk full, ...) is an
+// Error naming the file.
+class FileWriter {
+ public:
+  explicit FileWriter(fs::path path);
+  ~FileWriter();
+  FileWriter(const FileWriter&) = delete;
+  FileWriter& operator=(const FileWriter&) = delete;
+
+  void write(std::span<const std::byte> bytes);
+  void write(const std::string& text) { write(std::as_bytes(std::span(text))); }
+  void pad_to(std::size_t alignment);
+  std::uint64_t position() const { return position_; }
+  void commit();
+
+ private:
+  void flush();
+
+  fs::path path_, temporary_;
+  int descriptor_ = -1;
+  std::uint64_t position_ = 0;
+  std::string buffer_;
+};
+
+void write_file(const fs::path& path, const std::string& text);
+
+// A folder filled under a temporary name beside its own; commit() renames it into place. Nothing is
+// left behind when it is dropped. The final path must not exist, or be an empty folder.
+class StagedFolder {
+ public:
+  explicit StagedFolder(fs::path path);
+  ~StagedFolder();
+  StagedFolder(const StagedFolder&) = delete;
+  StagedFolder& operator=(const StagedFolder&) = delete;
+
+  const fs::path& path() const { return temporary_; }
+  void commit();
+
+ private:
+  fs::path path_, temporary_;
+  bool committed_ = false;
+};
+
+// Throws unless `path` does not exist or is an empty folder.
+void check_folder_is_free(const fs::path& path);
+
+// Bytes of all plain files below a folder, or of one file.
+std::uint64_t bytes_on_disk(const fs::path& path);
+
+// "1.5 MB", decimal units.
+std::string format_bytes(double bytes);
+
+}  // namespace mote

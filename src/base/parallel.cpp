@@ -1,0 +1,151 @@
+#include "base/parallel.h"
+
+#include <sched.h>
+#include <algorithm>
+#include <atomic>
+#include <cstdlib>
+#include <fstream>
+#include <new>
+#include <set>
+#include <string>
+
+namespace mote {
+namespace {
+
+class Serial final : public Executor {
+ public:
+  int threads() const override { return 1; }
+  void on_each_worker(const std::function<void(int)>& body) const override { body(0); }
+};
+
+thread_local bool inside_pool = false;
+
+}  // namespace
+
+const Executor& serial() {
+  thread_local const Serial executor;
+  return executor;
+}
+
+void Executor::Free::operator()(std::byte* memory) const { std::free(memory); }
+
+std::byte* Executor::scratch(int worker, std::size_t bytes) const {
+  std::lock_guard lock(scratch_mutex_);
+  const auto index = static_cast<std::size_t>(worker);
+  while (scratch_.size() <= index) scratch_.emplace_back();
+  Scratch& mine = scratch_[index];
+  if (mine.bytes < bytes) {
+    const std::size_t rounded = (bytes + 63) / 64 * 64;
+    mine.memory.reset();
+    mine.memory.reset(static_cast<std::byte*>(std::aligned_alloc(64, rounded)));
+    if (!mine.memory) throw std::bad_alloc();
+    mine.bytes = rounded;
+  }
+  return mine.memory.get();
+}
+
+struct ThreadPool::State {
+  std::mutex mutex;
+  std::mutex callers;  // one loop at a time
+  std::condition_variable start, done;
+  const std::function<void(int)>* body = nullptr;
+  std::uint64_t round = 0;
+  int running = 0;
+  bool stop = false;
+  std::exception_ptr failure;
+};
+
+ThreadPool::ThreadPool(int threads) : state_(std::make_unique<State>()) {
+  for (int worker = 1; worker < threads; ++worker)
+    helpers_.emplace_back([this, worker] { helper(worker); });
+}
+
+ThreadPool::~ThreadPool() {
+  {
+    std::lock_guard lock(state_->mutex);
+    state_->stop = true;
+  }
+  state_->start.notify_all();
+  for (std::thread& thread : helpers_) thread.join();
+}
+
+void ThreadPool::helper(int worker) {
+  inside_pool = true;
+  std::uint64_t seen = 0;
+  for (;;) {
+    const std::function<void(int)>* body;
+    {
+      std::unique_lock lock(state_->mutex);
+      state_->start.wait(lock, [&] { return state_->stop || state_->round != seen; });
+      if (state_->stop) return;
+      seen = state_->round;
+      body = state_->body;
+    }
+    std::exception_ptr failure;
+    try {
+      (*body)(worker);
+    } catch (...) {
+      failure = std::current_exception();
+    }
+    std::lock_guard lock(state_->mutex);
+    if (failure && !state_->failure) state_->failure = failure;
+    if (--state_->running == 0) state_->done.notify_one();
+  }
+}
+
+void ThreadPool::on_each_worker(const std::function<void(int)>& body) const {
+  if (inside_pool || helpers_.empty()) return body(0);
+  std::lock_guard one_caller(state_->callers);
+  {
+    std::lock_guard lock(state_->mutex);
+    state_->body = &body;
+    state_->running = static_cast<int>(helpers_.size());
+    state_->failure = nullptr;
+    ++state_->round;
+  }
+  state_->start.notify_all();
+  inside_pool = true;
+  std::exception_ptr failure;
+  try {
+    body(0);
+  } catch (...) {
+    failure = std::current_exception();
+  }
+  inside_pool = false;
+  std::unique_lock lock(state_->mutex);
+  state_->done.wait(lock, [&] { return state_->running == 0; });
+  if (!failure) failure = state_->failure;
+  if (failure) std::rethrow_exception(failure);
+}
+
+void parallel_for(const Executor& executor, std::int64_t count,
+                  const std::function<void(std::int64_t, int)>& body) {
+  if (count <= 0) return;
+  if (count == 1 || executor.threads() == 1) {
+    for (std::int64_t i = 0; i < count; ++i) body(i, 0);
+    return;
+  }
+  std::atomic<std::int64_t> next{0};
+  executor.on_each_worker([&](int worker) {
+    for (std::int64_t i; (i = next.fetch_add(1, std::memory_order_relaxed)) < count;)
+      body(i, worker);
+  });
+}
+
+int physical_cores() {
+  cpu_set_t allowed;
+  CPU_ZERO(&allowed);
+  if (sched_getaffinity(0, sizeof allowed, &allowed) != 0) return 1;
+  std::set<std::string> cores;  // "package:core" of each processor we may use
+  for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
+    if (!CPU_ISSET(cpu, &allowed)) continue;
+    const std::string folder = "/sys/devices/system/cpu/cpu" + std::to_string(cpu) + "/topology/";
+    std::string package, core;
+    std::ifstream(folder + "physical_package_id") >> package;
+    std::ifstream(folder + "core_id") >> core;
+    cores.insert(core.empty() ? std::to_string(cpu) : package + ":" + core);
+  }
+  return std::max<int>(1, static_cast<int>(cores.size()));
+}
+
+}  // namespace mote

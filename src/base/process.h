@@ -1,0 +1,19 @@
+// Facts about this process: peak memory, and whether someone asked it to stop.
+#pragma once
+
+#include <cstdint>
+
+namespace mote {
+
+// Largest resident memory so far, in bytes.
+std::uint64_t peak_rss_bytes();
+// Resident memory now, in bytes.
+std::uint64_t rss_bytes();
+
+// From now on Ctrl-C and SIGTERM only set a flag, and a second one ends the process.
+void catch_interrupts();
+bool interrupted();
+// Throws an `interrupted` Error if the flag is set; long loops call it where nothing is half done.
+void stop_if_interrupted();
+
+}  // namespace mote

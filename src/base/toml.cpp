@@ -1,0 +1,83 @@
+#include "base/toml.h"
+
+#include <toml++/toml.h>
+#include <sstream>
+
+#include "base/file.h"
+
+namespace mote {
+namespace {
+
+Json to_json_value(const toml::node& node, const Place& place) {
+  if (const auto* table = node.as_table()) {
+    Json object = Json::object();
+    for (const auto& [key, value] : *table)
+      object[std::string(key.str())] = to_json_value(value, place.inside(std::string(key.str())));
+    return object;
+  }
+  if (const auto* array = node.as_array()) {
+    Json list = Json::array();
+    for (const toml::node& item : *array) list.push_back(to_json_value(item, place));
+    return list;
+  }
+  if (const auto* text = node.as_string()) return text->get();
+  if (const auto* number = node.as_integer()) return number->get();
+  if (const auto* number = node.as_floating_point()) return number->get();
+  if (const auto* truth = node.as_boolean()) return truth->get();
+  throw_config_error(place, "is a date or time, which no field takes");
+}
+
+void write_table(const Json& table, const std::string& prefix, std::string& text) {
+  for (const auto& [key, value] : table.items())
+    if (!value.is_object()) text += key + " = " + value.dump() + "\n";
+  for (const auto& [key, value] : table.items()) {
+    if (!value.is_object()) continue;
+    const std::string path = prefix.empty() ? key : prefix + "." + key;
+    text += "\n[" + path + "]\n";
+    write_table(value, path, text);
+  }
+}
+
+}  // namespace
+
+Json parse_toml(const std::string& text, const std::string& file) {
+  try {
+    return to_json_value(toml::parse(text, file), Place{file, ""});
+  } catch (const toml::parse_error& error) {
+    std::ostringstream where;
+    where << file << ":" << error.source().begin.line << ": " << error.description();
+    throw Error(ErrorKind::config, where.str()).in(file);
+  }
+}
+
+Json read_toml(const std::string& path) {
+  return parse_toml(read_file(path), path);
+}
+
+std::string to_toml(const Json& table) {
+  std::string text;
+  write_table(table, "", text);
+  return text;
+}
+
+void set_override(Json& table, const std::string& assignment) {
+  const std::size_t equals = assignment.find('=');
+  if (equals == std::string::npos || equals == 0)
+    throw Error(ErrorKind::usage, "--set " + assignment + ": expected key=value").at("--set");
+  const std::string value = assignment.substr(equals + 1);
+  Json parsed;
+  try {
+    parsed = to_json_value(toml::parse("v = " + value), Place{"--set", ""})["v"];
+  } catch (const toml::parse_error&) {
+    parsed = value;
+  }
+  Json* at = &table;
+  std::istringstream path(assignment.substr(0, equals));
+  for (std::string key; std::getline(path, key, '.');) {
+    if (!at->is_object()) *at = Json::object();
+    at = &(*at)[key];
+  }
+  *at = parsed;
+}
+
+}  // namespace mote

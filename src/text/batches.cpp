@@ -1,0 +1,250 @@
+#include "text/batches.h"
+
+#include <xxhash.h>
+#include <cassert>
+#include <cstdio>
+
+#include "base/check.h"
+#include "base/fields.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "base/parallel.h"
+#include "base/process.h"
+
+namespace mote::text {
+namespace {
+
+constexpr const char* kIdsFile = "tokens.bin";
+constexpr const char* kHeaderFile = "tokens.json";
+constexpr std::int64_t kFormat = 1;
+constexpr std::int64_t kMostIds16 = std::int64_t{1} << 16;  // vocabulary that two bytes can number
+// Text encoded at once for each thread; the ids of no more than this wait in memory for the file.
+constexpr std::uint64_t kRoundBytes = std::uint64_t{4} << 20;
+
+// tokens.json. Whole numbers are signed so that a negative one in the file is seen as such.
+struct Header {
+  std::int64_t format = 0;  // 0: not in the file
+  std::int64_t tokens = 0;
+  std::int64_t bytes = 0;
+  std::int64_t vocab_size = 0;
+  std::int64_t width = 0;
+  std::string corpus;
+  std::string xxh64;
+
+  static auto fields() {
+    return std::tuple{
+        Field{&Header::format, "format", "version of this format", 1},
+        Field{&Header::tokens, "tokens", "ids in tokens.bin", 1},
+        Field{&Header::bytes, "bytes", "bytes of text they stand for", 0},
+        Field{&Header::vocab_size, "vocab_size", "ids are below this", 1, 0x7FFFFFFF},
+        Field{&Header::width, "width", "bytes of one id", 2, 4},
+        Field{&Header::corpus, "corpus", "what was encoded"},
+        Field{&Header::xxh64, "xxh64", "hash of the documents' bytes, one after the other"}};
+  }
+};
+
+std::int64_t width_for(std::int64_t vocab_size) {
+  return vocab_size <= kMostIds16 ? 2 : 4;
+}
+
+// Little-endian on every machine.
+void append_ids(std::string& bytes, const std::vector<TokenId>& ids, std::int64_t width) {
+  for (const TokenId id : ids)
+    for (std::int64_t i = 0; i < width; ++i)
+      bytes += static_cast<char>(static_cast<std::uint32_t>(id) >> (8 * i));
+}
+
+class Hash {
+ public:
+  Hash() : state_(XXH64_createState()) {
+    if (state_ == nullptr) throw std::bad_alloc();
+    XXH64_reset(state_, 0);
+  }
+  ~Hash() { XXH64_freeState(state_); }
+  Hash(const Hash&) = delete;
+  Hash& operator=(const Hash&) = delete;
+
+  void add(std::string_view text) { XXH64_update(state_, text.data(), text.size()); }
+  std::string hex() const {
+    char text[17];
+    std::snprintf(text, sizeof text, "%016llx",
+                  static_cast<unsigned long long>(XXH64_digest(state_)));
+    return text;
+  }
+
+ private:
+  XXH64_state_t* state_;
+};
+
+// Documents from `begin` on that make a round of about `bytes` bytes; at least one.
+std::size_t end_of_round(const std::vector<std::string_view>& documents, std::size_t begin,
+                         std::uint64_t bytes) {
+  std::uint64_t total = 0;
+  std::size_t end = begin;
+  while (end < documents.size() && total < bytes) total += documents[end++].size();
+  return end;
+}
+
+// Encodes into `path`; sets what is known afterwards: tokens, bytes and hash.
+void write_ids(const Corpus& corpus, const Tokenizer& tokenizer, const fs::path& path, int threads,
+               Header& header) {
+  const std::vector<std::string_view>& documents = corpus.documents();
+  const ThreadPool pool(threads);
+  FileWriter writer(path);
+  Hash hash;
+  log::Progress progress("encoding", static_cast<std::int64_t>(corpus.bytes()), "bytes");
+  for (std::size_t begin = 0; begin < documents.size();) {
+    const std::size_t end =
+        end_of_round(documents, begin, kRoundBytes * static_cast<std::uint64_t>(pool.threads()));
+    std::vector<std::vector<TokenId>> ids(end - begin);
+    parallel_for(pool, static_cast<std::int64_t>(ids.size()), [&](std::int64_t i, int) {
+      stop_if_interrupted();
+      std::vector<TokenId>& mine = ids[static_cast<std::size_t>(i)];
+      mine.push_back(tokenizer.end_of_text());
+      tokenizer.encode(documents[begin + static_cast<std::size_t>(i)], mine);
+    });
+    for (std::size_t i = 0; i < ids.size(); ++i) {
+      std::string bytes;
+      append_ids(bytes, ids[i], header.width);
+      writer.write(bytes);
+      hash.add(documents[begin + i]);
+      header.tokens += static_cast<std::int64_t>(ids[i].size());
+      header.bytes += static_cast<std::int64_t>(documents[begin + i].size());
+    }
+    progress.update(header.bytes);
+    begin = end;
+  }
+  writer.commit();
+  header.xxh64 = hash.hex();
+}
+
+Header read_header(const fs::path& path) {
+  Json json;
+  try {
+    json = Json::parse(read_file(path));
+  } catch (const Json::exception& problem) {
+    throw Error(ErrorKind::file, concat(path.string(), ": not JSON: ", problem.what()))
+        .in(path.string());
+  }
+  const Place place{path.string(), ""};
+  for (const char* key : {"format", "tokens", "bytes", "vocab_size", "width"})
+    if (json.is_object() && !json.contains(key))
+      throw_config_error(place.inside(key), "is missing; prepare the text again");
+  if (json.is_object() && json["format"].is_number_integer() && json["format"] > kFormat)
+    throw Error(ErrorKind::unsupported,
+                concat(path.string(), ": format is ", json["format"].dump(),
+                       " and this mote reads ", kFormat, "; use a newer mote"))
+        .in(path.string())
+        .at("format");
+  return read_config<Header>(json, path.string());
+}
+
+}  // namespace
+
+Prepared prepare(const Corpus& corpus, const Tokenizer& tokenizer, const std::string& corpus_name,
+                 const std::filesystem::path& folder, int threads) {
+  StagedFolder staged(folder);
+  Header header;
+  header.format = kFormat;
+  header.vocab_size = tokenizer.vocab_size();
+  header.width = width_for(header.vocab_size);
+  header.corpus = corpus_name;
+  write_ids(corpus, tokenizer, staged.path() / kIdsFile, threads, header);
+  tokenizer.save(staged.path());
+  write_file(staged.path() / kHeaderFile, to_json(header).dump(1) + "\n");
+  staged.commit();
+  return {static_cast<std::uint64_t>(header.tokens), static_cast<std::uint64_t>(header.bytes),
+          tokenizer.vocab_size()};
+}
+
+struct TokenFile::State {
+  explicit State(const fs::path& folder)
+      : header(read_header(folder / kHeaderFile)), file(folder / kIdsFile) {}
+  const Header header;
+  const MappedFile file;
+  Prepared info;
+};
+
+TokenFile::TokenFile(const std::filesystem::path& folder)
+    : state_(std::make_unique<State>(folder)) {
+  const Header& header = state_->header;
+  const std::string header_path = (folder / kHeaderFile).string();
+  if (header.width != width_for(header.vocab_size))
+    throw Error(ErrorKind::file, concat(header_path, ": width is ", header.width,
+                                        " and a vocabulary of ", header.vocab_size, " has ",
+                                        width_for(header.vocab_size), "; prepare the text again"))
+        .in(header_path)
+        .at("width");
+  const std::size_t size = state_->file.bytes().size();
+  const auto width = static_cast<std::size_t>(header.width);
+  if (size % width != 0 || size / width != static_cast<std::uint64_t>(header.tokens)) {
+    const std::string path = state_->file.path().string();
+    throw Error(ErrorKind::file,
+                concat(path, " has ", size, " bytes and ", kHeaderFile, " says ", header.tokens,
+                       " tokens of ", header.width, " bytes; prepare the text again"))
+        .in(path)
+        .at("tokens");
+  }
+  state_->info = {static_cast<std::uint64_t>(header.tokens),
+                  static_cast<std::uint64_t>(header.bytes), static_cast<int>(header.vocab_size)};
+}
+
+TokenFile::~TokenFile() = default;
+
+std::uint64_t TokenFile::size() const {
+  return state_->info.tokens;
+}
+
+const Prepared& TokenFile::info() const {
+  return state_->info;
+}
+
+TokenId TokenFile::operator[](std::uint64_t i) const {
+  assert(i < size());
+  const auto width = static_cast<std::size_t>(state_->header.width);
+  const std::byte* const bytes = state_->file.bytes().data() + i * width;
+  std::uint32_t id = 0;
+  for (std::size_t b = 0; b < width; ++b) id |= std::to_integer<std::uint32_t>(bytes[b]) << 8 * b;
+  // Checked here rather than on opening, so that opening a large file reads none of it.
+  if (id >= static_cast<std::uint32_t>(state_->info.vocab_size)) {
+    const std::string path = state_->file.path().string();
+    throw Error(ErrorKind::file, concat(path, ": token ", i, " is ", id, " in a vocabulary of ",
+                                        state_->info.vocab_size, "; prepare the text again"))
+        .in(path)
+        .at(concat("token ", i));
+  }
+  return static_cast<TokenId>(id);
+}
+
+BatchStream::BatchStream(std::shared_ptr<const TokenFile> tokens, std::int64_t streams,
+                         std::int64_t context)
+    : tokens_(std::move(tokens)), streams_(streams), context_(context) {
+  MOTE_CHECK(streams >= 1 && context >= 1,
+             "batches need at least one stream and one token: ", streams, " streams of ", context,
+             " tokens were asked for");
+  const auto windows = (static_cast<std::int64_t>(tokens_->size()) - 1) / context;
+  windows_per_stream_ = windows / streams;
+  MOTE_CHECK(windows_per_stream_ >= 1, "the text has ", tokens_->size(), " tokens, ", windows,
+             " windows of ", context, ", and ", streams,
+             " streams need one each; use more text, fewer streams or a shorter context");
+}
+
+Batch BatchStream::at(std::int64_t step) const {
+  MOTE_CHECK(step >= 0, "there is no batch ", step, "; steps count from 0");
+  const std::int64_t window = step % windows_per_stream_;
+  Batch batch;
+  batch.starts_epoch = window == 0;
+  const auto count = static_cast<std::size_t>(streams_ * context_);
+  batch.ids.reserve(count);
+  batch.targets.reserve(count);
+  for (std::int64_t stream = 0; stream < streams_; ++stream) {
+    const std::int64_t begin = (stream * windows_per_stream_ + window) * context_;
+    for (std::int64_t t = begin; t < begin + context_; ++t) {
+      batch.ids.push_back((*tokens_)[static_cast<std::uint64_t>(t)]);
+      batch.targets.push_back((*tokens_)[static_cast<std::uint64_t>(t) + 1]);
+    }
+  }
+  return batch;
+}
+
+}  // namespace mote::text

@@ -1,0 +1,64 @@
+// Token files and the batches cut from them.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "text/corpus.h"
+#include "text/tokenizer.h"
+
+namespace mote::text {
+
+struct Prepared {
+  std::uint64_t tokens = 0, bytes = 0;  // end-of-text tokens included; bytes of text
+  int vocab_size = 0;
+};
+
+// Writes `folder` (new, or an empty one): tokens.bin (little-endian ids, uint16 when the vocabulary
+// has at most 65,536 entries, else uint32), tokens.json (count, width, bytes, vocabulary, the
+// corpus and its xxh64) and tokenizer.json. Every document is one end-of-text token followed by its
+// tokens. Encodes documents in parallel.
+Prepared prepare(const Corpus& corpus, const Tokenizer& tokenizer, const std::string& corpus_name,
+                 const std::filesystem::path& folder, int threads);
+
+// A prepared folder, mapped.
+class TokenFile {
+ public:
+  explicit TokenFile(const std::filesystem::path& folder);
+  ~TokenFile();
+  std::uint64_t size() const;
+  TokenId operator[](std::uint64_t i) const;
+  const Prepared& info() const;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+// One training batch: `ids` and `targets` are [streams, context] row-major; targets[i] follows
+// ids[i] in the text.
+struct Batch {
+  std::vector<TokenId> ids, targets;
+  bool starts_epoch = false;  // attention memory must be reset before it
+};
+
+// Transformer-XL streams: the file is cut into floor((size - 1) / context) windows of context + 1
+// tokens at stride `context`; stream b reads windows b*W .. b*W + W-1 in order, W = floor(windows /
+// streams); the remainder is dropped; after W steps a new epoch starts. Batch `step` depends on
+// `step` alone, so a run resumes by asking for the next step.
+class BatchStream {
+ public:
+  BatchStream(std::shared_ptr<const TokenFile> tokens, std::int64_t streams, std::int64_t context);
+  Batch at(std::int64_t step) const;
+  std::int64_t steps_per_epoch() const { return windows_per_stream_; }
+
+ private:
+  std::shared_ptr<const TokenFile> tokens_;
+  std::int64_t streams_, context_, windows_per_stream_;
+};
+
+}  // namespace mote::text

@@ -1,0 +1,160 @@
+#include "text/corpus.h"
+
+#include <gtest/gtest.h>
+
+#include "base/check.h"
+#include "tests/support/files.h"
+#include "text/utf8.h"
+
+namespace mote::text {
+namespace {
+
+using Documents = std::vector<std::string>;
+using test::TemporaryFolder;
+
+Documents documents(const Corpus& corpus) {
+  return {corpus.documents().begin(), corpus.documents().end()};
+}
+
+Documents documents(const fs::path& path, std::uint64_t max_bytes = 0) {
+  return documents(*open_corpus(path.string(), max_bytes));
+}
+
+void expect_refused(const std::string& name, ErrorKind kind, const std::string& part) {
+  try {
+    open_corpus(name);
+    ADD_FAILURE() << "opened " << name;
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), kind) << error.what();
+    EXPECT_NE(std::string(error.what()).find(part), std::string::npos)
+        << "expected: " << part << "\nsaid: " << error.what();
+  }
+}
+
+std::string problem_of(const std::string& name) {
+  for (const KnownCorpus& known : known_corpora())
+    if (known.name == name) return known.problem;
+  return "unknown";
+}
+
+TEST(Corpus, AFileIsOneDocument) {
+  const TemporaryFolder folder;
+  const std::string text = std::string("one\n\ntwo\0\xFF", 10);
+  const auto corpus = open_corpus(folder.file("x.txt", text).string());
+  EXPECT_EQ(documents(*corpus), Documents{text});
+  EXPECT_EQ(corpus->bytes(), text.size());
+}
+
+TEST(Corpus, EachJsonLineIsADocument) {
+  const TemporaryFolder folder;
+  const auto path = folder.file(
+      "x.jsonl", "{\"text\": \"a\\nb\", \"id\": 1}\n\n{\"text\": \"\\u00e9\"}\r\n{\"text\": \"\"}");
+  EXPECT_EQ(documents(path), (Documents{"a\nb", "\xC3\xA9"}));
+}
+
+TEST(Corpus, AFolderIsItsFilesByPathWithoutHiddenOnes) {
+  const TemporaryFolder folder;
+  folder.file("b.txt", "second");
+  folder.file("a/z.txt", "first");
+  folder.file("c/lines.jsonl", "{\"text\": \"third\"}\n{\"text\": \"fourth\"}\n");
+  folder.file("c/none.txt", "");
+  folder.file(".hidden", "no");
+  folder.file(".git/config", "no");
+  EXPECT_EQ(documents(folder.path()), (Documents{"first", "second", "third", "fourth"}));
+}
+
+TEST(Corpus, IsCutToTheFirstBytes) {
+  const TemporaryFolder folder;
+  folder.file("a", "12345");
+  folder.file("b", "67890");
+  EXPECT_EQ(documents(folder.path(), 7), (Documents{"12345", "67"}));
+  EXPECT_EQ(documents(folder.path(), 5), (Documents{"12345"}));
+  EXPECT_EQ(documents(folder.path(), 100), (Documents{"12345", "67890"}));
+  EXPECT_EQ(documents(folder.path(), 0), (Documents{"12345", "67890"}));
+}
+
+TEST(Corpus, RefusesWhatIsEmpty) {
+  const TemporaryFolder folder;
+  expect_refused(folder.file("x/empty.txt", "").string(), ErrorKind::file, "is empty");
+  expect_refused(folder.file("x/blank.jsonl", "\n\n").string(), ErrorKind::file, "is empty");
+  expect_refused((folder.path() / "x").string(), ErrorKind::file, "is empty");
+}
+
+TEST(Corpus, NamesTheLineOfABadJsonLine) {
+  const TemporaryFolder folder;
+  const auto refuse = [&](const std::string& line, const std::string& part) {
+    expect_refused(folder.file("x.jsonl", "{\"text\": \"a\"}\n" + line).string(), ErrorKind::file,
+                   part);
+  };
+  refuse("{\"text\": ", "line 2 is not JSON");
+  refuse("\"text\"", "line 2 has no key 'text'");
+  refuse("{\"texts\": \"a\"}", "line 2 has no key 'text'");
+  refuse("{\"text\": 3}", "line 2 has a 'text' that is a number");
+  refuse("{\"text\": \"\xFF\"}", "line 2 is not JSON");
+}
+
+TEST(Corpus, NamesWhatIsThereWhenTheNameIsUnknown) {
+  expect_refused("gcibe:train", ErrorKind::system, "did you mean 'gcide'?");
+  expect_refused("no/such/file.txt", ErrorKind::system, "known corpora are gcide and kjv");
+  expect_refused("", ErrorKind::system, "known corpora are gcide and kjv");
+}
+
+TEST(Corpus, NamesTheSplitsWhenTheSplitIsUnknown) {
+  expect_refused("gcide:vald", ErrorKind::value, "did you mean 'valid'?");
+  expect_refused("kjv:", ErrorKind::value, "splits are train, valid, test");
+}
+
+TEST(Corpus, SaysHowToGetOneThatIsMissing) {
+  for (const KnownCorpus& known : known_corpora()) {
+    if (known.problem.empty()) continue;
+    EXPECT_NE(known.problem.find("apt install "), std::string::npos);
+    expect_refused(known.name, ErrorKind::system, known.problem.substr(known.problem.find("apt")));
+  }
+  ASSERT_EQ(known_corpora().size(), 2u);
+}
+
+// With nothing on PATH the program that prints kjv is missing, whatever this machine has.
+TEST(Corpus, SaysHowToGetKjvWhenItsProgramIsMissing) {
+  const std::string path = std::getenv("PATH");
+  setenv("PATH", "/nowhere", 1);
+  const std::string problem = problem_of("kjv");
+  expect_refused("kjv", ErrorKind::system, "apt install bible-kjv");
+  setenv("PATH", path.c_str(), 1);
+  EXPECT_EQ(problem, "missing; install it with: apt install bible-kjv");
+}
+
+// The rule of the splits, block by block.
+void expect_splits_of(const std::string& name, const std::string& whole) {
+  constexpr std::size_t kBlock = 65'536;
+  Documents train, valid, test;
+  std::size_t last_kind = 3;
+  for (std::size_t i = 0; i * kBlock < whole.size(); ++i) {
+    const std::size_t kind = i % 20 == 18 ? 1 : i % 20 == 19 ? 2 : 0;
+    Documents& split = kind == 0 ? train : kind == 1 ? valid : test;
+    if (kind != last_kind) split.emplace_back();
+    split.back() += whole.substr(i * kBlock, kBlock);
+    last_kind = kind;
+  }
+  EXPECT_TRUE(documents(*open_corpus(name + ":train")) == train);
+  EXPECT_TRUE(documents(*open_corpus(name + ":valid")) == valid);
+  EXPECT_TRUE(documents(*open_corpus(name + ":test")) == test);
+}
+
+TEST(Corpus, GcideHasItsThreeSplits) {
+  if (const std::string problem = problem_of("gcide"); !problem.empty()) GTEST_SKIP() << problem;
+  const Documents whole = documents(*open_corpus("gcide"));
+  ASSERT_EQ(whole.size(), 1u);
+  EXPECT_LT(valid_utf8_prefix(whole[0]), whole[0].size()) << "gcide has bytes that are not UTF-8";
+  expect_splits_of("gcide", whole[0]);
+}
+
+TEST(Corpus, KjvHasItsThreeSplits) {
+  if (const std::string problem = problem_of("kjv"); !problem.empty()) GTEST_SKIP() << problem;
+  const Documents whole = documents(*open_corpus("kjv"));
+  ASSERT_EQ(whole.size(), 1u);
+  EXPECT_NE(whole[0].find("In the beginning God created"), std::string::npos);
+  expect_splits_of("kjv", whole[0]);
+}
+
+}  // namespace
+}  // namespace mote::text

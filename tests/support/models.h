@@ -1,0 +1,84 @@
+// What tests of the model library share: the fill of the specs' vectors, setting parameters by
+// name, comparing tensors.
+#pragma once
+
+#include <gtest/gtest.h>
+#include <ATen/Parallel.h>
+#include <cmath>
+#include <map>
+#include <string>
+
+#include "model/language_model.h"
+#include "model/ops/bridge.h"
+
+namespace mote::testing {
+
+// F(s)[i] = sin(1 + 0.37 s + 0.71 i), i the row-major flat index, in double precision.
+inline Tensor fill_double(int s, std::vector<std::int64_t> shape) {
+  Tensor x = torch::empty(shape, torch::kFloat64);
+  for (std::int64_t i = 0; i < x.numel(); ++i)
+    x.data_ptr<double>()[i] = std::sin(1 + 0.37 * s + 0.71 * static_cast<double>(i));
+  return x;
+}
+inline Tensor fill(int s, std::vector<std::int64_t> shape) {
+  return fill_double(s, std::move(shape)).to(torch::kFloat32);
+}
+
+inline model::Pass test_pass(bool train = false) {
+  model::Pass pass;
+  pass.run.executor = &model::ops::torch_executor();
+  pass.train = train;
+  pass.seed = 5;
+  return pass;
+}
+
+// Largest |a - b| at most `tolerance` * max(1, max|b|).
+inline void expect_close(const Tensor& a, const Tensor& b, double tolerance,
+                         const std::string& what = "") {
+  ASSERT_EQ(a.sizes(), b.sizes()) << what;
+  if (a.numel() == 0) return;
+  const Tensor x = a.detach().to(torch::kFloat64), y = b.detach().to(torch::kFloat64);
+  const double scale = std::max(1.0, y.abs().max().item<double>());
+  EXPECT_LE((x - y).abs().max().item<double>(), tolerance * scale) << what << "\n"
+                                                                   << x << "\n"
+                                                                   << y;
+}
+
+inline void expect_values(const Tensor& a, const std::vector<double>& values, double tolerance,
+                          const std::string& what = "") {
+  expect_close(a.reshape({-1}), torch::tensor(values, torch::kFloat64), tolerance, what);
+}
+
+// Sets every tensor whose name ends with a key of `values`; each key must be used.
+class Setter final : public model::ParameterVisitor {
+ public:
+  explicit Setter(std::map<std::string, Tensor> values) : values_(std::move(values)) {}
+  void matrix(const std::string& name, model::WeightPtr& weight, const model::WeightShape& shape,
+              const model::Init&) override {
+    const Tensor& value = find(name);
+    weight = model::make_dense_weight(value);
+    ASSERT_EQ(weight->shape(), shape)
+        << name << " " << to_string(weight->shape()) << " " << to_string(shape);
+  }
+  void tensor(const std::string& name, Tensor& value, const std::vector<std::int64_t>& shape,
+              const model::Init&) override {
+    value = find(name);
+    ASSERT_EQ(value.sizes(), at::IntArrayRef(shape)) << name;
+  }
+  bool all_used() const { return used_ == values_.size(); }
+
+ private:
+  const Tensor& find(const std::string& name) {
+    for (const auto& [key, value] : values_)
+      if (name.size() >= key.size() &&
+          name.compare(name.size() - key.size(), key.size(), key) == 0) {
+        ++used_;
+        return value;
+      }
+    throw std::out_of_range(name);
+  }
+  std::map<std::string, Tensor> values_;
+  std::size_t used_ = 0;
+};
+
+}  // namespace mote::testing
