@@ -1,0 +1,229 @@
+#include "kernels/linear/experts/experts.h"
+
+#include <algorithm>
+
+#include "base/check.h"
+#include "kernels/linear/matmul/matmul.h"
+#include "kernels/linear/rows/rows.h"
+
+namespace mote::kernels {
+namespace {
+
+void check(const View<const float, 2>& x_ND, const View<const float, 3>& up_EGD,
+           const View<const float, 3>& down_EDG, const View<const float, 2>& u_RG,
+           const Routes& routes) {
+  const Index experts = up_EGD.size(0), width = up_EGD.size(1), dim = up_EGD.size(2);
+  MOTE_CHECK(x_ND.size(1) == dim, "experts: x has ", x_ND.size(1), " columns, up ", dim);
+  MOTE_CHECK(down_EDG.sizes == (std::array<Index, 3>{experts, dim, width}), "experts: up is [",
+             experts, ", ", width, ", ", dim, "], down [", down_EDG.size(0), ", ", down_EDG.size(1),
+             ", ", down_EDG.size(2), "]");
+  const Index rows = routes.position_NK.size(0) * routes.position_NK.size(1);
+  MOTE_CHECK(
+      routes.position_NK.size(0) == x_ND.size(0) && u_RG.size(0) == rows && u_RG.size(1) == width,
+      "experts: x has ", x_ND.size(0), " rows, routes ", routes.position_NK.size(0), ", u is [",
+      u_RG.size(0), ", ", u_RG.size(1), "] where [", rows, ", ", width, "] is needed");
+}
+
+float* gemm_scratch(const Run& run, int worker) {
+  return reinterpret_cast<float*>(run.executor->scratch(
+      worker, static_cast<std::size_t>(gemm_scratch_floats()) * sizeof(float)));
+}
+
+View<float, 2> rows_of(View<float, 2> x, const RowBlock& block) {
+  x.data = x.row(block.first);
+  x.sizes[0] = block.count;
+  return x;
+}
+
+// c[rows of block] = a * b
+void product(const Variant<Gemm>& gemm, Gemm g, const View<float, 2>& c, const Run& run) {
+  g.m = c.size(0);
+  g.n = c.size(1);
+  g.c = c.data;
+  g.c_stride = c.stride(0);
+  gemm.call(g, run);
+}
+
+}  // namespace
+
+void experts_forward(const ExpertsForward& args, const Run& run) {
+  check(args.x_ND, args.up_EGD, args.down_EDG, args.u_RG, args.routes);
+  const Index width = args.up_EGD.size(1), dim = args.up_EGD.size(2);
+  Gemm like;
+  like.precision = args.precision;
+  const auto& gemm = gemm_variant(like, run);
+  parallel_for(
+      *run.executor, static_cast<Index>(args.routes.blocks.size()), [&](Index item, int worker) {
+        const RowBlock& block = args.routes.blocks[static_cast<std::size_t>(item)];
+        const View<float, 2> u = rows_of(args.u_RG, block);
+        Gemm g = like;
+        g.scratch = gemm_scratch(run, worker);
+        g.k = dim;
+        g.a = {args.x_ND.data, args.x_ND.stride(0), Rows::outer, args.routes.token + block.first};
+        g.b = {&args.up_EGD(block.expert, 0, 0), args.up_EGD.stride(1), Rows::outer};
+        g.relu = true;
+        product(gemm, g, u, run);
+        g.k = width;
+        g.a = {u.data, u.stride(0), Rows::outer};
+        g.b = {&args.down_EDG(block.expert, 0, 0), args.down_EDG.stride(1), Rows::outer};
+        g.relu = false;
+        product(gemm, g, rows_of(args.p_RD, block), run);
+      });
+  combine_rows({args.p_RD, args.routes.position_NK, args.gate_NK, args.y_ND}, run);
+}
+
+namespace {
+
+// The gate of every sorted row, which scales u in the gradient of `down`; lies behind the worker's
+// gemm scratch.
+float* sorted_gates(const ExpertsBackward& args, Index first, Index count, float* memory) {
+  for (Index r = 0; r < count; ++r) memory[r] = args.gate_NK[args.routes.order[first + r]];
+  return memory;
+}
+
+void backward_to_rows(const ExpertsBackward& args, const Variant<Gemm>& gemm, const Gemm& like,
+                      const Run& run) {
+  const Index width = args.up_EGD.size(1), dim = args.up_EGD.size(2);
+  parallel_for(
+      *run.executor, static_cast<Index>(args.routes.blocks.size()), [&](Index item, int worker) {
+        const RowBlock& block = args.routes.blocks[static_cast<std::size_t>(item)];
+        const View<float, 2> dh = rows_of(args.dh_RG, block);
+        View<const float, 2> u = args.u_RG;
+        u.data = args.u_RG.row(block.first);
+        u.sizes[0] = block.count;
+        Gemm g = like;
+        g.scratch = gemm_scratch(run, worker);
+        g.k = dim;
+        g.a = {args.dy_ND.data, args.dy_ND.stride(0), Rows::outer, args.routes.token + block.first};
+        g.b = {&args.down_EDG(block.expert, 0, 0), args.down_EDG.stride(1), Rows::inner};
+        product(gemm, g, dh, run);
+        relu_backward_rows({u, dh, args.routes.order + block.first, args.gate_NK, args.dgate_NK},
+                           run);
+        g.k = width;
+        g.a = {dh.data, dh.stride(0), Rows::outer};
+        g.b = {&args.up_EGD(block.expert, 0, 0), args.up_EGD.stride(1), Rows::inner};
+        product(gemm, g, rows_of(args.p_RD, block), run);
+      });
+}
+
+// Every item is a panel of output rows of one expert's dup or ddown and sums over all rows of that
+// expert.
+void backward_to_weights(const ExpertsBackward& args, const Variant<Gemm>& gemm, const Gemm& like,
+                         const Run& run) {
+  constexpr Index kPanel = 504;
+  const Index experts = args.up_EGD.size(0), width = args.up_EGD.size(1), dim = args.up_EGD.size(2);
+  const Index up_panels = (width + kPanel - 1) / kPanel, down_panels = (dim + kPanel - 1) / kPanel;
+  const Index panels = up_panels + down_panels;
+  parallel_for(*run.executor, experts * panels, [&](Index item, int worker) {
+    const Index e = item / panels, panel = item % panels;
+    const Index begin = e == 0 ? 0 : args.routes.ends[e - 1], count = args.routes.ends[e] - begin;
+    const Index floats = gemm_scratch_floats();
+    Gemm g = like;
+    g.scratch = reinterpret_cast<float*>(
+        run.executor->scratch(worker, static_cast<std::size_t>(floats + count) * sizeof(float)));
+    g.k = count;
+    const std::int32_t* token = args.routes.token + begin;
+    if (panel < up_panels) {
+      const Index first = panel * kPanel, rows = std::min(kPanel, width - first);
+      g.a = {args.dh_RG.row(begin) + first, args.dh_RG.stride(0), Rows::inner};
+      g.b = {args.x_ND.data, args.x_ND.stride(0), Rows::inner, token};
+      product(gemm, g, {&args.dup_EGD(e, first, 0), {rows, dim}, {args.dup_EGD.stride(1), 1}}, run);
+    } else {
+      const Index first = (panel - up_panels) * kPanel, rows = std::min(kPanel, dim - first);
+      g.a = {args.dy_ND.data + first, args.dy_ND.stride(0), Rows::inner, token};
+      g.b = {args.u_RG.row(begin), args.u_RG.stride(0), Rows::inner, nullptr,
+             sorted_gates(args, begin, count, g.scratch + floats)};
+      product(gemm, g, {&args.ddown_EDG(e, first, 0), {rows, width}, {args.ddown_EDG.stride(1), 1}},
+              run);
+    }
+  });
+}
+
+}  // namespace
+
+void experts_backward(const ExpertsBackward& args, const Run& run) {
+  check(args.x_ND, args.up_EGD, args.down_EDG, args.u_RG, args.routes);
+  Gemm like;
+  like.precision = args.precision;
+  const auto& gemm = gemm_variant(like, run);
+  backward_to_rows(args, gemm, like, run);
+  combine_rows({args.p_RD, args.routes.position_NK, nullptr, args.dx_ND}, run);
+  backward_to_weights(args, gemm, like, run);
+}
+
+void experts_forward_reference(const ExpertsForward& args) {
+  const Index slots = args.routes.position_NK.size(1), width = args.up_EGD.size(1),
+              dim = args.up_EGD.size(2);
+  const Index experts = args.up_EGD.size(0);
+  std::vector<double> y(static_cast<std::size_t>(dim));
+  for (Index n = 0; n < args.x_ND.size(0); ++n) {
+    std::fill(y.begin(), y.end(), 0.0);
+    for (Index k = 0; k < slots; ++k) {
+      const Index r = args.routes.position_NK(n, k);
+      const Index e =
+          std::upper_bound(args.routes.ends, args.routes.ends + experts, r) - args.routes.ends;
+      for (Index g = 0; g < width; ++g) {
+        double h = 0;
+        for (Index d = 0; d < dim; ++d)
+          h += static_cast<double>(args.up_EGD(e, g, d)) * static_cast<double>(args.x_ND(n, d));
+        args.u_RG(r, g) = static_cast<float>(std::max(h, 0.0));
+      }
+      for (Index d = 0; d < dim; ++d) {
+        double p = 0;
+        for (Index g = 0; g < width; ++g)
+          p += static_cast<double>(args.down_EDG(e, d, g)) * static_cast<double>(args.u_RG(r, g));
+        y[static_cast<std::size_t>(d)] += static_cast<double>(args.gate_NK[n * slots + k]) * p;
+      }
+    }
+    for (Index d = 0; d < dim; ++d)
+      args.y_ND(n, d) = static_cast<float>(y[static_cast<std::size_t>(d)]);
+  }
+}
+
+void experts_backward_reference(const ExpertsBackward& args) {
+  const Index slots = args.routes.position_NK.size(1), width = args.up_EGD.size(1),
+              dim = args.up_EGD.size(2);
+  const Index experts = args.up_EGD.size(0), tokens = args.x_ND.size(0);
+  const auto weights = static_cast<std::size_t>(experts * width * dim);
+  std::vector<double> dup(weights), ddown(weights), dx(static_cast<std::size_t>(tokens * dim));
+  const auto at = [&](Index e, Index row, Index columns, Index column) {
+    return static_cast<std::size_t>(e * width * dim + row * columns + column);
+  };
+  for (Index n = 0; n < tokens; ++n)
+    for (Index k = 0; k < slots; ++k) {
+      const Index r = args.routes.position_NK(n, k);
+      const Index e =
+          std::upper_bound(args.routes.ends, args.routes.ends + experts, r) - args.routes.ends;
+      const auto gate = static_cast<double>(args.gate_NK[n * slots + k]);
+      double dgate = 0;
+      for (Index g = 0; g < width; ++g) {
+        const auto u = static_cast<double>(args.u_RG(r, g));
+        double t = 0;
+        for (Index d = 0; d < dim; ++d) {
+          const auto dy = static_cast<double>(args.dy_ND(n, d));
+          t += static_cast<double>(args.down_EDG(e, d, g)) * dy;
+          ddown[at(e, d, width, g)] += dy * gate * u;
+        }
+        dgate += t * u;
+        const double dh = u > 0 ? gate * t : 0;
+        args.dh_RG(r, g) = static_cast<float>(dh);
+        for (Index d = 0; d < dim; ++d) {
+          dup[at(e, g, dim, d)] += dh * static_cast<double>(args.x_ND(n, d));
+          dx[static_cast<std::size_t>(n * dim + d)] +=
+              dh * static_cast<double>(args.up_EGD(e, g, d));
+        }
+      }
+      args.dgate_NK[n * slots + k] = static_cast<float>(dgate);
+    }
+  for (Index n = 0; n < tokens; ++n)
+    for (Index d = 0; d < dim; ++d)
+      args.dx_ND(n, d) = static_cast<float>(dx[static_cast<std::size_t>(n * dim + d)]);
+  for (Index e = 0; e < experts; ++e)
+    for (Index g = 0; g < width; ++g)
+      for (Index d = 0; d < dim; ++d) {
+        args.dup_EGD(e, g, d) = static_cast<float>(dup[at(e, g, dim, d)]);
+        args.ddown_EDG(e, d, g) = static_cast<float>(ddown[at(e, d, width, g)]);
+      }
+}
+
+}  // namespace mote::kernels

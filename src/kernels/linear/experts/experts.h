@@ -1,0 +1,59 @@
+// The expert layer: rows sorted by expert times expert matrices, forward and backward, two products
+// fused per block of rows.
+//
+//   u_r = relu(up_e x_n),   y_n = sum_k gate[n,k] * (down_e u_r),   e the expert and r the sorted
+//   row of (n, k)     (sigma-MoE, specs 2.4)
+// Backward, given dy:  t_r = down_e^T dy_n (not scaled), dgate[n,k] = <t_r, u_r>, dh_r = gate * t_r
+// * 1[u_r > 0],
+//   ddown_e = sum_r dy_n (gate u_r)^T,  dup_e = sum_r dh_r x_n^T,  dx_n = sum_k up_e^T dh_r.
+//
+// Inputs are gathered while they are packed: no padding, no copy of x or dy. Only x, u, the gates
+// and the order are needed for backward. Sums run in a fixed order, so results have the same bits
+// for any number of threads. Experts without rows get zero gradients. Shapes: up [E, G, D], down
+// [E, D, G] (both [E, out, in]), x and y [N, D], u [R, G] in sorted order, R = N*K.
+#pragma once
+
+#include "kernels/linear/gemm/gemm.h"
+#include "kernels/routing/sort/sort.h"
+
+namespace mote::kernels {
+
+// The index made by routing/sort, read-only.
+struct Routes {
+  const std::int32_t* ends = nullptr;   // [E]
+  const std::int32_t* order = nullptr;  // [R]
+  const std::int32_t* token = nullptr;  // [R]
+  View<const std::int32_t, 2> position_NK;
+  std::span<const RowBlock> blocks;
+};
+
+struct ExpertsForward {
+  View<const float, 2> x_ND;
+  View<const float, 3> up_EGD, down_EDG;
+  Routes routes;
+  const float* gate_NK = nullptr;
+  View<float, 2> u_RG;  // out
+  View<float, 2> y_ND;  // out
+  View<float, 2> p_RD;  // scratch
+  Precision precision = Precision::f32;
+};
+void experts_forward(const ExpertsForward& args, const Run& run);
+
+struct ExpertsBackward {
+  View<const float, 2> x_ND, u_RG, dy_ND;
+  View<const float, 3> up_EGD, down_EDG;
+  Routes routes;
+  const float* gate_NK = nullptr;
+  View<float, 2> dx_ND;               // out
+  float* dgate_NK = nullptr;          // out
+  View<float, 3> dup_EGD, ddown_EDG;  // out
+  View<float, 2> dh_RG, p_RD;         // scratch
+  Precision precision = Precision::f32;
+};
+void experts_backward(const ExpertsBackward& args, const Run& run);
+
+// The same in plain loops and double sums: the definition that tests compare with.
+void experts_forward_reference(const ExpertsForward& args);
+void experts_backward_reference(const ExpertsBackward& args);
+
+}  // namespace mote::kernels

@@ -1,0 +1,22 @@
+// 14 rows x 2 vectors: 28 sums, 2 columns, 1 value of the 32 registers.
+#include <utility>
+
+#include "kernels/linear/gemm/gemm_blocked.h"
+
+namespace mote::kernels {
+namespace {
+
+struct GemmAvx512 : Avx512 {
+  static constexpr int kRows = 14;
+  static constexpr int kPerStep = 1;
+  [[gnu::always_inline]] static V multiply_add(V a, V b, V c) { return fma(a, b, c); }
+  [[gnu::always_inline]] static void store_step(float* p, V value, V) { store(p, value); }
+};
+
+}  // namespace
+
+void gemm_avx512(const Gemm& args, const Run&) {
+  if (!gemm_few_rows<GemmAvx512>(args)) gemm_blocked<GemmAvx512>(args);
+}
+
+}  // namespace mote::kernels

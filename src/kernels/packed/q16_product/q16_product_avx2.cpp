@@ -1,0 +1,13 @@
+#include "kernels/packed/q16_product/q16_product_vector.h"
+
+namespace mote::kernels {
+
+void q16_block_avx2(const Q16Block& block) {
+  block_of_any<Avx2, TwoOf<Avx2>>(block);
+}
+
+void q16_block_to_input_avx2(const Q16BlockToInput& block) {
+  to_input_of_any<Avx2, TwoOf<Avx2>>(block);
+}
+
+}  // namespace mote::kernels

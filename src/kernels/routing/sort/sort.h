@@ -1,0 +1,36 @@
+// Routed rows in the order of their experts: the index that every grouped product shares.
+//
+// A row is a pair (token n, slot k) with flat number n*K + k. A stable counting sort by expert, O(R
+// + E), puts the rows of expert 0 first, then those of expert 1, ...; within an expert they stay in
+// flat order.
+#pragma once
+
+#include "kernels/core/view.h"
+
+namespace mote::kernels {
+
+// A run of sorted rows of one expert: what one thread works on at a time.
+struct RowBlock {
+  std::int32_t expert, first, count;
+};
+
+inline constexpr Index kBlockRows = 504;  // 36 panels of 14 rows, 84 of 6
+
+struct SortRoutes {
+  View<const std::int32_t, 2> experts_NK;  // each in [0, num_experts)
+  Index num_experts = 0;
+  std::int32_t* ends = nullptr;      // [E]: expert e has the sorted rows [ends[e-1], ends[e])
+  std::int32_t* order = nullptr;     // [N*K]: flat number of each sorted row
+  std::int32_t* token = nullptr;     // [N*K]: order / K
+  std::int32_t* position = nullptr;  // [N*K]: sorted row of each flat number; the inverse of order
+};
+
+void sort_routes(const SortRoutes& args);
+
+// Cuts the experts' rows into blocks of at most kBlockRows and orders them by falling size, so that
+// the last to start are short. `blocks` has room for max_row_blocks(); returns how many there are.
+// Empty experts have none.
+Index make_row_blocks(const std::int32_t* ends, Index num_experts, RowBlock* blocks);
+Index max_row_blocks(Index num_rows, Index num_experts);
+
+}  // namespace mote::kernels

@@ -1,0 +1,21 @@
+// The K largest of every row: index_NK[n] lists the columns of the K largest scores of row n by
+// falling score; equal scores go to the lower column. NaN ranks below every number. 1 <= K <= E; a
+// row is not changed.
+#pragma once
+
+#include "kernels/core/variants.h"
+#include "kernels/core/view.h"
+
+namespace mote::kernels {
+
+struct Topk {
+  View<const float, 2> scores_NE;
+  View<std::int32_t, 2> index_NK;
+};
+
+void topk(const Topk& args, const Run& run);
+
+std::span<const Variant<Topk>> topk_variants();
+void topk_avx512(const Topk& args, const Run& run);
+
+}  // namespace mote::kernels

@@ -1,0 +1,317 @@
+#include "kernels/sequence/attention/attention.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/check.h"
+#include "kernels/linear/gemm/gemm.h"
+#include "kernels/sequence/softmax/softmax.h"
+
+namespace mote::kernels {
+namespace {
+
+constexpr Index kQueries = 64;  // per step
+
+void check(const Attention& args) {
+  const Index heads = args.q_BTHC.size(2), width = args.q_BTHC.size(3);
+  MOTE_CHECK(args.k_BSHC.sizes == args.v_BSHC.sizes && args.k_BSHC.size(2) == heads &&
+                 args.k_BSHC.size(3) == width && args.k_BSHC.size(0) == args.q_BTHC.size(0),
+             "attention: q has ", heads, " heads of ", width, ", k ", args.k_BSHC.size(2), " of ",
+             args.k_BSHC.size(3));
+  const AttentionSight& s = args.sight;
+  const Index last = s.first_query + args.q_BTHC.size(1) - 1,
+              keys_end = s.first_key + args.k_BSHC.size(1);
+  MOTE_CHECK(last < keys_end, "attention: the last query is at ", last, ", the keys end before ",
+             keys_end);
+  if (s.block > 0 && s.first_key > 0)
+    MOTE_CHECK(s.first_key <= std::max<Index>(0, s.first_query / s.block * s.block - s.memory),
+               "attention: the first query sees keys from ",
+               s.first_query / s.block * s.block - s.memory, ", they begin at ", s.first_key);
+  if (args.r_DHC.data) {
+    Index farthest = 0;
+    for (Index i = s.first_query; i <= last; i = s.block ? (i / s.block + 1) * s.block : last + 1) {
+      const Index end = s.block ? std::min(last, (i / s.block + 1) * s.block - 1) : last;
+      farthest = std::max(farthest, end - s.first_seen(i));
+    }
+    MOTE_CHECK(args.r_DHC.size(0) > farthest, "attention: ", args.r_DHC.size(0),
+               " relative positions, the farthest key is ", farthest, " back");
+  }
+}
+
+// Scratch memory of one worker, carved up.
+struct Memory {
+  float* next;
+  float* take(Index floats) {
+    float* here = next;
+    next += (floats + 15) / 16 * 16;
+    return here;
+  }
+};
+
+// One sequence and head, a few queries: what both directions need.
+struct Step {
+  Index queries = 0;  // how many
+  Index first = 0;    // number of the first one within T
+  Index seen = 0;     // position of the first key that any of them sees
+  Index keys = 0;     // from `seen` to the last query's own position
+  const float *q = nullptr, *k = nullptr, *v = nullptr, *r = nullptr;
+  float *qu = nullptr, *qw = nullptr;  // [queries, C]
+  float *x = nullptr, *y = nullptr;    // [queries, keys]
+};
+
+class Block {
+ public:
+  Block(const Attention& args, const Run& run)
+      : a_(args),
+        run_(run),
+        gemm_(gemm_variant({}, run)),
+        softmax_(select(softmax_row_variants(), run)),
+        width_(args.q_BTHC.size(3)) {
+    const Index longest = args.k_BSHC.size(1);
+    max_keys_ = longest;
+    floats_ =
+        gemm_scratch_floats() + 5 * (kQueries * width_ + 16) + 4 * (kQueries * max_keys_ + 16);
+  }
+
+  Index floats() const { return floats_; }
+  const Variant<Gemm>& gemm() const { return gemm_; }
+
+  Step start(Index b, Index h, Index first, Memory& memory) const {
+    const AttentionSight& sight = a_.sight;
+    Step s;
+    s.first = first;
+    s.queries = std::min(kQueries, a_.q_BTHC.size(1) - first);
+    const Index position = sight.first_query + first, last = position + s.queries - 1;
+    s.seen = sight.first_seen(position);
+    s.keys = last - s.seen + 1;
+    s.q = at(a_.q_BTHC, b, first, h);
+    s.k = at(a_.k_BSHC, b, s.seen - sight.first_key, h);
+    s.v = at(a_.v_BSHC, b, s.seen - sight.first_key, h);
+    if (a_.r_DHC.data) s.r = &a_.r_DHC(a_.r_DHC.size(0) - s.keys, h, 0);
+    s.qu = memory.take(s.queries * width_);
+    s.qw = s.r ? memory.take(s.queries * width_) : nullptr;
+    s.x = memory.take(s.queries * s.keys);
+    s.y = s.r ? memory.take(s.queries * s.keys) : nullptr;
+    return s;
+  }
+
+  // x = (q + u) k^T, y = (q + w) r^T.
+  void scores(const Step& s, Index h, float* scratch) const {
+    add_bias(s, a_.u_HC ? a_.u_HC + h * width_ : nullptr, s.qu);
+    product(s.queries, s.keys, width_, {s.qu, width_, Rows::outer},
+            {s.k, a_.k_BSHC.stride(1), Rows::outer}, s.x, s.keys, false, scratch);
+    if (!s.r) return;
+    add_bias(s, a_.w_HC ? a_.w_HC + h * width_ : nullptr, s.qw);
+    product(s.queries, s.keys, width_, {s.qw, width_, Rows::outer},
+            {s.r, a_.r_DHC.stride(0), Rows::outer}, s.y, s.keys, false, scratch);
+  }
+
+  void product(Index m, Index n, Index k, const Operand& a, const Operand& b, float* c,
+               Index c_stride, bool accumulate, float* scratch) const {
+    Gemm g;
+    g.m = m, g.n = n, g.k = k;
+    g.a = a, g.b = b;
+    g.c = c, g.c_stride = c_stride;
+    g.accumulate = accumulate;
+    g.scratch = scratch;
+    gemm_.call(g, run_);
+  }
+
+  // Where in a row of x query number `i` of the step looks: [begin, end). Its row of y is shifted
+  // so that both line up.
+  Index begin(const Step& s, Index i) const {
+    return a_.sight.first_seen(a_.sight.first_query + s.first + i) - s.seen;
+  }
+  Index end(const Step& s, Index i) const { return s.keys - (s.queries - 1 - i); }
+  float* shifted(const Step& s, float* y, Index i) const {
+    return y ? y + i * s.keys + (s.queries - 1 - i) : nullptr;
+  }
+
+  void softmax(const Step& s, Index i, float* lse) const {
+    softmax_.call(
+        {s.x + i * s.keys, shifted(s, s.y, i), begin(s, i), end(s, i), s.keys, a_.scale, lse},
+        run_);
+  }
+
+  template <class T>
+  static T* at(const View<T, 4>& x, Index b, Index t, Index h) {
+    return x.data + b * x.stride(0) + t * x.stride(1) + h * x.stride(2);
+  }
+
+ private:
+  void add_bias(const Step& s, const float* bias, float* out) const {
+    for (Index i = 0; i < s.queries; ++i) {
+      const float* q = s.q + i * a_.q_BTHC.stride(1);
+      for (Index c = 0; c < width_; ++c) out[i * width_ + c] = q[c] + (bias ? bias[c] : 0);
+    }
+  }
+
+  const Attention& a_;
+  const Run& run_;
+  const Variant<Gemm>& gemm_;
+  const Variant<SoftmaxRow>& softmax_;
+  Index width_, max_keys_, floats_;
+};
+
+Memory worker_memory(const Run& run, int worker, Index floats) {
+  return {reinterpret_cast<float*>(
+      run.executor->scratch(worker, static_cast<std::size_t>(floats) * sizeof(float)))};
+}
+
+void add_columns(const float* x, Index rows, Index columns, float* sums) {
+  for (Index i = 0; i < rows; ++i)
+    for (Index c = 0; c < columns; ++c) sums[c] += x[i * columns + c];
+}
+
+}  // namespace
+
+void attention(const Attention& args, const Run& run) {
+  check(args);
+  const Index batch = args.q_BTHC.size(0), queries = args.q_BTHC.size(1),
+              heads = args.q_BTHC.size(2);
+  const Index width = args.q_BTHC.size(3), steps = (queries + kQueries - 1) / kQueries;
+  const Block block(args, run);
+  parallel_for(*run.executor, batch * heads * steps, [&](Index item, int worker) {
+    const Index b = item / (heads * steps), h = item / steps % heads;
+    Memory memory = worker_memory(run, worker, block.floats());
+    float* scratch = memory.take(gemm_scratch_floats());
+    const Step s = block.start(b, h, item % steps * kQueries, memory);
+    block.scores(s, h, scratch);
+    for (Index i = 0; i < s.queries; ++i) {
+      float unused;
+      block.softmax(
+          s, i, args.lse_BHT ? args.lse_BHT + (b * heads + h) * queries + s.first + i : &unused);
+    }
+    block.product(s.queries, width, s.keys, {s.x, s.keys, Rows::outer},
+                  {s.v, args.v_BSHC.stride(1), Rows::inner}, Block::at(args.o_BTHC, b, s.first, h),
+                  args.o_BTHC.stride(1), false, scratch);
+  });
+}
+
+namespace {
+
+// Backward of a few queries of one sequence and head. Gradients of k, v, r and of the biases are
+// added to.
+void step_backward(const AttentionBackward& args, const Block& block, const Run& run, Index b,
+                   Index h, Index first, Memory memory) {
+  const Attention& a = args.forward;
+  const Index queries = a.q_BTHC.size(1), heads = a.q_BTHC.size(2), width = a.q_BTHC.size(3);
+  float* scratch = memory.take(gemm_scratch_floats());
+  const Step s = block.start(b, h, first, memory);
+  float* dx = memory.take(s.queries * s.keys);
+  block.scores(s, h, scratch);
+  const float* out_grad = Block::at(args.do_BTHC, b, first, h);
+  const Operand do_outer{out_grad, args.do_BTHC.stride(1), Rows::outer};
+  block.product(s.queries, s.keys, width, do_outer, {s.v, a.v_BSHC.stride(1), Rows::outer}, dx,
+                s.keys, false, scratch);
+
+  const auto& softmax_backward = select(softmax_backward_row_variants(), run);
+  float dscale = 0;
+  for (Index i = 0; i < s.queries; ++i)
+    softmax_backward.call({s.x + i * s.keys, block.shifted(s, s.y, i), dx + i * s.keys,
+                           block.begin(s, i), block.end(s, i), s.keys, a.scale,
+                           a.lse_BHT[(b * heads + h) * queries + first + i], &dscale},
+                          run);
+  if (args.dscale_BH) args.dscale_BH[b * heads + h] += dscale;
+
+  const Index key = s.seen - a.sight.first_key;
+  const Operand do_inner{out_grad, args.do_BTHC.stride(1), Rows::inner};
+  block.product(s.keys, width, s.queries, {s.x, s.keys, Rows::inner}, do_inner,
+                Block::at(args.dv_BSHC, b, key, h), args.dv_BSHC.stride(1), true, scratch);
+  block.product(s.keys, width, s.queries, {dx, s.keys, Rows::inner}, {s.qu, width, Rows::inner},
+                Block::at(args.dk_BSHC, b, key, h), args.dk_BSHC.stride(1), true, scratch);
+  float* dq = memory.take(s.queries * width);
+  block.product(s.queries, width, s.keys, {dx, s.keys, Rows::outer},
+                {s.k, a.k_BSHC.stride(1), Rows::inner}, dq, width, false, scratch);
+  if (s.r) {
+    add_columns(dq, s.queries, width, args.du_BHC + (b * heads + h) * width);
+    // The gradient of y is that of x shifted back; what falls outside a row's sight is 0.
+    std::fill_n(s.y, s.queries * s.keys, 0.0f);
+    for (Index i = 0; i < s.queries; ++i)
+      std::copy(dx + i * s.keys + block.begin(s, i), dx + i * s.keys + block.end(s, i),
+                block.shifted(s, s.y, i) + block.begin(s, i));
+    const Index distances = a.r_DHC.size(0);
+    float* dr = args.dr_BDHC + ((b * distances + distances - s.keys) * heads + h) * width;
+    block.product(s.keys, width, s.queries, {s.y, s.keys, Rows::inner}, {s.qw, width, Rows::inner},
+                  dr, heads * width, true, scratch);
+    float* dqw = memory.take(s.queries * width);
+    block.product(s.queries, width, s.keys, {s.y, s.keys, Rows::outer},
+                  {s.r, a.r_DHC.stride(0), Rows::inner}, dqw, width, false, scratch);
+    add_columns(dqw, s.queries, width, args.dw_BHC + (b * heads + h) * width);
+    for (Index i = 0; i < s.queries * width; ++i) dq[i] += dqw[i];
+  }
+  for (Index i = 0; i < s.queries; ++i)
+    std::copy_n(dq + i * width, width, Block::at(args.dq_BTHC, b, first + i, h));
+}
+
+void zero_head(const View<float, 4>& x, Index b, Index h) {
+  for (Index t = 0; t < x.size(1); ++t) std::fill_n(Block::at(x, b, t, h), x.size(3), 0.0f);
+}
+
+}  // namespace
+
+void attention_backward(const AttentionBackward& args, const Run& run) {
+  const Attention& a = args.forward;
+  check(a);
+  MOTE_CHECK(a.lse_BHT, "attention_backward: forward kept no log-sum-exp");
+  const Index heads = a.q_BTHC.size(2), width = a.q_BTHC.size(3), distances = a.r_DHC.size(0);
+  const Block block(a, run);
+  // One thread has all queries of a sequence and head, whose keys they share.
+  parallel_for(*run.executor, a.q_BTHC.size(0) * heads, [&](Index item, int worker) {
+    const Index b = item / heads, h = item % heads;
+    zero_head(args.dk_BSHC, b, h);
+    zero_head(args.dv_BSHC, b, h);
+    if (a.r_DHC.data) {
+      for (Index d = 0; d < distances; ++d)
+        std::fill_n(args.dr_BDHC + ((b * distances + d) * heads + h) * width, width, 0.0f);
+      std::fill_n(args.du_BHC + item * width, width, 0.0f);
+      std::fill_n(args.dw_BHC + item * width, width, 0.0f);
+    }
+    if (args.dscale_BH) args.dscale_BH[item] = 0;
+    for (Index first = 0; first < a.q_BTHC.size(1); first += kQueries)
+      step_backward(args, block, run, b, h, first, worker_memory(run, worker, block.floats()));
+  });
+}
+
+void attention_reference(const Attention& args) {
+  const Index width = args.q_BTHC.size(3);
+  const auto dot = [&](const float* q, const float* bias, const float* key) {
+    double sum = 0;
+    for (Index c = 0; c < width; ++c)
+      sum += (static_cast<double>(q[c]) + (bias ? static_cast<double>(bias[c]) : 0)) *
+             static_cast<double>(key[c]);
+    return sum;
+  };
+  const AttentionSight& sight = args.sight;
+  std::vector<double> logits;
+  for (Index b = 0; b < args.q_BTHC.size(0); ++b)
+    for (Index h = 0; h < args.q_BTHC.size(2); ++h)
+      for (Index t = 0; t < args.q_BTHC.size(1); ++t) {
+        const Index i = sight.first_query + t, first = sight.first_seen(i);
+        const float* q = Block::at(args.q_BTHC, b, t, h);
+        logits.clear();
+        for (Index j = first; j <= i; ++j) {
+          double l = dot(q, args.u_HC ? args.u_HC + h * width : nullptr,
+                         Block::at(args.k_BSHC, b, j - sight.first_key, h));
+          if (args.r_DHC.data)
+            l += dot(q, args.w_HC ? args.w_HC + h * width : nullptr,
+                     &args.r_DHC(args.r_DHC.size(0) - 1 - (i - j), h, 0));
+          logits.push_back(static_cast<double>(args.scale) * l);
+        }
+        const double largest = *std::max_element(logits.begin(), logits.end());
+        double sum = 0;
+        for (double l : logits) sum += std::exp(l - largest);
+        if (args.lse_BHT)
+          args.lse_BHT[(b * args.q_BTHC.size(2) + h) * args.q_BTHC.size(1) + t] =
+              static_cast<float>(largest + std::log(sum));
+        for (Index c = 0; c < width; ++c) {
+          double o = 0;
+          for (Index j = first; j <= i; ++j)
+            o += std::exp(logits[static_cast<std::size_t>(j - first)] - largest) / sum *
+                 static_cast<double>(Block::at(args.v_BSHC, b, j - sight.first_key, h)[c]);
+          Block::at(args.o_BTHC, b, t, h)[c] = static_cast<float>(o);
+        }
+      }
+}
+
+}  // namespace mote::kernels

@@ -1,0 +1,89 @@
+// The rows for any vector type of core/simd.h; included by the variant files only.
+#pragma once
+
+#include <cmath>
+
+#include "kernels/core/simd.h"
+#include "kernels/sequence/softmax/softmax.h"
+
+namespace mote::kernels {
+namespace {
+
+// x_j + y_j of the lanes that are visible; the others are 0.
+template <class S>
+[[gnu::always_inline]] inline typename S::V scores_at(const float* x, const float* y, Index j,
+                                                      Index left) {
+  const typename S::V value = S::load(x + j, left);
+  return y ? S::add(value, S::load(y + j, left)) : value;
+}
+
+[[gnu::always_inline]] inline void zero_outside(float* x, Index begin, Index end, Index n) {
+  for (Index j = 0; j < begin; ++j) x[j] = 0;
+  for (Index j = end; j < n; ++j) x[j] = 0;
+}
+
+template <class S>
+void softmax_row_vector(const SoftmaxRow& args) {
+  using V = typename S::V;
+  const V scale = S::set(args.scale), lowest = S::set(-3.0e38f);
+  V largest_lanes = lowest;
+  for (Index j = args.begin; j < args.end; j += S::kLanes) {
+    const Index left = args.end - j;
+    const V l = S::mul(scale, scores_at<S>(args.x, args.y, j, left));
+    largest_lanes = S::max(largest_lanes, S::first(l, lowest, left));
+    S::store(args.x + j, l, left);
+  }
+  const float largest = S::largest(largest_lanes);
+  V sum_lanes = S::zero();
+  for (Index j = args.begin; j < args.end; j += S::kLanes) {
+    const Index left = args.end - j;
+    const V e = exp_of_negative<S>(S::add(S::load(args.x + j, left), S::set(-largest)));
+    sum_lanes = S::add(sum_lanes, S::first(e, S::zero(), left));
+    S::store(args.x + j, e, left);
+  }
+  const float sum = S::sum(sum_lanes);
+  const V inverse = S::set(1 / sum);
+  for (Index j = args.begin; j < args.end; j += S::kLanes) {
+    const Index left = args.end - j;
+    S::store(args.x + j, S::mul(inverse, S::load(args.x + j, left)), left);
+  }
+  zero_outside(args.x, args.begin, args.end, args.n);
+  *args.lse = largest + std::log(sum);
+}
+
+template <class S>
+void softmax_backward_row_vector(const SoftmaxBackwardRow& args) {
+  using V = typename S::V;
+  const V scale = S::set(args.scale), lse = S::set(-args.lse);
+  // exp_of_negative needs l - lse <= 0, which rounding may miss by an ulp.
+  const auto probability = [&](V score) {
+    return exp_of_negative<S>(S::min(S::fma(scale, score, lse), S::zero()));
+  };
+  // The probabilities are divided by their own sum: an lse rounded to float32 scales them all, and
+  // the error would be multiplied by scores that may be large.
+  V mean_lanes = S::zero(), sum_lanes = S::zero();
+  for (Index j = args.begin; j < args.end; j += S::kLanes) {
+    const Index left = args.end - j;
+    const V p = probability(scores_at<S>(args.x, args.y, j, left));
+    mean_lanes = S::fma(p, S::load(args.dp + j, left), mean_lanes);
+    sum_lanes = S::add(sum_lanes, S::first(p, S::zero(), left));
+  }
+  const float inverse_sum = 1 / S::sum(sum_lanes);
+  const V inverse = S::set(inverse_sum), mean = S::set(-S::sum(mean_lanes) * inverse_sum);
+  V dscale_lanes = S::zero();
+  for (Index j = args.begin; j < args.end; j += S::kLanes) {
+    const Index left = args.end - j;
+    const V score = scores_at<S>(args.x, args.y, j, left);
+    const V p = S::mul(inverse, probability(score));
+    const V ds = S::mul(p, S::add(S::load(args.dp + j, left), mean));
+    dscale_lanes = S::fma(S::first(ds, S::zero(), left), score, dscale_lanes);
+    S::store(args.x + j, p, left);
+    S::store(args.dp + j, S::mul(scale, ds), left);
+  }
+  zero_outside(args.x, args.begin, args.end, args.n);
+  zero_outside(args.dp, args.begin, args.end, args.n);
+  *args.dscale += S::sum(dscale_lanes);
+}
+
+}  // namespace
+}  // namespace mote::kernels
