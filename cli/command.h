@@ -1,0 +1,52 @@
+// A verb of the program: its options, and what it does.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "base/fields.h"
+#include "model/pass.h"
+
+namespace mote::cli {
+
+// What every verb is given.
+struct Context {
+  bool json = false;
+  int threads = 1;
+  std::optional<std::uint64_t> seed;
+  kernels::Run run;
+
+  model::Pass pass() const {
+    model::Pass p;
+    p.run = run;
+    return p;
+  }
+};
+
+class Verb {
+ public:
+  virtual ~Verb() = default;
+  virtual void add_options(CLI::App& app) = 0;
+  // Does the work and returns the facts that --json prints. Without --json they are printed one per
+  // line, unless the verb prints for people itself and returns null.
+  virtual Json run(const Context& context) = 0;
+};
+
+struct Command {
+  const char* name;
+  const char* help;
+  std::unique_ptr<Verb> (*make)();
+};
+
+std::unique_ptr<Verb> make_prepare();
+std::unique_ptr<Verb> make_train();
+std::unique_ptr<Verb> make_eval();
+std::unique_ptr<Verb> make_generate();
+std::unique_ptr<Verb> make_compress();
+std::unique_ptr<Verb> make_inspect();
+std::unique_ptr<Verb> make_bench();
+std::unique_ptr<Verb> make_doctor();
+
+}  // namespace mote::cli

@@ -1,0 +1,43 @@
+#include "base/process.h"
+#include "cli/command.h"
+#include "run/evaluator.h"
+
+namespace mote::cli {
+namespace {
+
+class Eval final : public Verb {
+ public:
+  void add_options(CLI::App& app) override {
+    app.add_option("MODEL", model_, "a model's folder")->required();
+    app.add_option("--data", data_, "a corpus: NAME:SPLIT, a file or a folder")->required();
+    app.add_option("--ctx-size", context_size_,
+                   "tokens that the end of a block sees (default: the model's)")
+        ->check(CLI::NonNegativeNumber);
+    app.add_option("--max-bytes", max_bytes_, "score the first bytes only");
+  }
+
+  Json run(const Context& context) override {
+    const run::Evaluation e =
+        run::evaluate(model_, data_, max_bytes_, context_size_, context.pass());
+    return {{"loss", e.loss.mean()},
+            {"perplexity", e.loss.perplexity()},
+            {"bits_per_byte", e.loss.bits_per_byte()},
+            {"tokens", e.loss.tokens},
+            {"bytes", e.loss.bytes},
+            {"tokens_per_second", static_cast<double>(e.loss.tokens) / e.seconds},
+            {"peak_rss_bytes", peak_rss_bytes()}};
+  }
+
+ private:
+  std::string model_, data_;
+  std::int64_t context_size_ = 0;
+  std::uint64_t max_bytes_ = 0;
+};
+
+}  // namespace
+
+std::unique_ptr<Verb> make_eval() {
+  return std::make_unique<Eval>();
+}
+
+}  // namespace mote::cli

@@ -1,0 +1,162 @@
+// The program: `mote <verb>`. The only place that catches errors and decides the exit status.
+#include <ATen/Parallel.h>
+#include <malloc.h>
+#include <cstdio>
+#include <iostream>
+
+#include "base/check.h"
+#include "base/log.h"
+#include "base/parallel.h"
+#include "base/process.h"
+#include "cli/command.h"
+#include "model/ops/bridge.h"
+#include "model/torch.h"
+
+namespace mote::cli {
+namespace {
+
+constexpr Command kCommands[] = {
+    {"prepare", "turn text into tokens", make_prepare},
+    {"train", "fit a model to a corpus", make_train},
+    {"eval", "score a model on a corpus", make_eval},
+    {"generate", "continue a text", make_generate},
+};
+
+constexpr int kFailed = 1, kMisused = 2, kInterrupted = 130;
+
+struct CommonOptions {
+  bool json = false, quiet = false, verbose = false;
+  int threads = physical_cores();
+  std::string isa;
+  std::optional<std::uint64_t> seed;
+};
+
+void add_common(CLI::App& app, CommonOptions& options) {
+  app.add_flag("--json", options.json, "print one JSON object on stdout");
+  app.add_option("--threads", options.threads, "threads (default: physical cores)")
+      ->check(CLI::Range(1, 1024));
+  app.add_option("--isa", options.isa, "use at most reference, avx2, avx512 or amx");
+  app.add_option("--seed", options.seed, "seed of everything random");
+  app.add_flag("--quiet", options.quiet, "no progress, no notes");
+  app.add_flag("--verbose", options.verbose, "more notes");
+}
+
+std::string version_text() {
+  std::string text =
+      concat("mote ", MOTE_VERSION, " (", MOTE_COMMIT, "), ", __VERSION__, ", instruction sets:");
+  for (const kernels::Isa isa : kernels::compiled_isas()) text += concat(" ", kernels::name(isa));
+  return text;
+}
+
+void print_value(const std::string& key, const Json& value) {
+  if (value.is_object()) {
+    for (const auto& [inner, each] : value.items()) print_value(key + "." + inner, each);
+  } else {
+    std::cout << key << ": " << (value.is_string() ? value.get<std::string>() : value.dump())
+              << "\n";
+  }
+}
+
+// What CLI11 found wrong, in one line with the nearest name.
+std::string misuse(const CLI::App& app, const CLI::ParseError& error) {
+  std::string text = error.what();
+  for (char& c : text)
+    if (c == '\n') c = ' ';
+  const auto* extras = dynamic_cast<const CLI::ExtrasError*>(&error);
+  if (!extras) return text;
+  const CLI::App* at = &app;
+  for (const CLI::App* sub : app.get_subcommands()) at = sub;
+  std::vector<std::string> known;
+  if (at == &app)
+    for (const Command& command : kCommands) known.push_back(command.name);
+  for (const CLI::Option* option : at->get_options()) known.push_back(option->get_name());
+  for (const std::string& word : at->remaining(true)) {
+    const std::string name = word.substr(0, word.find('='));
+    text += did_you_mean(name, known);
+  }
+  return text;
+}
+
+int report(const Error& error, bool json) {
+  if (json) {
+    Json facts = {{"kind", name(error.kind())}, {"message", error.what()}};
+    if (!error.file().empty()) facts["file"] = error.file();
+    if (!error.field().empty()) facts["field"] = error.field();
+    std::cout << Json{{"error", facts}}.dump() << std::endl;
+  }
+  std::fprintf(stderr, "mote: %s\n", error.what());
+  if (error.kind() == ErrorKind::interrupted) return kInterrupted;
+  return error.kind() == ErrorKind::usage ? kMisused : kFailed;
+}
+
+Context make_context(const CommonOptions& options) {
+  log::set_level(options.quiet     ? log::Level::quiet
+                 : options.verbose ? log::Level::verbose
+                                   : log::Level::normal);
+  at::set_num_threads(options.threads);
+  Context context;
+  context.json = options.json;
+  context.threads = options.threads;
+  context.seed = options.seed;
+  context.run.executor = &model::ops::torch_executor();
+  if (!options.isa.empty()) context.run.ceiling = kernels::ceiling_named(options.isa);
+  return context;
+}
+
+int main_checked(int argc, char** argv) {
+  CLI::App app("trains, compresses and runs language models with sparse feed-forward layers",
+               "mote");
+  app.set_version_flag("--version", version_text());
+  app.require_subcommand(1);
+  CommonOptions options;
+  std::vector<std::unique_ptr<Verb>> verbs;
+  for (const Command& command : kCommands) {
+    CLI::App* sub = app.add_subcommand(command.name, command.help);
+    add_common(*sub, options);
+    verbs.push_back(command.make());
+    verbs.back()->add_options(*sub);
+  }
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::Success& success) {  // --help, --version
+    return app.exit(success);
+  } catch (const CLI::ParseError& error) {
+    return report(Error(ErrorKind::usage, misuse(app, error) + " (see mote --help)"), options.json);
+  }
+  try {
+    const Context context = make_context(options);
+    for (std::size_t i = 0; i < verbs.size(); ++i) {
+      if (!app.got_subcommand(kCommands[i].name)) continue;
+      const Json facts = verbs[i]->run(context);
+      if (options.json && !facts.is_null())
+        std::cout << facts.dump() << std::endl;
+      else if (facts.is_object())
+        for (const auto& [key, value] : facts.items()) print_value(key, value);
+    }
+    return 0;
+  } catch (const Error& error) {
+    return report(error, options.json);
+  } catch (const std::bad_alloc&) {
+    return report(
+        Error(ErrorKind::system,
+              "out of memory; choose a smaller model, fewer streams or a shorter context"),
+        options.json);
+  } catch (const c10::Error& error) {
+    return report(Error(ErrorKind::system, concat("LibTorch: ", error.what_without_backtrace())),
+                  options.json);
+  } catch (const std::exception& error) {
+    return report(Error(ErrorKind::system, error.what()), options.json);
+  }
+}
+
+}  // namespace
+}  // namespace mote::cli
+
+int main(int argc, char** argv) {
+  // Activations of one step are freed and asked for again at once: keep the pages instead of
+  // returning them.
+  mallopt(M_MMAP_THRESHOLD, 1 << 30);
+  mallopt(M_TRIM_THRESHOLD, 1 << 30);
+  mote::catch_interrupts();
+  return mote::cli::main_checked(argc, argv);
+}

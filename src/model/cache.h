@@ -1,0 +1,51 @@
+// What attention remembers: per sequence and applied layer, projected keys and values, and the
+// relative-position table.
+//
+// A position sees its own block of T up to itself and the `memory` positions before that block,
+// whatever the number of positions that one call brings. Keys and values that no later position
+// sees are dropped.
+#pragma once
+
+#include <vector>
+
+#include "model/torch.h"
+
+namespace mote::model {
+
+class Cache {
+ public:
+  // `block` 0: nothing is ever dropped (plain causal attention).
+  Cache(std::int64_t layers, std::int64_t block, std::int64_t memory);
+
+  // Position of the next token, the same for every sequence.
+  std::int64_t position() const { return position_; }
+  std::int64_t block() const { return block_; }
+  std::int64_t memory() const { return memory_; }
+
+  struct Seen {
+    Tensor kv_BSH2C;         // a view of the cache
+    std::int64_t first = 0;  // position of its first key
+  };
+  // Adds the keys and values of the positions from position() on and returns all that they may see.
+  Seen append(std::int64_t layer, const Tensor& kv_BTH2C);
+  // After all layers have appended `count` positions.
+  void advance(std::int64_t count) { position_ += count; }
+  void reset();
+  std::uint64_t bytes() const;
+
+  // A layer's projected relative positions, made once.
+  Tensor& relative(std::int64_t layer) {
+    return layers_[static_cast<std::size_t>(layer)].relative_DHC;
+  }
+
+ private:
+  struct Layer {
+    Tensor kv_BCH2C;  // capacity in dimension 1
+    std::int64_t first = 0, count = 0;
+    Tensor relative_DHC;
+  };
+  std::int64_t block_, memory_, position_ = 0;
+  std::vector<Layer> layers_;
+};
+
+}  // namespace mote::model

@@ -1,0 +1,260 @@
+#include "model/language_model.h"
+
+#include "model/loss.h"
+#include "tests/support/models.h"
+
+namespace mote::model {
+namespace {
+
+using testing::expect_close;
+using testing::test_pass;
+
+ModelConfig small_config() {
+  ModelConfig config;
+  config.vocab_size = 50;
+  config.layers = 3;
+  config.dim = 24;
+  config.context = 8;
+  config.attention.heads = 2;
+  config.attention.head_dim = 12;
+  config.feed_forward.experts = 4;
+  config.feed_forward.expert_width = 16;
+  config.feed_forward.experts_per_token = 2;
+  return config;
+}
+
+std::unique_ptr<LanguageModel> make_model(const ModelConfig& config, std::uint64_t seed = 3) {
+  auto model = std::make_unique<LanguageModel>(config);
+  initialize(*model, seed);
+  // Biases and scores that are 0 at the start would hide mistakes.
+  const torch::NoGradGuard no_grad;
+  for (auto& [name, value] : trainable_parameters(*model)) {
+    Tensor t = value;
+    if (name.find("_bias") != std::string::npos) t.copy_(testing::fill(7, value.sizes().vec()));
+  }
+  return model;
+}
+
+Tensor some_ids(std::int64_t batch, std::int64_t length, std::int64_t vocabulary) {
+  return (torch::arange(batch * length) * 7919 % 104729 % vocabulary).view({batch, length});
+}
+
+Tensor logits_in_steps(const LanguageModel& model, const Tensor& ids,
+                       const std::vector<std::int64_t>& steps) {
+  const torch::NoGradGuard no_grad;
+  Cache cache = model.make_cache();
+  std::vector<Tensor> parts;
+  std::int64_t first = 0;
+  for (std::size_t i = 0; first < ids.size(1); ++i) {
+    const std::int64_t count = std::min(steps[i % steps.size()], ids.size(1) - first);
+    parts.push_back(
+        model.logits(model.hidden(ids.narrow(1, first, count), cache, test_pass()), test_pass()));
+    first += count;
+  }
+  return torch::cat(parts, 1);
+}
+
+// Published totals of specs/sparse-ffn 3.3, less the unused scalar per layer that mote leaves out.
+TEST(ParameterCounts, EqualThePublishedTotals) {
+  struct Row {
+    const char* name;
+    std::int64_t vocabulary, layers, dim, heads, head_dim, dense, experts, width, feed_forward,
+        total;
+  };
+  for (const Row& r : {Row{"E8 dense", 205, 12, 512, 8, 64, 2053, 0, 0, 2104837, 41234721},
+                       Row{"E8", 205, 12, 512, 8, 64, 0, 16, 128, 2105344, 41240805},
+                       Row{"WT-S dense", 8000, 16, 412, 10, 41, 2053, 0, 0, 1694137, 47260136},
+                       Row{"WT-S", 8000, 16, 412, 10, 41, 0, 16, 128, 1694144, 47260248},
+                       Row{"WT-S* dense", 8000, 16, 412, 10, 41, 16480, 0, 0, 13596412, 237696536},
+                       Row{"WT-S*", 8000, 16, 412, 10, 41, 0, 128, 128, 13553152, 237004376},
+                       Row{"WT-B dense", 8000, 18, 1024, 16, 64, 4110, 0, 0, 8422414, 262479968},
+                       Row{"WT-B", 8000, 18, 1024, 16, 64, 0, 32, 128, 8421376, 262461284}}) {
+    ModelConfig c;
+    c.vocab_size = r.vocabulary, c.layers = r.layers, c.dim = r.dim;
+    c.attention.heads = r.heads, c.attention.head_dim = r.head_dim;
+    c.feed_forward.kind = r.dense ? FeedForwardKind::dense : FeedForwardKind::sigma_moe;
+    c.feed_forward.width = r.dense, c.feed_forward.experts = r.experts,
+    c.feed_forward.expert_width = r.width;
+    const ParameterCounts counts = count_parameters(c);
+    EXPECT_EQ(counts.feed_forward, r.layers * r.feed_forward) << r.name;
+    EXPECT_EQ(counts.total, r.total - r.layers) << r.name;
+  }
+}
+
+TEST(ParameterCounts, CountTheTensorsThatExist) {
+  for (const bool xl : {true, false})
+    for (const bool dense : {true, false}) {
+      ModelConfig config = small_config();
+      if (!xl) {
+        config.attention.kind = AttentionKind::absolute;
+        config.attention.memory_blocks = 0;
+        config.attention.bias = true;
+        config.head_bias = false;
+      }
+      if (dense) config.feed_forward.kind = FeedForwardKind::dense, config.feed_forward.width = 40;
+      const auto model = make_model(config);
+      std::int64_t total = 0;
+      for (const auto& [name, value] : trainable_parameters(*model)) total += value.numel();
+      EXPECT_EQ(total, count_parameters(config).total);
+    }
+}
+
+TEST(LanguageModel, FirstLossIsThatOfThePublishedInitialisation) {
+  // ln V + 1/6 (specs/sparse-ffn 3.1).
+  ModelConfig config = small_config();
+  config.vocab_size = 8000;
+  config.dim = 64;
+  config.context = 128;
+  const auto model = make_model(config);
+  Memory memory;
+  const Tensor ids = some_ids(4, 129, 8000);
+  const auto loss = model->loss(ids.narrow(1, 0, 128), ids.narrow(1, 1, 128), memory, test_pass());
+  EXPECT_NEAR(loss.token_mean.item<double>(), std::log(8000.0) + 1.0 / 6, 0.1);
+}
+
+TEST(LanguageModel, StepSizeDoesNotChangeLogits) {
+  const auto model = make_model(small_config());
+  const Tensor ids = some_ids(2, 61, 50);  // more than the memory of 4 blocks
+  const Tensor whole = logits_in_steps(*model, ids, {61});
+  for (const std::vector<std::int64_t>& steps :
+       {std::vector<std::int64_t>{1}, std::vector<std::int64_t>{8},
+        std::vector<std::int64_t>{3, 1, 11}})
+    expect_close(logits_in_steps(*model, ids, steps), whole, 1e-5,
+                 "steps of " + std::to_string(steps[0]));
+}
+
+// One training forward pass per block, memory carried on.
+std::vector<Tensor> logits_by_training_blocks(LanguageModel& model, const Tensor& ids) {
+  const torch::NoGradGuard no_grad;
+  const std::int64_t block = model.config().context,
+                     keep = model.config().attention.memory_blocks * block;
+  std::vector<Tensor> memory(static_cast<std::size_t>(model.layers())), parts;
+  for (std::int64_t first = 0; first < ids.size(1); first += block) {
+    Tensor x = model.embed(ids.narrow(1, first, block), 0, test_pass()), state;
+    for (std::int64_t i = 0; i < model.layers(); ++i) {
+      Tensor& past = memory[static_cast<std::size_t>(i)];
+      const Tensor entered = x;
+      x = model.block(i).forward(x, past, state, test_pass()).x_BTD;
+      const Tensor all = past.defined() ? torch::cat({past, entered}, 1) : entered;
+      past =
+          all.narrow(1, std::max<std::int64_t>(0, all.size(1) - keep), std::min(keep, all.size(1)));
+    }
+    parts.push_back(model.logits(model.final_norm(x), test_pass()));
+  }
+  return parts;
+}
+
+TEST(LanguageModel, TwoBlocksWithMemoryEqualOneCausalPass) {
+  ModelConfig config = small_config();
+  const auto model = make_model(config);
+  config.context = 24;  // one block of the whole length: nothing but causality limits it
+  const auto wide = make_model(config);
+  const Tensor ids = some_ids(2, 24, 50);
+  const Tensor causal = logits_in_steps(*wide, ids, {24});
+  const auto blocks = logits_by_training_blocks(*model, ids);
+  expect_close(blocks[0], causal.narrow(1, 0, 8), 1e-5, "first block");
+  expect_close(blocks[1], causal.narrow(1, 8, 8), 1e-5, "second block");
+  EXPECT_GT((blocks[2] - causal.narrow(1, 16, 8)).abs().max().item<double>(), 1e-3)
+      << "a third block sees one block of memory only";
+  config.context = 8;
+  config.attention.memory_blocks = 4;
+  const auto remembering = make_model(config);
+  expect_close(logits_by_training_blocks(*remembering, ids)[2], causal.narrow(1, 16, 8), 1e-5,
+               "four blocks of memory");
+}
+
+TEST(LanguageModel, CacheAndTrainingMemoryAgree) {
+  ModelConfig config = small_config();
+  config.attention.eval_memory_blocks = config.attention.memory_blocks = 1;
+  const auto model = make_model(config);
+  const Tensor ids = some_ids(2, 32, 50);
+  expect_close(logits_in_steps(*model, ids, {5}),
+               torch::cat(logits_by_training_blocks(*model, ids), 1), 1e-5);
+}
+
+TEST(LanguageModel, LossMovesTheMemoryOnAsTheBlocksDo) {
+  const auto model = make_model(small_config());
+  const Tensor ids = some_ids(2, 25, 50);
+  Memory memory;
+  std::vector<Tensor> losses;
+  for (std::int64_t first = 0; first < 24; first += 8)
+    losses.push_back(
+        model->loss(ids.narrow(1, first, 8), ids.narrow(1, first + 1, 8), memory, test_pass())
+            .token_mean);
+  const auto blocks = logits_by_training_blocks(*model, ids.narrow(1, 0, 24));
+  for (std::size_t i = 0; i < losses.size(); ++i) {
+    const Tensor targets = ids.narrow(1, static_cast<std::int64_t>(i) * 8 + 1, 8).reshape({-1});
+    const Tensor want = torch::cross_entropy_loss(blocks[i].reshape({-1, 50}), targets);
+    EXPECT_NEAR(losses[i].item<double>(), want.item<double>(), 1e-5) << "block " << i;
+  }
+}
+
+TEST(LanguageModel, MemoryGetsNoGradientButItsProjectionsDo) {
+  const auto model = make_model(small_config());
+  const Tensor ids = some_ids(1, 17, 50);
+  Memory memory;
+  const torch::AutoGradMode grad(true);
+  model->loss(ids.narrow(1, 0, 8), ids.narrow(1, 1, 8), memory, test_pass());
+  for (const Tensor& m : memory.layers_BMD) EXPECT_FALSE(m.requires_grad());
+  model->loss(ids.narrow(1, 8, 8), ids.narrow(1, 9, 8), memory, test_pass()).total.backward();
+  for (const auto& [name, value] : trainable_parameters(*model)) {
+    ASSERT_TRUE(value.grad().defined()) << name;
+    EXPECT_GT(value.grad().abs().max().item<double>(), 0) << name;
+  }
+}
+
+TEST(LanguageModel, HeadLossEqualsTheNaiveExpressionAndItsGradients) {
+  for (const std::int64_t rows : {5, 700}) {
+    const Tensor x = testing::fill_double(1, {rows, 12}).requires_grad_(),
+                 w = testing::fill_double(2, {37, 12}).requires_grad_(),
+                 b = testing::fill_double(3, {37}).requires_grad_();
+    const Tensor targets = torch::arange(rows) % 37;
+    const Tensor want = torch::cross_entropy_loss(x.matmul(w.t()) + b, targets);
+    (3 * want).backward();
+    const auto copy = [](const Tensor& t) {
+      return t.detach().to(torch::kFloat32).requires_grad_();
+    };
+    const Tensor xf = copy(x), wf = copy(w), bf = copy(b);
+    const auto got = ops::head_loss(xf, wf, bf, targets, test_pass());
+    (3 * got.mean).backward();
+    EXPECT_NEAR(got.mean.item<double>(), want.item<double>(), 1e-5);
+    expect_close(xf.grad(), x.grad(), 1e-6, "x");
+    expect_close(wf.grad(), w.grad(), 1e-5, "weight");
+    expect_close(bf.grad(), b.grad(), 1e-5, "bias");
+  }
+}
+
+TEST(LanguageModel, DropoutIsDrawnByStepAndIsInactiveInEvaluation) {
+  ModelConfig config = small_config();
+  config.dropout = 0.3;
+  const auto model = make_model(config);
+  const Tensor ids = some_ids(2, 9, 50);
+  const auto loss = [&](bool train, std::uint64_t step) {
+    Memory memory;
+    Pass pass = test_pass(train);
+    pass.step = step;
+    return model->loss(ids.narrow(1, 0, 8), ids.narrow(1, 1, 8), memory, pass)
+        .token_mean.item<double>();
+  };
+  EXPECT_EQ(loss(true, 1), loss(true, 1));
+  EXPECT_NE(loss(true, 1), loss(true, 2));
+  EXPECT_EQ(loss(false, 1), loss(false, 2));
+}
+
+TEST(LanguageModel, Bf16ProductsStayCloseToFloat32) {
+  const auto model = make_model(small_config());
+  const Tensor ids = some_ids(2, 8, 50);
+  const torch::NoGradGuard no_grad;
+  const auto run = [&](kernels::Precision precision) {
+    Pass pass = test_pass();
+    pass.precision = precision;
+    Cache cache = model->make_cache();
+    return model->logits(model->hidden(ids, cache, pass), pass);
+  };
+  const Tensor exact = run(kernels::Precision::f32), rounded = run(kernels::Precision::bf16);
+  EXPECT_FALSE(exact.equal(rounded));
+  expect_close(rounded, exact, 3e-2);
+}
+
+}  // namespace
+}  // namespace mote::model

@@ -1,0 +1,50 @@
+// Self-attention of one block (specs/sparse-ffn 3.1: Transformer-XL, Dai et al. 2019; or plain,
+// with positions added to the embedding).
+//
+//   q = Wq h_i,  (k_j, v_j) = Wkv h_j with rows [k (dh), v (dh)] per head,  h the layer norm of the
+//   residual stream and of the memory logit_ij = c ((q_i + u) . k_j + (q_i + w) . (Wp pe(j - i))),
+//   y_i = Wo concat_heads sum_j softmax_j v_j
+// c is a learned scalar, 1/sqrt(dh) at first. The sign of the distance is opposite to the XL
+// paper's, as in the published program. Departure: the program's unused scalar per layer is left
+// out.
+#pragma once
+
+#include "kernels/sequence/attention/attention.h"
+#include "model/cache.h"
+#include "model/config.h"
+#include "model/parameters.h"
+#include "model/pass.h"
+
+namespace mote::model {
+
+class SelfAttention {
+ public:
+  SelfAttention(const ModelConfig& config, std::int64_t layer);
+
+  // h_BSD: normed memory and block, of which the last `queries` positions ask. Every key is seen
+  // from every later position.
+  Tensor forward(const Tensor& h_BSD, std::int64_t queries, const Pass& pass) const;
+  // h_BTD: normed new positions; what they see of the past is in the cache.
+  Tensor forward(const Tensor& h_BTD, Cache& cache, const Pass& pass) const;
+
+  void visit(const std::string& name, ParameterVisitor& visitor);
+
+ private:
+  Tensor project_keys(const Tensor& h_BSD, const Pass& pass) const;  // [B, S, H, 2, C]
+  // Queries of h_BTD against the keys; `r_DHC` is undefined for plain attention.
+  Tensor attend(const Tensor& h_BTD, const Tensor& kv_BSH2C, const Tensor& r_DHC,
+                const kernels::AttentionSight& sight, const Pass& pass) const;
+  Tensor relative_positions(std::int64_t distances, const Pass& pass) const;  // [D, H, C]
+
+  const ModelConfig config_;
+  const std::int64_t layer_;
+  WeightPtr q, kv, position, out;
+  Tensor q_bias, kv_bias, out_bias;
+  Tensor content_bias_HC, position_bias_HC, scale;
+};
+
+// pe(p)_{2m} = sin(p t_m), pe(p)_{2m+1} = cos(p t_m), t_m = 10000^(-2m/d), for p = -(D-1), ..., -1,
+// 0: [D, d].
+Tensor position_table(std::int64_t distances, std::int64_t dim);
+
+}  // namespace mote::model

@@ -1,0 +1,21 @@
+// The attention step of kernels/sequence/attention, differentiable in all tensors.
+#pragma once
+
+#include "kernels/sequence/attention/attention.h"
+#include "model/pass.h"
+#include "model/torch.h"
+
+namespace mote::model::ops {
+
+// What relative positions need; all undefined for plain attention.
+struct RelativeTerms {
+  Tensor r_DHC, u_HC, w_HC;
+};
+
+// q [B, T, H, C], k and v [B, S, H, C] (any strides but the last), scale a tensor with one element.
+// Returns o [B, T, H, C].
+Tensor attention(const Tensor& q_BTHC, const Tensor& k_BSHC, const Tensor& v_BSHC,
+                 const RelativeTerms& relative, const Tensor& scale,
+                 const kernels::AttentionSight& sight, const Pass& pass);
+
+}  // namespace mote::model::ops

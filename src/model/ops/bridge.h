@@ -1,0 +1,44 @@
+// Between torch tensors and kernels: views of tensors, the executor on LibTorch's threads, and how
+// an autograd function remembers how it was run.
+#pragma once
+
+#include <optional>
+
+#include "kernels/core/variants.h"
+#include "kernels/core/view.h"
+#include "kernels/linear/gemm/gemm.h"
+#include "model/torch.h"
+
+namespace mote::model::ops {
+
+template <class T, int Rank>
+kernels::View<T, Rank> view_of(const Tensor& x) {
+  kernels::View<T, Rank> view;
+  view.data = const_cast<std::remove_const_t<T>*>(x.const_data_ptr<std::remove_const_t<T>>());
+  for (int axis = 0; axis < Rank; ++axis) {
+    view.sizes[static_cast<std::size_t>(axis)] = x.size(axis);
+    view.strides[static_cast<std::size_t>(axis)] = x.stride(axis);
+  }
+  return view;
+}
+
+// The tensor itself if its last stride is 1, else a contiguous copy.
+inline Tensor unit_stride(const Tensor& x) {
+  return x.dim() == 0 || x.stride(-1) == 1 || x.size(-1) == 1 ? x : x.contiguous();
+}
+
+// Autograd functions take tensors that may be undefined as optional, and give them back as such.
+inline std::optional<Tensor> optional(const Tensor& x) {
+  return x.defined() ? std::optional<Tensor>(x) : std::nullopt;
+}
+
+// LibTorch's thread pool.
+const Executor& torch_executor();
+
+// Keeps a Run (and a precision) in an autograd context and gets it back.
+void remember(torch::autograd::AutogradContext* saved, const kernels::Run& run,
+              kernels::Precision precision = kernels::Precision::f32);
+kernels::Run recall_run(torch::autograd::AutogradContext* saved);
+kernels::Precision recall_precision(torch::autograd::AutogradContext* saved);
+
+}  // namespace mote::model::ops

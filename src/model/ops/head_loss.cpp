@@ -1,0 +1,70 @@
+#include "model/ops/head_loss.h"
+
+#include "kernels/loss/head_loss/head_loss.h"
+#include "model/ops/bridge.h"
+
+namespace mote::model::ops {
+namespace {
+
+using torch::autograd::AutogradContext;
+using torch::autograd::variable_list;
+
+struct HeadLossOp : torch::autograd::Function<HeadLossOp> {
+  // Gradients of the mean are made together with it and only scaled in backward.
+  static variable_list forward(AutogradContext* saved, const Tensor& x, const Tensor& weight,
+                               const std::optional<Tensor>& bias_any, const Tensor& targets,
+                               const Pass& pass, bool gradient) {
+    const Tensor x_ND = unit_stride(x), weight_VD = unit_stride(weight),
+                 target_N = targets.contiguous();
+    const Tensor bias = bias_any ? bias_any->contiguous() : Tensor();
+    const std::int64_t rows = x_ND.size(0), vocabulary = weight_VD.size(0);
+    const auto counted =
+        static_cast<float>(std::max<std::int64_t>(1, target_N.ge(0).sum().item<std::int64_t>()));
+    Tensor each = torch::empty({rows}, x.options());
+    Tensor logits =
+        torch::empty({std::min<std::int64_t>(rows, kernels::kHeadRows), vocabulary}, x.options());
+    Tensor dx, dw, db;
+    kernels::HeadLoss args;
+    args.x_ND = view_of<const float, 2>(x_ND);
+    args.weight_VD = view_of<const float, 2>(weight_VD);
+    if (bias.defined()) args.bias_V = bias.const_data_ptr<float>();
+    args.target_N = target_N.const_data_ptr<std::int64_t>();
+    args.loss_N = each.mutable_data_ptr<float>();
+    if (gradient) {
+      dx = torch::empty(x_ND.sizes(), x.options());
+      dw = torch::empty(weight_VD.sizes(), x.options());
+      args.dx_ND = view_of<float, 2>(dx);
+      args.dweight_VD = view_of<float, 2>(dw);
+      if (bias.defined()) {
+        db = torch::empty({vocabulary}, x.options());
+        args.dbias_V = db.mutable_data_ptr<float>();
+      }
+    }
+    args.scale = 1 / counted;
+    args.logits = logits.mutable_data_ptr<float>();
+    args.precision = pass.precision;
+    kernels::head_loss(args, pass.run);
+    saved->save_for_backward({dx, dw, db});
+    saved->mark_non_differentiable({each});
+    return {(each.sum(torch::kFloat64) / static_cast<double>(counted)).to(torch::kFloat32), each};
+  }
+
+  static variable_list backward(AutogradContext* saved, const variable_list& grads) {
+    const auto made = saved->get_saved_variables();
+    const auto scaled = [&](const Tensor& g) { return g.defined() ? g.mul_(grads[0]) : g; };
+    return {scaled(made[0]), scaled(made[1]), scaled(made[2]), Tensor(), Tensor(), Tensor()};
+  }
+};
+
+}  // namespace
+
+HeadLossResult head_loss(const Tensor& x_ND, const Tensor& weight_VD, const Tensor& bias_V,
+                         const Tensor& targets_N, const Pass& pass) {
+  const bool gradient =
+      torch::GradMode::is_enabled() && (x_ND.requires_grad() || weight_VD.requires_grad());
+  const auto results =
+      HeadLossOp::apply(x_ND, weight_VD, optional(bias_V), targets_N, pass, gradient);
+  return {results[0], results[1]};
+}
+
+}  // namespace mote::model::ops

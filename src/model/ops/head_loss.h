@@ -1,0 +1,19 @@
+// Output layer and cross-entropy of kernels/loss/head_loss: the mean loss, differentiable, and the
+// loss of every token.
+#pragma once
+
+#include "model/pass.h"
+#include "model/torch.h"
+
+namespace mote::model::ops {
+
+struct HeadLossResult {
+  Tensor mean;    // a scalar, over the rows with a target; differentiable in x, weight and bias
+  Tensor each_N;  // nats; 0 where the target is negative
+};
+
+// x [N, D], weight [V, D], bias [V] or undefined, targets int64 [N] (negative: not counted).
+HeadLossResult head_loss(const Tensor& x_ND, const Tensor& weight_VD, const Tensor& bias_V,
+                         const Tensor& targets_N, const Pass& pass);
+
+}  // namespace mote::model::ops

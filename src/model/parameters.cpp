@@ -1,0 +1,67 @@
+#include "model/parameters.h"
+
+#include <cmath>
+
+#include "base/rng.h"
+
+namespace mote::model {
+namespace {
+
+std::uint64_t fnv1a(const std::string& text) {
+  std::uint64_t hash = 0xcbf29ce484222325;
+  for (const char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3;
+  return hash;
+}
+
+}  // namespace
+
+Tensor normalize_rows(const Tensor& w) {
+  const Tensor rows = w / w.norm(2, -1, true);
+  return rows * (w.std() / rows.std());
+}
+
+Tensor initial_values(const std::vector<std::int64_t>& shape, const Init& init,
+                      const std::string& name, std::uint64_t seed) {
+  Tensor x = torch::zeros(shape, torch::kFloat32);
+  const Rng rng(seed, Purpose::initialization, fnv1a(name));
+  float* out = x.mutable_data_ptr<float>();
+  const auto fill = [&](const auto& draw) {
+    for (std::int64_t i = 0; i < x.numel(); ++i)
+      out[i] = static_cast<float>(draw(static_cast<std::uint64_t>(i)));
+  };
+  switch (init.kind) {
+    case Init::Kind::zeros:
+      break;
+    case Init::Kind::ones:
+      x.fill_(1);
+      break;
+    case Init::Kind::constant:
+      x.fill_(init.value);
+      break;
+    case Init::Kind::normal:
+      fill([&](std::uint64_t i) { return init.value * rng.normal(i); });
+      break;
+    case Init::Kind::uniform:
+      fill([&](std::uint64_t i) {
+        return init.value * (2 * static_cast<double>(rng.uniform(i)) - 1);
+      });
+      break;
+    case Init::Kind::exact_normal:
+      // A draw outside +-2 is made again from indices that no first draw has.
+      fill([&](std::uint64_t i) {
+        double value = rng.normal(i);
+        for (std::uint64_t again = 1; std::abs(value) > 2; ++again)
+          value = rng.normal(i + again * static_cast<std::uint64_t>(x.numel()));
+        return value;
+      });
+      x *= init.value / x.std().item<double>();
+      break;
+    case Init::Kind::row_normalized:
+      fill([&](std::uint64_t i) { return init.value * rng.normal(i); });
+      if (x.size(-1) > 1) x = normalize_rows(x);
+      break;
+  }
+  return x;
+}
+
+}  // namespace mote::model

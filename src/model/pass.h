@@ -1,0 +1,21 @@
+// What travels with a forward pass beside the numbers: how to run, and what is random.
+#pragma once
+
+#include "base/rng.h"
+#include "kernels/core/variants.h"
+#include "kernels/linear/gemm/gemm.h"
+
+namespace mote::model {
+
+struct Pass {
+  kernels::Run run;
+  kernels::Precision precision = kernels::Precision::f32;  // of the products
+  bool train = false;                                      // dropout and expert dropout are on
+  std::uint64_t seed = 0, step = 0;                        // the random key
+
+  Rng rng(Purpose purpose, std::int64_t part) const {
+    return Rng(seed, purpose, step, static_cast<std::uint32_t>(part));
+  }
+};
+
+}  // namespace mote::model

@@ -1,0 +1,38 @@
+// Models on disk: a folder with config.json, model.safetensors and tokenizer.json, dense or
+// compressed alike.
+#pragma once
+
+#include <filesystem>
+#include <map>
+#include <memory>
+
+#include "checkpoint/safetensors.h"
+#include "model/language_model.h"
+
+namespace mote::model {
+
+namespace fs = std::filesystem;
+
+// Writes model.safetensors and config.json into `folder`, each under a temporary name first.
+void save_model(LanguageModel& model, const fs::path& folder);
+
+// The config in `folder`/config.json.
+ModelConfig load_config(const fs::path& folder);
+
+// A model whose tensors lie in the mapped file: nothing is read before it is used, nothing is
+// copied, nothing may be written.
+std::unique_ptr<LanguageModel> load_model(const fs::path& folder);
+
+// Fills the tensors of `model` with copies from a file, as trainable leaves.
+void load_parameters(LanguageModel& model, const checkpoint::SafetensorsFile& file,
+                     const std::string& prefix);
+
+// A float32 tensor's bytes and shape, for writing.
+std::span<const std::byte> bytes_of(const Tensor& contiguous);
+std::vector<std::int64_t> shape_of(const Tensor& x);
+
+// A tensor over memory that `owner` keeps alive.
+Tensor tensor_over(const checkpoint::Tensor& stored, std::shared_ptr<const void> owner,
+                   const std::string& name, const std::string& file);
+
+}  // namespace mote::model

@@ -1,0 +1,44 @@
+#include "run/evaluator.h"
+
+#include <chrono>
+
+#include "base/log.h"
+#include "base/process.h"
+#include "model/saved.h"
+
+namespace mote::run {
+
+std::int64_t memory_for_context(const model::ModelConfig& config, std::int64_t context) {
+  if (context == 0) return -1;
+  if (context < config.context)
+    throw Error(ErrorKind::usage, concat("--ctx-size ", context, ": the model reads blocks of ",
+                                         config.context, " tokens; give at least that"))
+        .at("--ctx-size");
+  return context - config.context;
+}
+
+Evaluation evaluate(const std::filesystem::path& model_folder, const std::string& corpus_name,
+                    std::uint64_t max_bytes, std::int64_t context, const model::Pass& pass) {
+  const auto model = model::load_model(model_folder);
+  const auto tokenizer = text::load_tokenizer(model_folder);
+  const auto corpus = text::open_corpus(corpus_name, max_bytes);
+  const auto documents = model::encode_documents(*tokenizer, *corpus);
+  std::int64_t total = 0;
+  for (const auto& document : documents) total += static_cast<std::int64_t>(document.size()) - 1;
+  log::Progress progress("evaluating", total, "tokens");
+  model::CorpusLossOptions options;
+  options.memory_tokens = memory_for_context(model->config(), context);
+  options.progress = [&](std::int64_t done) {
+    progress.update(done);
+    stop_if_interrupted();
+  };
+  const auto begin = std::chrono::steady_clock::now();
+  Evaluation result;
+  result.loss = model::token_loss(*model, documents, pass, options);
+  result.loss.bytes = static_cast<std::int64_t>(corpus->bytes());
+  result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  progress.finish();
+  return result;
+}
+
+}  // namespace mote::run

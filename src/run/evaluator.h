@@ -1,0 +1,25 @@
+// Scores a saved model on a corpus.
+#pragma once
+
+#include <filesystem>
+#include <string>
+
+#include "model/loss.h"
+
+namespace mote::run {
+
+struct Evaluation {
+  model::CorpusLoss loss;
+  double seconds = 0;
+};
+
+// `max_bytes` 0: the whole corpus. `context` 0: the model's own; else the positions that the last
+// position of a block sees, at least the block itself.
+Evaluation evaluate(const std::filesystem::path& model_folder, const std::string& corpus,
+                    std::uint64_t max_bytes, std::int64_t context, const model::Pass& pass);
+
+// The memory that goes with a context of that many positions; -1 for 0. Throws when it is shorter
+// than the model's block.
+std::int64_t memory_for_context(const model::ModelConfig& config, std::int64_t context);
+
+}  // namespace mote::run

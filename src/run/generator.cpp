@@ -1,0 +1,115 @@
+#include "run/generator.h"
+
+#include <chrono>
+
+#include "base/process.h"
+
+namespace mote::run {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point begin) {
+  return std::chrono::duration<double>(Clock::now() - begin).count();
+}
+
+// Passes text on until a stop text is complete; holds back an end that may be the beginning of one.
+class StopFilter {
+ public:
+  StopFilter(const std::vector<std::string>& stops,
+             const std::function<void(const std::string&)>& emit)
+      : stops_(stops), emit_(emit) {}
+
+  // False once a stop text has come.
+  bool push(const std::string& piece) {
+    pending_ += piece;
+    std::size_t end = std::string::npos;
+    for (const std::string& stop : stops_) end = std::min(end, pending_.find(stop));
+    if (end != std::string::npos) {
+      pass(end);
+      pending_.clear();
+      return false;
+    }
+    std::size_t held = 0;
+    for (const std::string& stop : stops_)
+      for (std::size_t n = std::min(stop.size() - 1, pending_.size()); n > held; --n)
+        if (pending_.compare(pending_.size() - n, n, stop, 0, n) == 0) held = n;
+    pass(pending_.size() - held);
+    return true;
+  }
+  void finish() { pass(pending_.size()); }
+  const std::string& passed() const { return passed_; }
+
+ private:
+  void pass(std::size_t count) {
+    if (count == 0) return;
+    const std::string out = pending_.substr(0, count);
+    pending_.erase(0, count);
+    passed_ += out;
+    if (emit_) emit_(out);
+  }
+  const std::vector<std::string>& stops_;
+  const std::function<void(const std::string&)>& emit_;
+  std::string pending_, passed_;
+};
+
+Tensor ids_tensor(const std::vector<text::TokenId>& ids) {
+  return torch::tensor(at::ArrayRef<text::TokenId>(ids), torch::kInt64).view({1, -1});
+}
+
+}  // namespace
+
+Generated generate(const model::LanguageModel& model, const text::Tokenizer& tokenizer,
+                   const std::string& prompt, const GenerateOptions& options,
+                   const model::Pass& pass, const std::function<void(const std::string&)>& emit) {
+  const torch::NoGradGuard no_grad;
+  Generated result;
+  std::vector<text::TokenId> history = {tokenizer.end_of_text()};
+  tokenizer.encode(prompt, history);
+  result.prompt_tokens = static_cast<std::int64_t>(history.size());
+  model::Cache cache =
+      options.memory_tokens < 0 ? model.make_cache() : model.make_cache(options.memory_tokens);
+  Sampler sampler(options.sampler);
+
+  auto begin = Clock::now();
+  const Tensor prompt_ids = ids_tensor(history);
+  Tensor hidden;
+  for (std::int64_t first = 0; first < prompt_ids.size(1); first += options.prompt_step) {
+    const std::int64_t count = std::min(options.prompt_step, prompt_ids.size(1) - first);
+    hidden = model.hidden(prompt_ids.narrow(1, first, count), cache, pass);
+    stop_if_interrupted();
+  }
+  Tensor logits = model.logits(hidden.narrow(1, hidden.size(1) - 1, 1), pass);
+  result.prompt_seconds = seconds_since(begin);
+
+  begin = Clock::now();
+  text::StreamDecoder decoder(tokenizer);
+  StopFilter filter(options.stop, emit);
+  result.stop_reason = "length";
+  while (static_cast<std::int64_t>(result.ids.size()) < options.new_tokens) {
+    const auto vocabulary = static_cast<std::size_t>(logits.size(-1));
+    const text::TokenId id = sampler.next({logits.const_data_ptr<float>(), vocabulary}, history);
+    if (id == tokenizer.end_of_text()) {
+      result.stop_reason = "end_of_text";
+      break;
+    }
+    result.ids.push_back(id);
+    history.push_back(id);
+    if (!filter.push(decoder.push(id))) {
+      result.stop_reason = "stop";
+      break;
+    }
+    if (interrupted() || static_cast<std::int64_t>(result.ids.size()) == options.new_tokens) break;
+    logits = model.logits(model.hidden(ids_tensor({id}), cache, pass), pass);
+  }
+  if (result.stop_reason != "stop") {
+    if (!filter.push(decoder.finish())) result.stop_reason = "stop";
+    filter.finish();
+  }
+  result.text = filter.passed();
+  result.new_seconds = seconds_since(begin);
+  stop_if_interrupted();
+  return result;
+}
+
+}  // namespace mote::run

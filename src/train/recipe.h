@@ -1,0 +1,91 @@
+// A training run, complete: data, model and training. TOML on disk; flags only override its fields.
+#pragma once
+
+#include "model/config.h"
+
+namespace mote::train {
+
+enum class OptimizerKind { adam, adamw };
+enum class TokenizerKind { bytes, bpe };
+
+struct DataConfig {
+  std::string train, valid;
+  TokenizerKind tokenizer = TokenizerKind::bpe;
+  std::int64_t vocab_size = 4096;
+  std::int64_t valid_bytes = 300000;
+
+  static auto fields() {
+    using C = DataConfig;
+    return std::tuple{
+        Field{&C::train, "train", "corpus to train on: NAME:SPLIT, a file or a folder"},
+        Field{&C::valid, "valid", "corpus to evaluate on; empty: none"},
+        Field{&C::tokenizer, "tokenizer", "how text becomes tokens"},
+        Field{&C::vocab_size, "vocab_size", "tokens of a bpe tokenizer", 257.0, 1e6},
+        Field{&C::valid_bytes, "valid_bytes", "evaluate on the first bytes of valid; 0: all", 0.0}};
+  }
+};
+
+struct TrainingConfig {
+  std::int64_t steps = 1000;
+  std::int64_t streams = 8;
+  OptimizerKind optimizer = OptimizerKind::adam;
+  double learning_rate = 2.5e-4;
+  double beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8, weight_decay = 0;
+  std::int64_t warmup = 0;
+  std::int64_t schedule_steps = 0;
+  double clip_norm = 0.25;
+  bool bf16 = false;
+  std::int64_t eval_every = 0, save_every = 200, log_every = 10;
+  std::int64_t seed = 1;
+
+  static auto fields() {
+    using C = TrainingConfig;
+    return std::tuple{
+        Field{&C::steps, "steps", "optimiser steps", 1.0},
+        Field{&C::streams, "streams", "sequences trained side by side (batch)", 1.0},
+        Field{&C::optimizer, "optimizer",
+              "adam (weight decay in the gradient) or adamw (decoupled)"},
+        Field{&C::learning_rate, "learning_rate", "peak learning rate", 0.0},
+        Field{&C::beta1, "beta1", "decay of the mean of gradients", 0.0, 1.0},
+        Field{&C::beta2, "beta2", "decay of the mean of squared gradients", 0.0, 1.0},
+        Field{&C::epsilon, "epsilon", "added to the root of the latter", 0.0},
+        Field{&C::weight_decay, "weight_decay", "weight decay", 0.0},
+        Field{&C::warmup, "warmup", "steps of linear warm-up", 0.0},
+        Field{&C::schedule_steps, "schedule_steps", "horizon of the cosine; 0: steps", 0.0},
+        Field{&C::clip_norm, "clip_norm", "largest norm of all gradients together; 0: any", 0.0},
+        Field{&C::bf16, "bf16", "multiply in bfloat16 (sums, weights and the rest stay float32)"},
+        Field{&C::eval_every, "eval_every", "steps between evaluations; 0: only at the end", 0.0},
+        Field{&C::save_every, "save_every", "steps between checkpoints", 1.0},
+        Field{&C::log_every, "log_every", "steps between lines of metrics.jsonl", 1.0},
+        Field{&C::seed, "seed", "of everything random", 0.0}};
+  }
+};
+
+struct Recipe {
+  DataConfig data;
+  model::ModelConfig model;
+  TrainingConfig training;
+
+  static auto fields() {
+    using C = Recipe;
+    return std::tuple{Field{&C::data, "data", "text"}, Field{&C::model, "model", "the model"},
+                      Field{&C::training, "training", "optimisation"}};
+  }
+};
+
+// Reads a recipe and applies `overrides` (key=value). The vocabulary size of the model is filled in
+// later, from the tokenizer.
+Recipe load_recipe(const std::string& path, const std::vector<std::string>& overrides);
+// Checks what does not need the tokenizer; `file` is for messages.
+void validate(const Recipe& recipe, const std::string& file);
+
+}  // namespace mote::train
+
+template <>
+struct mote::EnumNames<mote::train::OptimizerKind> {
+  static constexpr std::array names{"adam", "adamw"};
+};
+template <>
+struct mote::EnumNames<mote::train::TokenizerKind> {
+  static constexpr std::array names{"bytes", "bpe"};
+};

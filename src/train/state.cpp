@@ -1,0 +1,103 @@
+#include "train/state.h"
+
+#include <charconv>
+
+#include "checkpoint/safetensors.h"
+#include "model/saved.h"
+
+namespace mote::train {
+namespace {
+
+constexpr const char* kFormatVersion = "1";
+
+void copy_into(Tensor& target, const checkpoint::SafetensorsFile& file, const std::string& name) {
+  const Tensor stored = model::tensor_over(file.at(name), nullptr, name, file.path().string());
+  if (stored.sizes() != target.sizes())
+    throw Error(ErrorKind::file, concat(file.path().string(), ": tensor '", name, "' has ",
+                                        stored.numel(), " elements, the recipe's model ",
+                                        target.numel(), "; the state belongs to another run"))
+        .in(file.path().string())
+        .at(name);
+  target.copy_(stored);
+}
+
+std::int64_t number_in(const checkpoint::SafetensorsFile& file, const std::string& key) {
+  const auto found = file.metadata().find(key);
+  std::int64_t value = -1;
+  if (found != file.metadata().end())
+    std::from_chars(found->second.data(), found->second.data() + found->second.size(), value);
+  if (value < 0)
+    throw Error(ErrorKind::file,
+                concat(file.path().string(), ": '", key, "' is missing or no whole number"))
+        .in(file.path().string())
+        .at(key);
+  return value;
+}
+
+}  // namespace
+
+void save_state(const std::filesystem::path& path, const Optimizer& optimizer,
+                const model::Memory& memory) {
+  std::vector<checkpoint::TensorSpec> specs;
+  std::vector<Tensor> values;
+  const auto add = [&](const std::string& name, const Tensor& value) {
+    values.push_back(value.detach().contiguous());
+    specs.push_back({name, checkpoint::Dtype::f32, model::shape_of(value)});
+  };
+  for (const auto& [name, value] : optimizer.parameters()) add("model." + name, value);
+  for (const Optimizer::Moments& m : optimizer.moments()) {
+    add("mean." + m.name, m.mean);
+    add("square." + m.name, m.square);
+  }
+  for (std::size_t i = 0; i < memory.layers_BMD.size(); ++i)
+    add("memory." + std::to_string(i), memory.layers_BMD[i]);
+  checkpoint::SafetensorsWriter writer(
+      path, specs,
+      {{"format_version", kFormatVersion},
+       {"steps_done", std::to_string(optimizer.steps_done())},
+       {"memory_layers", std::to_string(memory.layers_BMD.size())}});
+  for (std::size_t i = 0; i < specs.size(); ++i)
+    writer.write(specs[i].name, model::bytes_of(values[i]));
+  writer.commit();
+}
+
+std::int64_t load_state(const std::filesystem::path& path, Optimizer& optimizer,
+                        model::Memory& memory, std::int64_t layers) {
+  const torch::NoGradGuard no_grad;
+  const checkpoint::SafetensorsFile file(path);
+  const auto version = file.metadata().find("format_version");
+  if (version == file.metadata().end() || version->second != kFormatVersion)
+    throw Error(
+        ErrorKind::file,
+        concat(path.string(), ": format_version is ",
+               version == file.metadata().end() ? "missing" : version->second,
+               ", this program reads ", kFormatVersion, "; resume with the program that wrote it"))
+        .in(path.string())
+        .at("format_version");
+  for (const auto& [name, value] : optimizer.parameters()) {
+    Tensor target = value;
+    copy_into(target, file, "model." + name);
+  }
+  for (const Optimizer::Moments& m : optimizer.moments()) {
+    Tensor mean = m.mean, square = m.square;
+    copy_into(mean, file, "mean." + m.name);
+    copy_into(square, file, "square." + m.name);
+  }
+  const std::int64_t remembered = number_in(file, "memory_layers");
+  if (remembered != 0 && remembered != layers)
+    throw Error(ErrorKind::file, concat(path.string(), ": memory of ", remembered,
+                                        " layers, the model has ", layers))
+        .in(path.string())
+        .at("memory_layers");
+  memory.reset();
+  for (std::int64_t i = 0; i < remembered; ++i) {
+    const std::string name = "memory." + std::to_string(i);
+    memory.layers_BMD.push_back(
+        model::tensor_over(file.at(name), nullptr, name, path.string()).clone());
+  }
+  const std::int64_t steps = number_in(file, "steps_done");
+  optimizer.restore(steps);
+  return steps;
+}
+
+}  // namespace mote::train

@@ -1,0 +1,285 @@
+#include "train/trainer.h"
+
+#include <chrono>
+#include <cmath>
+#include <memory>
+
+#include "base/file.h"
+#include "base/log.h"
+#include "base/process.h"
+#include "base/toml.h"
+#include "model/loss.h"
+#include "model/saved.h"
+#include "text/batches.h"
+#include "text/bpe.h"
+#include "train/metrics.h"
+#include "train/optimizer.h"
+#include "train/schedule.h"
+#include "train/state.h"
+
+namespace mote::train {
+namespace {
+
+namespace fs = std::filesystem;
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point begin) {
+  return std::chrono::duration<double>(Clock::now() - begin).count();
+}
+
+std::string first_difference(const Json& a, const Json& b, const std::string& path) {
+  for (const auto& [key, value] : a.items()) {
+    const std::string here = path.empty() ? key : path + "." + key;
+    if (!b.contains(key)) return here;
+    if (value.is_object()) {
+      const std::string inner = first_difference(value, b[key], here);
+      if (!inner.empty()) return inner;
+    } else if (value != b[key]) {
+      return here;
+    }
+  }
+  return "";
+}
+
+// Makes the folder's recipe.toml, or checks that it holds the same run.
+void settle_recipe(const Recipe& recipe, const fs::path& folder, bool resume) {
+  const fs::path path = folder / "recipe.toml";
+  if (!resume) check_folder_is_free(folder);
+  fs::create_directories(folder);
+  if (!fs::exists(path)) {
+    if (!fs::is_empty(folder))
+      throw Error(ErrorKind::system,
+                  concat(folder.string(), " holds files but no recipe.toml: it is no training run"))
+          .in(folder.string());
+    write_file(path, to_toml(to_json(recipe)));
+    return;
+  }
+  const Json now = to_json(recipe),
+             then = to_json(read_config<Recipe>(read_toml(path.string()), path.string()));
+  const std::string field = first_difference(now, then, "");
+  if (!field.empty())
+    throw Error(ErrorKind::config,
+                concat(path.string(), ": '", field,
+                       "' differs from the recipe given; resume with the same recipe, or "
+                       "train into a new folder"))
+        .in(path.string())
+        .at(field);
+}
+
+// Tokenises the training text into folder/data unless it is there.
+void settle_data(const Recipe& recipe, const fs::path& folder, int threads) {
+  const fs::path data = folder / "data";
+  if (fs::exists(data)) return;
+  const auto corpus = text::open_corpus(recipe.data.train);
+  log::info(concat("tokenising ", recipe.data.train, ", ",
+                   format_bytes(static_cast<double>(corpus->bytes()))));
+  const auto tokenizer =
+      recipe.data.tokenizer == TokenizerKind::bytes
+          ? text::make_byte_tokenizer()
+          : text::train_bpe(*corpus, static_cast<int>(recipe.data.vocab_size), threads);
+  text::prepare(*corpus, *tokenizer, recipe.data.train, data, threads);
+}
+
+class Run {
+ public:
+  Run(const Recipe& recipe, const fs::path& folder, const kernels::Run& run);
+  TrainResult go();
+
+ private:
+  double step(std::int64_t index);
+  void evaluate(std::int64_t steps_done);
+  void save();
+  [[noreturn]] void stop_at_nonfinite(std::int64_t index, const text::Batch& batch,
+                                      const model::Memory& before, const std::string& what);
+  std::string find_nonfinite_layer(const text::Batch& batch, const model::Memory& memory);
+  model::Pass pass(std::int64_t step) const;
+  Tensor ids_of(const std::vector<text::TokenId>& ids) const;
+
+  const Recipe recipe_;
+  const fs::path folder_, state_path_;
+  const kernels::Run run_;
+  std::shared_ptr<const text::TokenFile> tokens_;
+  std::unique_ptr<text::Tokenizer> tokenizer_;
+  std::unique_ptr<text::BatchStream> batches_;
+  std::unique_ptr<text::Corpus> valid_;
+  std::unique_ptr<model::LanguageModel> model_;
+  std::unique_ptr<Optimizer> optimizer_;
+  std::unique_ptr<Metrics> metrics_;
+  model::Memory memory_;
+  std::int64_t first_step_ = 0, saved_step_ = -1;
+  double norm_ = 0;
+  TrainResult result_;
+};
+
+Run::Run(const Recipe& recipe, const fs::path& folder, const kernels::Run& run)
+    : recipe_(recipe),
+      folder_(folder),
+      state_path_(folder / "training_state.safetensors"),
+      run_(run) {
+  tokens_ = std::make_shared<const text::TokenFile>(folder / "data");
+  tokenizer_ = text::load_tokenizer(folder / "data");
+  batches_ =
+      std::make_unique<text::BatchStream>(tokens_, recipe.training.streams, recipe.model.context);
+  if (!recipe.data.valid.empty())
+    valid_ =
+        text::open_corpus(recipe.data.valid, static_cast<std::uint64_t>(recipe.data.valid_bytes));
+  model::ModelConfig config = recipe.model;
+  config.vocab_size = tokenizer_->vocab_size();
+  model_ = std::make_unique<model::LanguageModel>(config);
+  model::initialize(*model_, static_cast<std::uint64_t>(recipe.training.seed));
+  optimizer_ = std::make_unique<Optimizer>(model::trainable_parameters(*model_), recipe.training);
+  if (fs::exists(state_path_)) {
+    first_step_ = saved_step_ = load_state(state_path_, *optimizer_, memory_, config.layers);
+    log::info(concat("going on after step ", first_step_));
+  }
+  metrics_ = std::make_unique<Metrics>(folder / "metrics.jsonl", first_step_);
+  tokenizer_->save(folder);
+  result_.parameters = model::count_parameters(config);
+}
+
+model::Pass Run::pass(std::int64_t step) const {
+  model::Pass pass;
+  pass.run = run_;
+  pass.precision = recipe_.training.bf16 ? kernels::Precision::bf16 : kernels::Precision::f32;
+  pass.train = true;
+  pass.seed = static_cast<std::uint64_t>(recipe_.training.seed);
+  pass.step = static_cast<std::uint64_t>(step);
+  return pass;
+}
+
+Tensor Run::ids_of(const std::vector<text::TokenId>& ids) const {
+  return torch::tensor(at::ArrayRef<text::TokenId>(ids), torch::kInt64)
+      .view({recipe_.training.streams, recipe_.model.context});
+}
+
+double Run::step(std::int64_t index) {
+  const text::Batch batch = batches_->at(index);
+  if (batch.starts_epoch) memory_.reset();
+  const model::Memory before = memory_;
+  const auto loss = model_->loss(ids_of(batch.ids), ids_of(batch.targets), memory_, pass(index));
+  const double value = loss.token_mean.item<double>();
+  if (!std::isfinite(value) || !std::isfinite(loss.total.item<double>()))
+    stop_at_nonfinite(index, batch, before, concat("the loss is ", value));
+  loss.total.backward();
+  const std::int64_t horizon =
+      recipe_.training.schedule_steps ? recipe_.training.schedule_steps : recipe_.training.steps;
+  norm_ = optimizer_->step(
+      learning_rate(recipe_.training.learning_rate, index, recipe_.training.warmup, horizon));
+  if (!std::isfinite(norm_))
+    stop_at_nonfinite(index, batch, before,
+                      concat("the loss is ", value, " but the norm of its gradients is ", norm_));
+  return value;
+}
+
+std::string Run::find_nonfinite_layer(const text::Batch& batch, const model::Memory& memory) {
+  const torch::NoGradGuard no_grad;
+  for (const auto& [name, value] : optimizer_->parameters())
+    if (!value.isfinite().all().item<bool>()) return "parameter " + name;
+  model::Pass quiet = pass(0);
+  quiet.train = false;
+  Tensor x = model_->embed(ids_of(batch.ids), 0, quiet), state;
+  for (std::int64_t i = 0; i < model_->layers(); ++i) {
+    const Tensor past =
+        memory.layers_BMD.empty() ? Tensor() : memory.layers_BMD[static_cast<std::size_t>(i)];
+    const model::BlockResult out = model_->block(i).forward(x, past, state, quiet);
+    x = out.x_BTD, state = out.router_state;
+    if (!x.isfinite().all().item<bool>()) return "block " + std::to_string(i);
+  }
+  return "head";
+}
+
+void Run::stop_at_nonfinite(std::int64_t index, const text::Batch& batch,
+                            const model::Memory& before, const std::string& what) {
+  const std::string good = saved_step_ < 0
+                               ? "none was saved yet"
+                               : concat(state_path_.string(), " after step ", saved_step_);
+  throw Error(ErrorKind::numeric,
+              concat("step ", index, ": ", what, ", first seen in ",
+                     find_nonfinite_layer(batch, before), "; last good checkpoint: ", good,
+                     "; try a lower training.learning_rate or a smaller training.clip_norm"))
+      .in(folder_.string());
+}
+
+void Run::evaluate(std::int64_t steps_done) {
+  if (!valid_) return;
+  model::Pass quiet = pass(steps_done);
+  quiet.train = false;
+  quiet.precision = kernels::Precision::f32;
+  model::CorpusLossOptions options;
+  options.progress = [](std::int64_t) { stop_if_interrupted(); };
+  const model::CorpusLoss loss = model::corpus_loss(*model_, *tokenizer_, *valid_, quiet, options);
+  result_.valid_loss = loss.mean();
+  result_.valid_bits_per_byte = loss.bits_per_byte();
+  metrics_->write({{"step", steps_done},
+                   {"valid_loss", loss.mean()},
+                   {"valid_bits_per_byte", loss.bits_per_byte()}});
+  log::info(concat("step ", steps_done, ": valid loss ", loss.mean(), ", ", loss.bits_per_byte(),
+                   " bits per byte"));
+}
+
+void Run::save() {
+  if (saved_step_ == optimizer_->steps_done()) return;
+  save_state(state_path_, *optimizer_, memory_);
+  saved_step_ = optimizer_->steps_done();
+  model::save_model(*model_, folder_);
+}
+
+TrainResult Run::go() {
+  const auto begin = Clock::now();
+  const std::int64_t steps = recipe_.training.steps,
+                     tokens_per_step = recipe_.training.streams * recipe_.model.context;
+  log::Progress progress("training", steps, "steps");
+  progress.start_at(first_step_);
+  double training_seconds = 0, window = 0;
+  std::int64_t window_steps = 0;
+  for (std::int64_t index = first_step_; index < steps; ++index) {
+    if (interrupted()) {
+      save();
+      stop_if_interrupted();
+    }
+    const auto step_begin = Clock::now();
+    const double loss = step(index);
+    training_seconds += seconds_since(step_begin);
+    window += loss, ++window_steps;
+    const std::int64_t done = index + 1;
+    if (done % recipe_.training.log_every == 0 || done == steps) {
+      result_.train_loss = window / static_cast<double>(window_steps);
+      metrics_->write(
+          {{"step", done},
+           {"loss", loss},
+           {"mean_loss", result_.train_loss},
+           {"grad_norm", norm_},
+           {"tokens", done * tokens_per_step},
+           {"tokens_per_second",
+            static_cast<double>((done - first_step_) * tokens_per_step) / training_seconds}});
+      window = 0, window_steps = 0;
+    }
+    progress.update(done, concat("loss ", loss));
+    if (done % recipe_.training.save_every == 0) save();
+    if (recipe_.training.eval_every > 0 && done % recipe_.training.eval_every == 0 && done < steps)
+      evaluate(done);
+  }
+  progress.finish();
+  save();
+  if (!fs::exists(folder_ / "model.safetensors")) model::save_model(*model_, folder_);
+  evaluate(steps);
+  result_.steps = steps;
+  result_.tokens = steps * tokens_per_step;
+  result_.seconds = seconds_since(begin);
+  result_.tokens_per_second =
+      training_seconds > 0
+          ? static_cast<double>((steps - first_step_) * tokens_per_step) / training_seconds
+          : 0;
+  return result_;
+}
+
+}  // namespace
+
+TrainResult train(const Recipe& recipe, const fs::path& folder, bool resume,
+                  const kernels::Run& run) {
+  settle_recipe(recipe, folder, resume);
+  settle_data(recipe, folder, run.executor->threads());
+  return Run(recipe, folder, run).go();
+}
+
+}  // namespace mote::train

@@ -1,0 +1,33 @@
+// A training run in a folder: recipe in, checkpoint out.
+//
+// The folder holds recipe.toml (the resolved run), data/ (prepared tokens), config.json,
+// model.safetensors, tokenizer.json, metrics.jsonl and training_state.safetensors: weights, moments
+// and attention memory after some step. That one file is what a run goes on from; it is replaced by
+// a rename, so a run killed at any moment resumes with the same bits as if it had not been.
+#pragma once
+
+#include <filesystem>
+#include <optional>
+
+#include "kernels/core/variants.h"
+#include "model/config.h"
+#include "train/recipe.h"
+
+namespace mote::train {
+
+struct TrainResult {
+  std::int64_t steps = 0, tokens = 0;  // of the whole run
+  double train_loss = 0;               // mean over the last steps logged, nats per token
+  std::optional<double> valid_loss, valid_bits_per_byte;
+  double tokens_per_second = 0, seconds = 0;  // of this call; the rate is of training steps alone
+  model::ParameterCounts parameters;
+};
+
+// Trains to the recipe's last step. Without `resume` the folder must be new or empty; with it, a
+// run whose recipe is the same goes on, and a folder with no run yet starts one. An interrupt saves
+// and throws `interrupted`. A loss that is not finite throws `numeric`, naming the step, the layer
+// and the last good checkpoint, and leaves that checkpoint as it is.
+TrainResult train(const Recipe& recipe, const std::filesystem::path& folder, bool resume,
+                  const kernels::Run& run);
+
+}  // namespace mote::train
