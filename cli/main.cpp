@@ -20,6 +20,7 @@ constexpr Command kCommands[] = {
     {"train", "fit a model to a corpus", make_train},
     {"eval", "score a model on a corpus", make_eval},
     {"generate", "continue a text", make_generate},
+    {"compress", "shrink a checkpoint", make_compress},
 };
 
 constexpr int kFailed = 1, kMisused = 2, kInterrupted = 130;

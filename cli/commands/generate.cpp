@@ -37,7 +37,7 @@ class Generate final : public Verb {
     const std::vector<std::string> prompts = read_prompts();
     if (context.seed) options_.sampler.seed = *context.seed;
     run::validate(options_.sampler);
-    const auto model = model::load_model(model_);
+    const auto model = model::load_model(model_, *context.run.executor);
     const auto tokenizer = text::load_tokenizer(model_);
     options_.memory_tokens = run::memory_for_context(model->config(), context_size_);
     Json results = Json::array();

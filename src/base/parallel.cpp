@@ -27,7 +27,9 @@ const Executor& serial() {
   return executor;
 }
 
-void Executor::Free::operator()(std::byte* memory) const { std::free(memory); }
+void Executor::Free::operator()(std::byte* memory) const {
+  std::free(memory);
+}
 
 std::byte* Executor::scratch(int worker, std::size_t bytes) const {
   std::lock_guard lock(scratch_mutex_);

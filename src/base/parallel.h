@@ -28,8 +28,8 @@ class Executor {
   // for all. The first exception is rethrown here.
   virtual void on_each_worker(const std::function<void(int worker)>& body) const = 0;
 
-  // At least `bytes` of scratch memory, 64-byte aligned, kept between calls and grown when needed. A worker's memory is for one
-  // user at a time: whoever runs inside on_each_worker as that worker.
+  // At least `bytes` of scratch memory, 64-byte aligned, kept between calls and grown when needed.
+  // A worker's memory is for one user at a time: whoever runs inside on_each_worker as that worker.
   std::byte* scratch(int worker, std::size_t bytes) const;
 
  private:

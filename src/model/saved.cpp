@@ -1,6 +1,7 @@
 #include "model/saved.h"
 
 #include "base/check.h"
+#include "model/packed_weight.h"
 
 namespace mote::model {
 namespace {
@@ -20,14 +21,21 @@ Json config_json(const ModelConfig& config) {
   return json;
 }
 
-// Gathers every tensor of a model in order.
+// Gathers every tensor of a model in order, packed ones in parts.
 class Lister final : public ParameterVisitor {
  public:
   std::vector<checkpoint::TensorSpec> specs;
-  std::vector<Tensor> values;
+  std::vector<std::function<void(checkpoint::SafetensorsWriter&)>> writes;
+  std::vector<checkpoint::PackedTensor> packed;
+
   void matrix(const std::string& name, WeightPtr& weight, const WeightShape&,
               const Init&) override {
-    add(name, weight->to_dense());
+    if (const auto* q16 = as_q16(*weight))
+      add_parts(name, *q16, checkpoint::Coder::q16, weight);
+    else if (const auto* two_bit = as_two_bit(*weight))
+      add_parts(name, *two_bit, checkpoint::Coder::two_bit, weight);
+    else
+      add(name, weight->to_dense());
   }
   void tensor(const std::string& name, Tensor& value, const std::vector<std::int64_t>&,
               const Init&) override {
@@ -36,8 +44,22 @@ class Lister final : public ParameterVisitor {
 
  private:
   void add(const std::string& name, const Tensor& value) {
-    values.push_back(value.detach().contiguous());
+    const Tensor dense = value.detach().contiguous();
     specs.push_back({name, Dtype::f32, shape_of(value)});
+    writes.push_back([name, dense](checkpoint::SafetensorsWriter& writer) {
+      writer.write(name, bytes_of(dense));
+    });
+  }
+  template <class Parts>
+  void add_parts(const std::string& name, const Parts& parts, checkpoint::Coder coder,
+                 const WeightPtr& weight) {
+    for (auto& spec : checkpoint::part_specs(name, parts)) specs.push_back(std::move(spec));
+    // The weight is kept: it owns what the parts point to.
+    writes.push_back([name, parts, weight](checkpoint::SafetensorsWriter& writer) {
+      checkpoint::write_parts(writer, name, parts);
+    });
+    packed.push_back(
+        {name, coder, weight->shape().experts, weight->shape().out, weight->shape().in});
   }
 };
 
@@ -50,7 +72,7 @@ class Lister final : public ParameterVisitor {
       .at(name);
 }
 
-std::string to_string(const std::vector<std::int64_t>& shape) {
+std::string text_of(const std::vector<std::int64_t>& shape) {
   std::string text = "[";
   for (const std::int64_t n : shape) text += (text.size() > 1 ? ", " : "") + std::to_string(n);
   return text + "]";
@@ -59,12 +81,27 @@ std::string to_string(const std::vector<std::int64_t>& shape) {
 // Puts tensors of a file into a model: views of the mapped file, or trainable copies.
 class Filler final : public ParameterVisitor {
  public:
-  Filler(std::shared_ptr<const SafetensorsFile> owner, const SafetensorsFile& file,
-         std::string prefix)
-      : owner_(std::move(owner)), file_(file), prefix_(std::move(prefix)) {}
+  // Without an owner tensors are copied.
+  Filler(const SafetensorsFile& file, std::string prefix,
+         std::shared_ptr<const SafetensorsFile> owner, std::vector<checkpoint::PackedTensor> packed,
+         const Executor& executor)
+      : file_(file),
+        prefix_(std::move(prefix)),
+        owner_(std::move(owner)),
+        packed_(std::move(packed)),
+        executor_(executor) {}
 
   void matrix(const std::string& name, WeightPtr& weight, const WeightShape& s,
               const Init&) override {
+    for (const checkpoint::PackedTensor& t : packed_) {
+      if (t.name != name) continue;
+      const WeightShape found{t.experts, t.out, t.in, true};
+      if (found != s) throw_shape(file_.path().string(), name, to_string(s), to_string(found));
+      weight = t.coder == checkpoint::Coder::q16
+                   ? make_packed_weight(checkpoint::q16_in(file_, t, executor_), owner_, name)
+                   : make_packed_weight(checkpoint::two_bit_in(file_, t, executor_), owner_, name);
+      return;
+    }
     weight = make_dense_weight(
         find(name, s.stacked ? std::vector{s.experts, s.out, s.in} : std::vector{s.out, s.in}));
   }
@@ -77,14 +114,16 @@ class Filler final : public ParameterVisitor {
   Tensor find(const std::string& name, const std::vector<std::int64_t>& shape) const {
     const checkpoint::Tensor& stored = file_.at(prefix_ + name);
     if (stored.shape != shape)
-      throw_shape(file_.path().string(), name, to_string(shape), to_string(stored.shape));
+      throw_shape(file_.path().string(), name, text_of(shape), text_of(stored.shape));
     const Tensor x = tensor_over(stored, owner_, name, file_.path().string());
     return owner_ ? x : x.clone().requires_grad_();
   }
 
-  std::shared_ptr<const SafetensorsFile> owner_;  // null: copy
   const SafetensorsFile& file_;
-  std::string prefix_;
+  const std::string prefix_;
+  const std::shared_ptr<const SafetensorsFile> owner_;
+  const std::vector<checkpoint::PackedTensor> packed_;
+  const Executor& executor_;
 };
 
 }  // namespace
@@ -115,17 +154,24 @@ Tensor tensor_over(const checkpoint::Tensor& stored, std::shared_ptr<const void>
   return copy;
 }
 
-void save_model(LanguageModel& model, const fs::path& folder) {
+void save_model(LanguageModel& model, const fs::path& folder,
+                std::optional<checkpoint::Quantization> quantization) {
   Lister lister;
   model.visit(lister);
+  MOTE_CHECK(lister.packed.empty() == !quantization, "save_model: ", lister.packed.size(),
+             " packed tensors and ", quantization ? "a" : "no", " description of them");
   checkpoint::SafetensorsWriter writer(folder / kModelFile, lister.specs, {{"format", "pt"}});
-  for (std::size_t i = 0; i < lister.specs.size(); ++i)
-    writer.write(lister.specs[i].name, bytes_of(lister.values[i]));
-  write_file(folder / kConfigFile, config_json(model.config()).dump(2) + "\n");
+  for (const auto& write : lister.writes) write(writer);
+  Json config = config_json(model.config());
+  if (quantization) {
+    quantization->tensors = lister.packed;
+    config["quantization_config"] = to_json(*quantization);
+  }
+  write_file(folder / kConfigFile, config.dump(2) + "\n");
   writer.commit();
 }
 
-ModelConfig load_config(const fs::path& folder) {
+SavedConfig load_config(const fs::path& folder) {
   const std::string path = (folder / kConfigFile).string();
   Json json;
   try {
@@ -135,29 +181,37 @@ ModelConfig load_config(const fs::path& folder) {
   }
   if (!json.is_object())
     throw Error(ErrorKind::file, concat(path, ": is not a JSON object")).in(path);
-  if (json.value("model_type", "") != "mote")
+  const auto type = json.find("model_type");
+  if (type == json.end() || *type != "mote")
     throw Error(ErrorKind::unsupported,
-                concat(path, ": model_type is ", json.value("model_type", "missing"),
-                       ", only models trained by mote are read yet"))
+                concat(path, ": model_type is ", type == json.end() ? "missing" : type->dump(),
+                       ", only models made by mote are read yet"))
         .in(path)
         .at("model_type");
+  SavedConfig saved;
+  if (const auto packed = json.find("quantization_config"); packed != json.end())
+    saved.quantization = checkpoint::read_quantization(*packed, path);
   for (const char* key : {"architectures", "model_type", "torch_dtype", "quantization_config"})
     json.erase(key);
-  ModelConfig config = read_config<ModelConfig>(json, path);
-  validate(config, path);
-  return config;
+  saved.model = read_config<ModelConfig>(json, path);
+  validate(saved.model, path);
+  return saved;
 }
 
-std::unique_ptr<LanguageModel> load_model(const fs::path& folder) {
-  auto model = std::make_unique<LanguageModel>(load_config(folder));
+std::unique_ptr<LanguageModel> load_model(const fs::path& folder, const Executor& executor) {
+  const SavedConfig saved = load_config(folder);
+  auto model = std::make_unique<LanguageModel>(saved.model);
   const auto file = std::make_shared<const SafetensorsFile>(folder / kModelFile);
-  Filler filler(file, *file, "");
+  Filler filler(
+      *file, "", file,
+      saved.quantization ? saved.quantization->tensors : std::vector<checkpoint::PackedTensor>(),
+      executor);
   model->visit(filler);
   return model;
 }
 
 void load_parameters(LanguageModel& model, const SafetensorsFile& file, const std::string& prefix) {
-  Filler filler(nullptr, file, prefix);
+  Filler filler(file, prefix, nullptr, {}, serial());
   model.visit(filler);
 }
 

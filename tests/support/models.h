@@ -2,8 +2,8 @@
 // name, comparing tensors.
 #pragma once
 
-#include <gtest/gtest.h>
 #include <ATen/Parallel.h>
+#include <gtest/gtest.h>
 #include <cmath>
 #include <map>
 #include <string>

@@ -47,7 +47,6 @@ constexpr Variant<Gemm> kBf16[] = {
 }  // namespace
 
 Index gemm_scratch_floats() {
-  // Panels of a are padded by at most a vector, those of b too.
   return (kMaxRows + kPanelSlack) * kDepth + (kMaxColumns + kPanelSlack) * kDepth;
 }
 

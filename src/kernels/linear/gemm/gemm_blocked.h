@@ -18,7 +18,7 @@ namespace {
   return a < b ? a : b;
 }
 
-// What happens to a finished tile.
+// What happens to a finished tile. max(0, x) in this order of operands keeps a NaN.
 struct Finish {
   float* c;
   Index stride;
@@ -41,12 +41,12 @@ template <class S, int Vectors>
     if (left >= S::kLanes) {
       if (f.add) value = S::add(S::load(at), value);
       if (f.bias) value = S::add(value, S::load(f.bias + v * S::kLanes));
-      if (f.relu) value = S::max(value, S::zero());
+      if (f.relu) value = S::max(S::zero(), value);
       S::store(at, value);
     } else {
       if (f.add) value = S::add(S::load(at, left), value);
       if (f.bias) value = S::add(value, S::load(f.bias + v * S::kLanes, left));
-      if (f.relu) value = S::max(value, S::zero());
+      if (f.relu) value = S::max(S::zero(), value);
       S::store(at, value, left);
     }
   }
@@ -145,6 +145,8 @@ template <class S>
 void gemm_blocked(const Gemm& g) {
   static constexpr MicroTable<S> kMicro;
   constexpr Index kPanelColumns = 2 * S::kLanes;
+  static_assert((kMaxRows + S::kRows - 1) / S::kRows * S::kLanes <= kMaxRows + kPanelSlack);
+  static_assert(kMaxColumns % kPanelColumns == 0);
   float* packed_a = g.scratch;
   float* packed_b = g.scratch + (kMaxRows + kPanelSlack) * kDepth;
   for (Index j0 = 0; j0 < g.n; j0 += kMaxColumns) {

@@ -12,7 +12,7 @@ namespace mote::kernels {
 inline constexpr Index kDepth = 256;
 inline constexpr Index kMaxRows = 168;
 inline constexpr Index kMaxColumns = 512;
-inline constexpr Index kPanelSlack =
-    48;  // 168 rows are 12 panels of 14, stored 16 wide; 28 panels of 6, stored 8 wide
+// Panels are stored a vector wide: 28 panels of 6 rows take 224, 12 of 14 rows 192.
+inline constexpr Index kPanelSlack = 56;
 
 }  // namespace mote::kernels

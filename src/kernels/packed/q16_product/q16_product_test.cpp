@@ -5,7 +5,7 @@
 #include <cmath>
 
 #include "base/check.h"
-#include "kernels/packed/guarded.h"
+#include "kernels/core/guarded.h"
 #include "kernels/packed/q16_product/q16_product_cases.h"
 
 namespace mote::kernels {

@@ -70,8 +70,8 @@ struct PairSums {
   [[gnu::always_inline]] void add(std::uint32_t entry) {
 #pragma GCC unroll 3
     for (int s = 0; s < kSlots; ++s) {
-      const double* pair = reinterpret_cast<const double*>(quads + slot_of(entry, s));
-      slots[s] = _mm_add_ps(slots[s], _mm_castpd_ps(_mm_load_sd(pair)));
+      const auto* pair = reinterpret_cast<const __m128i*>(quads + slot_of(entry, s));
+      slots[s] = _mm_add_ps(slots[s], _mm_castsi128_ps(_mm_loadl_epi64(pair)));
     }
     quads += 8 * q16_pairs(entry);
   }

@@ -5,7 +5,7 @@
 #include <functional>
 
 #include "base/check.h"
-#include "kernels/packed/guarded.h"
+#include "kernels/core/guarded.h"
 #include "kernels/packed/sorted_rows_cases.h"
 #include "kernels/packed/two_bit/two_bit_cases.h"
 

@@ -22,7 +22,7 @@ void reference(const Topk& args, const Run&) {
     const Index k = args.index_NK.size(1);
     first_columns(scores, list, k);
     for (Index column = k; column < args.scores_NE.size(1); ++column)
-      if (!(scores[column] <= scores[list[k - 1]]) && scores[column] == scores[column])
+      if (ranks_above(scores[column], scores[list[k - 1]]))
         insert_column(scores, static_cast<std::int32_t>(column), list, k);
   }
 }

@@ -21,7 +21,8 @@ void topk_avx512(const Topk& args, const Run&) {
           _mm512_mask_cmp_ps_mask(here, value, value, _CMP_ORD_Q);
       for (; above != 0; above &= above - 1) {
         const auto column = static_cast<std::int32_t>(first) + __builtin_ctz(above);
-        if (!(scores[column] <= scores[list[k - 1]])) insert_column(scores, column, list, k);
+        if (ranks_above(scores[column], scores[list[k - 1]]))
+          insert_column(scores, column, list, k);
       }
     }
   }

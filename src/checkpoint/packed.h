@@ -1,0 +1,111 @@
+// Compressed tensors in a checkpoint folder: their description in config.json's
+// `quantization_config`, their parts in model.safetensors. docs/formats.md gives the bytes.
+#pragma once
+
+#include <string>
+#include <tuple>
+#include <vector>
+
+#include "base/fields.h"
+#include "checkpoint/safetensors.h"
+#include "kernels/packed/q16/q16.h"
+#include "kernels/packed/two_bit/two_bit.h"
+
+namespace mote::checkpoint {
+
+enum class Coder { q16, two_bit };
+
+struct PackedTensor {
+  std::string name;
+  Coder coder = Coder::q16;
+  std::int64_t experts = 0, out = 0, in = 0;
+
+  static auto fields() {
+    using C = PackedTensor;
+    return std::tuple{Field{&C::name, "name", "the tensor that was packed"},
+                      Field{&C::coder, "coder", "how its weights are stored"},
+                      Field{&C::experts, "experts", "matrices stacked", 1.0, 1e9},
+                      Field{&C::out, "out", "rows of each", 1.0, 1e9},
+                      Field{&C::in, "in", "columns of each", 1.0, 1e9}};
+  }
+};
+
+// Where the numbers came from.
+struct Provenance {
+  std::string source_xxh64;  // of the source's model.safetensors, 16 hexadecimal digits
+  std::string calibration;
+  std::int64_t samples = 0, calibration_tokens = 0, seed = 0;
+  double expert_bits_per_weight = 0, loss_before = 0, loss_after = 0;
+
+  static auto fields() {
+    using C = Provenance;
+    return std::tuple{
+        Field{&C::source_xxh64, "source_xxh64", "hash of the model this was made from"},
+        Field{&C::calibration, "calibration", "corpus of the calibration samples"},
+        Field{&C::samples, "samples", "calibration samples"},
+        Field{&C::calibration_tokens, "calibration_tokens", "tokens in them"},
+        Field{&C::seed, "seed", "that chose them"},
+        Field{&C::expert_bits_per_weight, "expert_bits_per_weight", "every stored bit counted"},
+        Field{&C::loss_before, "loss_before", "nats per token on the validation text"},
+        Field{&C::loss_after, "loss_after", "the same after compression"}};
+  }
+};
+
+struct Quantization {
+  std::string quant_method = "mote";
+  std::int64_t format_version = 1;
+  std::string bits, method;
+  std::int64_t group_size = -1;  // one grid per row
+  std::string activation_precision = "float32";
+  Provenance made_from;
+  std::vector<PackedTensor> tensors;
+
+  static auto fields() {
+    using C = Quantization;
+    return std::tuple{
+        Field{&C::quant_method, "quant_method", "always mote"},
+        Field{&C::format_version, "format_version", "of this description and the parts"},
+        Field{&C::bits, "bits", "what was asked for"},
+        Field{&C::method, "method", "how weights were rounded"},
+        Field{&C::group_size, "group_size", "columns that share a grid; -1: a row"},
+        Field{&C::activation_precision, "activation_precision", "of the products"},
+        Field{&C::made_from, "made_from", "provenance"},
+        Field{&C::tensors, "tensors", "the packed tensors"}};
+  }
+};
+
+// Reads and checks a description. Refuses other methods and newer versions by name; `file` is for
+// messages.
+Quantization read_quantization(const Json& json, const std::string& file);
+
+// Owned parts of a two-bit stack.
+struct TwoBitEncoded {
+  std::int64_t experts = 0, rows = 0, columns = 0;
+  std::vector<std::uint8_t> codes;
+  std::vector<kernels::Bf16> scales;
+  std::vector<std::uint8_t> zeros;
+  kernels::TwoBitExperts view() const;
+};
+
+// The parts of a packed tensor, as the file holds them.
+std::vector<TensorSpec> part_specs(const std::string& name, const kernels::Q16Experts& w);
+std::vector<TensorSpec> part_specs(const std::string& name, const kernels::TwoBitExperts& w);
+void write_parts(SafetensorsWriter& writer, const std::string& name, const kernels::Q16Experts& w);
+void write_parts(SafetensorsWriter& writer, const std::string& name,
+                 const kernels::TwoBitExperts& w);
+
+// Views of a mapped file, checked: what they return can be used without further checks.
+kernels::Q16Experts q16_in(const SafetensorsFile& file, const PackedTensor& tensor,
+                           const Executor& executor);
+kernels::TwoBitExperts two_bit_in(const SafetensorsFile& file, const PackedTensor& tensor,
+                                  const Executor& executor);
+
+// 16 hexadecimal digits.
+std::string xxh64_of_file(const fs::path& path);
+
+}  // namespace mote::checkpoint
+
+template <>
+struct mote::EnumNames<mote::checkpoint::Coder> {
+  static constexpr std::array names{"q16", "two_bit"};
+};

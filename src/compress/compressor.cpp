@@ -1,0 +1,235 @@
+#include "compress/compressor.h"
+
+#include <ATen/ops/linalg_solve.h>
+#include <chrono>
+
+#include "base/file.h"
+#include "base/log.h"
+#include "base/process.h"
+#include "compress/calibration.h"
+#include "model/experts/bank.h"
+#include "model/loss.h"
+#include "model/saved.h"
+
+namespace mote::compress {
+namespace {
+
+namespace fs = std::filesystem;
+
+// The calibration samples on their way through the model: one buffer, a view per sample.
+struct Samples {
+  Tensor x_ND;
+  std::vector<Tensor> views_1TD;
+
+  Samples(const model::LanguageModel& model, const std::vector<std::vector<text::TokenId>>& samples,
+          const model::Pass& pass) {
+    std::int64_t rows = 0;
+    for (const auto& sample : samples) rows += static_cast<std::int64_t>(sample.size());
+    x_ND = torch::empty({rows, model.config().dim}, torch::kFloat32);
+    std::int64_t first = 0;
+    for (const auto& sample : samples) {
+      const Tensor ids =
+          torch::tensor(at::ArrayRef<text::TokenId>(sample), torch::kInt64).unsqueeze(0);
+      views_1TD.push_back(x_ND.narrow(0, first, ids.size(1)).unsqueeze(0));
+      views_1TD.back().copy_(model.embed(ids, 0, pass));
+      first += ids.size(1);
+    }
+  }
+};
+
+class Compressor {
+ public:
+  Compressor(model::LanguageModel& model, const CompressOptions& options, const model::Pass& pass)
+      : model_(model),
+        options_(options),
+        pass_(pass),
+        method_(make_method(options.method, options.rounding)) {}
+
+  void run(const std::vector<std::vector<text::TokenId>>& samples);
+  CompressReport& report() { return report_; }
+
+ private:
+  void compress_block(std::int64_t index, Samples& samples);
+  void compress_experts(std::int64_t index, model::ExpertBank& bank, const Tensor& h_ND,
+                        const model::ops::SortedRoutes& routes);
+  Tensor refitted_down(const model::ExpertBank& bank, const Tensor& original_u,
+                       const Tensor& packed_u, const model::ops::SortedRoutes& routes,
+                       std::int64_t cap) const;
+  void add(const MethodResult& result);
+
+  model::LanguageModel& model_;
+  const CompressOptions options_;
+  const model::Pass pass_;
+  const std::unique_ptr<Method> method_;
+  CompressReport report_;
+  std::int64_t weights_ = 0, zeros_ = 0;
+  std::uint64_t bits_ = 0;
+  double entropy_bits_ = 0;
+};
+
+void Compressor::add(const MethodResult& result) {
+  weights_ += result.weight->shape().count();
+  bits_ += result.weight->bits();
+  zeros_ += result.zeros;
+  entropy_bits_ += result.entropy_bits;
+}
+
+// down' minimises, per expert, sum |down u - down' v|^2 + damp |down' - down|^2 over its
+// calibration rows, where u is what the original `up` makes and v what the packed one does: down' =
+// (down C + damp down)(V + damp I)^-1 with C = sum u v^T, V = sum v v^T.
+Tensor Compressor::refitted_down(const model::ExpertBank& bank, const Tensor& original_u,
+                                 const Tensor& packed_u, const model::ops::SortedRoutes& routes,
+                                 std::int64_t cap) const {
+  const Tensor down_EDG = bank.down->to_dense().detach();
+  const Tensor c_EGG = cross_moments(original_u, packed_u, routes, cap, pass_).to(torch::kFloat64);
+  Tensor v_EGG = cross_moments(packed_u, packed_u, routes, cap, pass_).to(torch::kFloat64);
+  const Tensor damp_E11 = (options_.rounding.damping * v_EGG.diagonal(0, 1, 2).mean(1))
+                              .clamp_min(1e-6)
+                              .view({-1, 1, 1});
+  const Tensor identity = torch::eye(v_EGG.size(1), torch::kFloat64);
+  const Tensor down = down_EDG.to(torch::kFloat64);
+  const Tensor wanted = down.matmul(c_EGG) + damp_E11 * down;
+  const Tensor refitted = at::linalg_solve(v_EGG + damp_E11 * identity, wanted, /*left=*/false);
+  return torch::where(refitted.isfinite(), refitted, down).to(torch::kFloat32);
+}
+
+void Compressor::compress_experts(std::int64_t index, model::ExpertBank& bank, const Tensor& h_ND,
+                                  const model::ops::SortedRoutes& routes) {
+  const std::string name = concat("blocks.", index, ".feed_forward.experts");
+  const std::int64_t experts = routes.ends_E.size(0);
+  const std::int64_t cap = std::max<std::int64_t>(1, options_.cap_factor * routes.rows() / experts);
+  Statistics up_statistics, down_statistics;
+  const model::WeightPtr original_up = bank.up;
+  const auto hidden = [&](const model::Weight& up) {
+    return up.multiply(h_ND.index_select(0, routes.token_R), &routes, {}, pass_).relu_();
+  };
+  if (method_->needs_statistics()) up_statistics = input_moments(h_ND, routes, cap, pass_);
+  const MethodResult up =
+      method_->compress(bank.up->to_dense(), up_statistics, name + ".up", pass_);
+  Tensor down_EDG = bank.down->to_dense();
+  if (method_->needs_statistics()) {
+    const bool from_packed = options_.true_sequential || options_.match_outputs;
+    const Tensor u_RG = hidden(from_packed ? *up.weight : *original_up);
+    down_statistics = sorted_moments(u_RG, routes, cap, pass_);
+    if (options_.match_outputs)
+      down_EDG = refitted_down(bank, hidden(*original_up), u_RG, routes, cap);
+  }
+  const MethodResult down = method_->compress(down_EDG, down_statistics, name + ".down", pass_);
+  add(up);
+  add(down);
+  report_.experts += experts;
+  report_.calibrated += std::min(up.calibrated, down.calibrated);
+  bank.up = up.weight;
+  bank.down = down.weight;
+  log::debug(concat(name, ": error ", up.error, " and ", down.error));
+}
+
+void Compressor::compress_block(std::int64_t index, Samples& samples) {
+  model::TransformerBlock& block = model_.block(index);
+  for (Tensor& x_1TD : samples.views_1TD) {
+    stop_if_interrupted();
+    model::Cache cache = model_.make_cache();
+    x_1TD.copy_(block.attend(x_1TD, cache, pass_));
+  }
+  const Tensor h_ND = block.feed_forward_input(samples.x_ND.unsqueeze(0));
+  model::ExpertBank* bank = block.feed_forward().experts();
+  if (bank) {
+    const auto routed = block.feed_forward().forward({.x_ND = h_ND, .pass = pass_});
+    compress_experts(index, *bank, h_ND, *routed.usage->routes);
+  }
+  samples.x_ND.copy_(block.finish(samples.x_ND.unsqueeze(0), {}, pass_).x_BTD.squeeze(0));
+}
+
+void Compressor::run(const std::vector<std::vector<text::TokenId>>& tokens) {
+  Samples samples(model_, tokens, pass_);
+  report_.calibration_tokens = samples.x_ND.size(0);
+  log::Progress progress("compressing", model_.layers(), "blocks");
+  for (std::int64_t i = 0; i < model_.layers(); ++i) {
+    stop_if_interrupted();
+    compress_block(i, samples);
+    progress.update(i + 1);
+  }
+  progress.finish();
+  report_.expert_bits_per_weight = static_cast<double>(bits_) / static_cast<double>(weights_);
+  report_.entropy_bits_per_weight = entropy_bits_ / static_cast<double>(weights_);
+  report_.zeros = static_cast<double>(zeros_) / static_cast<double>(weights_);
+}
+
+std::string validation_name(const CompressOptions& options, const std::string& calibration) {
+  if (!options.validation.empty()) return options.validation;
+  const std::size_t colon = calibration.rfind(":train");
+  return colon != std::string::npos && colon + 6 == calibration.size()
+             ? calibration.substr(0, colon) + ":valid"
+             : "";
+}
+
+}  // namespace
+
+CompressReport compress(const fs::path& source, const fs::path& target,
+                        const CompressOptions& options, const model::Pass& pass) {
+  const torch::NoGradGuard no_grad;
+  const auto begin = std::chrono::steady_clock::now();
+  check_folder_is_free(target);
+  const model::SavedConfig saved = model::load_config(source);
+  if (saved.quantization)
+    throw Error(ErrorKind::unsupported,
+                concat(source.string(), ": is compressed already (", saved.quantization->bits,
+                       "); compress the model it was made from"))
+        .in(source.string());
+  if (saved.model.feed_forward.kind == model::FeedForwardKind::dense)
+    throw Error(
+        ErrorKind::unsupported,
+        concat(source.string(), ": feed_forward.kind is dense; only experts are compressed yet"))
+        .in(source.string())
+        .at("feed_forward.kind");
+  const auto model = model::load_model(source, *pass.run.executor);
+  const auto tokenizer = text::load_tokenizer(source);
+  const std::string calibration = options.calibration.empty() ? "gcide:train" : options.calibration;
+  const bool wants_text = options.method != MethodKind::rtn;
+  SampleOptions sampling;
+  sampling.samples = wants_text ? options.samples : 1;
+  sampling.seed = options.seed;
+  if (saved.model.attention.kind == model::AttentionKind::absolute)
+    sampling.length = saved.model.context - 1;
+  const auto samples = draw_samples(*text::open_corpus(calibration), *tokenizer, sampling);
+
+  std::vector<std::vector<text::TokenId>> validation;
+  if (const std::string name = validation_name(options, calibration); !name.empty())
+    validation =
+        model::encode_documents(*tokenizer, *text::open_corpus(name, options.validation_bytes));
+  const auto loss = [&] {
+    model::CorpusLossOptions stop;
+    stop.progress = [](std::int64_t) { stop_if_interrupted(); };
+    return model::token_loss(*model, validation, pass, stop).mean();
+  };
+  const double loss_before = validation.empty() ? 0 : loss();
+
+  Compressor compressor(*model, options, pass);
+  compressor.run(samples);
+  CompressReport report = compressor.report();
+  report.validated = !validation.empty();
+  report.loss_before = loss_before;
+  if (report.validated) report.loss_after = loss();
+
+  checkpoint::Quantization q;
+  q.bits = enum_name(options.rounding.bits);
+  q.method = enum_name(options.method);
+  q.made_from = {checkpoint::xxh64_of_file(source / "model.safetensors"),
+                 wants_text ? calibration : "",
+                 wants_text ? static_cast<std::int64_t>(samples.size()) : 0,
+                 wants_text ? report.calibration_tokens : 0,
+                 static_cast<std::int64_t>(options.seed),
+                 report.expert_bits_per_weight,
+                 report.loss_before,
+                 report.loss_after};
+  StagedFolder staged(target);
+  model::save_model(*model, staged.path(), q);
+  tokenizer->save(staged.path());
+  report.bytes_before = fs::file_size(source / "model.safetensors");
+  report.bytes_after = fs::file_size(staged.path() / "model.safetensors");
+  staged.commit();
+  report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  return report;
+}
+
+}  // namespace mote::compress

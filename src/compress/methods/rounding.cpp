@@ -1,0 +1,118 @@
+#include "compress/methods/rounding.h"
+
+#include <cmath>
+
+#include "compress/methods/second_order.h"
+#include "kernels/packed/two_bit/two_bit.h"
+#include "model/ops/bridge.h"
+#include "model/packed_weight.h"
+
+namespace mote::compress {
+namespace {
+
+using model::ops::view_of;
+
+// Zeros, and the entropy of the symbols of each matrix times its size.
+void count_symbols(const Tensor& symbols_EOI, const Tensor& levels_EO2, Bits bits,
+                   MethodResult& result) {
+  const auto symbols = view_of<const std::uint8_t, 3>(symbols_EOI);
+  const auto levels = view_of<const float, 3>(levels_EO2);
+  for (kernels::Index e = 0; e < symbols.size(0); ++e) {
+    std::array<std::int64_t, 4> count{};
+    for (kernels::Index row = 0; row < symbols.size(1); ++row) {
+      // The code of 0 is the row's zero point in two bits.
+      const int zero = bits == Bits::ternary ? 0 : static_cast<int>(levels(e, row, 1));
+      for (kernels::Index column = 0; column < symbols.size(2); ++column) {
+        const int symbol = symbols(e, row, column);
+        ++count[static_cast<std::size_t>(symbol)];
+        result.zeros += symbol == zero;
+      }
+    }
+    const auto total = static_cast<double>(symbols.size(1) * symbols.size(2));
+    for (const std::int64_t n : count)
+      if (n > 0)
+        result.entropy_bits -= static_cast<double>(n) * std::log2(static_cast<double>(n) / total);
+  }
+}
+
+model::WeightPtr pack_ternary(const Tensor& symbols_EOI, const Tensor& levels_EO2,
+                              const std::string& name, const model::Pass& pass) {
+  const auto levels = view_of<const float, 3>(levels_EO2);
+  std::vector<kernels::Bf16> stored;
+  for (kernels::Index e = 0; e < levels.size(0); ++e)
+    for (kernels::Index row = 0; row < levels.size(1); ++row)
+      for (kernels::Index i = 0; i < 2; ++i) stored.push_back(kernels::to_bf16(levels(e, row, i)));
+  auto encoded = std::make_shared<kernels::Q16Encoded>(
+      kernels::q16_encode(view_of<const std::uint8_t, 3>(symbols_EOI),
+                          kernels::view(static_cast<const kernels::Bf16*>(stored.data()),
+                                        levels.size(0), levels.size(1), kernels::Index{2}),
+                          *pass.run.executor));
+  return model::make_packed_weight(encoded->view(), encoded, name);
+}
+
+model::WeightPtr pack_two_bit(const Tensor& symbols_EOI, const Tensor& levels_EO2,
+                              const std::string& name) {
+  const auto symbols = view_of<const std::uint8_t, 3>(symbols_EOI);
+  const auto levels = view_of<const float, 3>(levels_EO2);
+  auto encoded = std::make_shared<checkpoint::TwoBitEncoded>();
+  encoded->experts = symbols.size(0), encoded->rows = symbols.size(1),
+  encoded->columns = symbols.size(2);
+  const kernels::Index bytes = (encoded->columns + 3) / 4;
+  encoded->codes.resize(static_cast<std::size_t>(encoded->experts * encoded->rows * bytes));
+  std::uint8_t* out = encoded->codes.data();
+  for (kernels::Index e = 0; e < symbols.size(0); ++e)
+    for (kernels::Index row = 0; row < symbols.size(1); ++row, out += bytes) {
+      kernels::two_bit_pack_row(&symbols(e, row, 0), encoded->columns, out);
+      encoded->scales.push_back(kernels::to_bf16(levels(e, row, 0)));
+      encoded->zeros.push_back(static_cast<std::uint8_t>(levels(e, row, 1)));
+    }
+  return model::make_packed_weight(encoded->view(), encoded, name);
+}
+
+}  // namespace
+
+kernels::Grid grid_of(Bits bits) {
+  return bits == Bits::ternary ? kernels::Grid::ternary : kernels::Grid::two_bit;
+}
+
+Tensor row_levels(const Tensor& w_EOI, Bits bits, const model::Pass& pass) {
+  Tensor levels_EO2 = torch::empty({w_EOI.size(0), w_EOI.size(1), 2}, torch::kFloat32);
+  kernels::row_levels(
+      {view_of<const float, 3>(w_EOI), grid_of(bits), true, view_of<float, 3>(levels_EO2)},
+      pass.run);
+  return levels_EO2;
+}
+
+void pack(const Tensor& symbols_EOI, const Tensor& levels_EO2, Bits bits, const std::string& name,
+          const model::Pass& pass, MethodResult& result) {
+  count_symbols(symbols_EOI, levels_EO2, bits, result);
+  result.weight = bits == Bits::ternary ? pack_ternary(symbols_EOI, levels_EO2, name, pass)
+                                        : pack_two_bit(symbols_EOI, levels_EO2, name);
+}
+
+MethodResult RoundToNearest::compress(const Tensor& w_any, const Statistics&,
+                                      const std::string& name, const model::Pass& pass) const {
+  const Tensor w_EOI = w_any.detach().contiguous();
+  const Tensor levels_EO2 = row_levels(w_EOI, options_.bits, pass);
+  Tensor symbols_EOI = torch::empty(w_EOI.sizes(), torch::kUInt8);
+  kernels::round_to_nearest(
+      {view_of<const float, 3>(w_EOI), grid_of(options_.bits), view_of<const float, 3>(levels_EO2),
+       view_of<std::uint8_t, 3>(symbols_EOI)},
+      pass.run);
+  MethodResult result;
+  pack(symbols_EOI, levels_EO2, options_.bits, name, pass, result);
+  result.error = (w_EOI - result.weight->to_dense()).square().sum(torch::kFloat64).item<double>();
+  return result;
+}
+
+std::unique_ptr<Method> make_method(MethodKind kind, const MethodOptions& options) {
+  switch (kind) {
+    case MethodKind::gptq:
+      return std::make_unique<SecondOrder>(options);
+    case MethodKind::rtn:
+      return std::make_unique<RoundToNearest>(options);
+  }
+  return nullptr;
+}
+
+}  // namespace mote::compress

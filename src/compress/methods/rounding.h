@@ -1,0 +1,29 @@
+// Rounding to nearest: what second-order methods are compared with, and what they fall back to.
+#pragma once
+
+#include "compress/methods/method.h"
+#include "kernels/packed/rounding/rounding.h"
+
+namespace mote::compress {
+
+class RoundToNearest final : public Method {
+ public:
+  explicit RoundToNearest(const MethodOptions& options) : options_(options) {}
+  bool needs_statistics() const override { return false; }
+  MethodResult compress(const Tensor& w_EOI, const Statistics& statistics, const std::string& name,
+                        const model::Pass& pass) const override;
+
+ private:
+  const MethodOptions options_;
+};
+
+kernels::Grid grid_of(Bits bits);
+
+// The min-max levels of every row, rounded as they will be stored: [E, out, 2].
+Tensor row_levels(const Tensor& w_EOI, Bits bits, const model::Pass& pass);
+
+// Packs symbols on their grid, and counts zeros and entropy into `result`.
+void pack(const Tensor& symbols_EOI, const Tensor& levels_EO2, Bits bits, const std::string& name,
+          const model::Pass& pass, MethodResult& result);
+
+}  // namespace mote::compress

@@ -1,0 +1,176 @@
+#include "kernels/linear/experts/experts.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <optional>
+
+#include "base/check.h"
+#include "kernels/core/guarded.h"
+#include "kernels/linear/experts/experts_cases.h"
+
+namespace mote::kernels {
+namespace {
+
+// Who computes: the reference, or the layer with an instruction set and a precision.
+struct By {
+  std::optional<Isa> isa;
+  Precision precision = Precision::f32;
+  const Executor* executor = &serial();
+  Run run() const { return {*isa, executor}; }
+};
+const By kReference{};
+
+struct Forward {
+  std::vector<float> u, y;
+};
+
+// Outputs start as NaN: whatever is not written shows.
+void spoil(Guarded<float>& x) {
+  std::fill_n(x.data(), x.size(), NAN);
+}
+
+Forward forward(const ExpertsData& data, const By& by) {
+  const ExpertsCase& s = data.shape;
+  Guarded<float> u(data.rows() * s.width), y(s.tokens * s.dim), p(data.rows() * s.dim);
+  spoil(u), spoil(y), spoil(p);
+  const ExpertsForward args{data.x_ND(),
+                            data.up_EGD(),
+                            data.down_EDG(),
+                            data.routes(),
+                            data.gate.data(),
+                            view(u.data(), data.rows(), s.width),
+                            view(y.data(), s.tokens, s.dim),
+                            view(p.data(), data.rows(), s.dim),
+                            by.precision};
+  by.isa ? experts_forward(args, by.run()) : experts_forward_reference(args);
+  return {u.values(), y.values()};
+}
+
+struct Backward {
+  std::vector<float> dx, dgate, dup, ddown;
+};
+
+Backward backward(const ExpertsData& data, const std::vector<float>& u, const By& by) {
+  const ExpertsCase& s = data.shape;
+  const Index weights = s.experts * s.width * s.dim;
+  Guarded<float> dx(s.tokens * s.dim), dgate(data.rows()), dup(weights), ddown(weights);
+  Guarded<float> dh(data.rows() * s.width), p(data.rows() * s.dim);
+  for (Guarded<float>* each : {&dx, &dgate, &dup, &ddown, &dh, &p}) spoil(*each);
+  const ExpertsBackward args{data.x_ND(),
+                             view(u.data(), data.rows(), s.width),
+                             data.dy_ND(),
+                             data.up_EGD(),
+                             data.down_EDG(),
+                             data.routes(),
+                             data.gate.data(),
+                             view(dx.data(), s.tokens, s.dim),
+                             dgate.data(),
+                             view(dup.data(), s.experts, s.width, s.dim),
+                             view(ddown.data(), s.experts, s.dim, s.width),
+                             view(dh.data(), data.rows(), s.width),
+                             view(p.data(), data.rows(), s.dim),
+                             by.precision};
+  by.isa ? experts_backward(args, by.run()) : experts_backward_reference(args);
+  return {dx.values(), dgate.values(), dup.values(), ddown.values()};
+}
+
+// A value that went through sums of `terms` products altogether and, in bfloat16, `factors` rounded
+// operands (each off by 2^-9; 1 % for products of errors).
+double tolerance(Index terms, int factors, Precision precision) {
+  return static_cast<double>(terms + 8) * kRounding +
+         (precision == Precision::bf16 ? 1.01 * factors * 0x1p-9 : 0);
+}
+
+class Experts : public ::testing::TestWithParam<std::tuple<Isa, Precision, ExpertsCase>> {
+ protected:
+  void SetUp() override {
+    const Isa isa = std::get<0>(GetParam());
+    if (!supported(isa)) GTEST_SKIP() << "no " << name(isa) << " here";
+  }
+  By by() const { return {std::get<0>(GetParam()), std::get<1>(GetParam())}; }
+  ExpertsData data() const { return ExpertsData(std::get<2>(GetParam())); }
+};
+
+TEST_P(Experts, ForwardMatchesReference) {
+  const ExpertsData made = data();
+  const ExpertsCase& s = made.shape;
+  const Forward got = forward(made, by()), want = forward(made, kReference),
+                scale = forward(made.sizes(), kReference);
+  const Precision precision = by().precision;
+  EXPECT_LE(worst_error(got.u, want.u, scale.u, tolerance(s.dim, 2, precision)), 1);
+  EXPECT_LE(worst_error(got.y, want.y, scale.y, tolerance(s.dim + s.width + s.slots, 4, precision)),
+            1);
+}
+
+TEST_P(Experts, BackwardMatchesReference) {
+  const ExpertsData made = data();
+  const ExpertsCase& s = made.shape;
+  const std::vector<float> u = forward(made, kReference).u;
+  const Backward got = backward(made, u, by()), want = backward(made, u, kReference),
+                 scale = backward(made.sizes(), u, kReference);
+  const Precision precision = by().precision;
+  EXPECT_LE(
+      worst_error(got.dx, want.dx, scale.dx, tolerance(s.dim + s.width + s.slots, 4, precision)),
+      1);
+  EXPECT_LE(
+      worst_error(got.dgate, want.dgate, scale.dgate, tolerance(s.dim + s.width, 2, precision)), 1);
+  EXPECT_LE(worst_error(got.dup, want.dup, scale.dup, tolerance(s.dim + made.rows(), 4, precision)),
+            1);
+  EXPECT_LE(worst_error(got.ddown, want.ddown, scale.ddown, tolerance(made.rows(), 2, precision)),
+            1);
+}
+
+std::string print(const ::testing::TestParamInfo<std::tuple<Isa, Precision, ExpertsCase>>& each) {
+  const auto& [isa, precision, shape] = each.param;
+  return std::string(name(isa)) + (precision == Precision::bf16 ? "_bf16_" : "_f32_") +
+         case_name(shape);
+}
+INSTANTIATE_TEST_SUITE_P(All, Experts,
+                         ::testing::Combine(::testing::Values(Isa::reference, Isa::avx2,
+                                                              Isa::avx512, Isa::avx512_bf16),
+                                            ::testing::Values(Precision::f32, Precision::bf16),
+                                            ::testing::ValuesIn(experts_cases())),
+                         print);
+
+TEST(ExpertsThreads, DoNotChangeABit) {
+  const ThreadPool three(3);
+  for (const ExpertsCase& shape : experts_cases()) {
+    const ExpertsData data(shape);
+    const By one{Isa::amx}, many{Isa::amx, Precision::f32, &three};
+    const Forward a = forward(data, one), b = forward(data, many);
+    EXPECT_EQ(a.u, b.u) << case_name(shape);
+    EXPECT_EQ(a.y, b.y) << case_name(shape);
+    const Backward c = backward(data, a.u, one), d = backward(data, a.u, many);
+    EXPECT_EQ(c.dx, d.dx) << case_name(shape);
+    EXPECT_EQ(c.dgate, d.dgate) << case_name(shape);
+    EXPECT_EQ(c.dup, d.dup) << case_name(shape);
+    EXPECT_EQ(c.ddown, d.ddown) << case_name(shape);
+  }
+}
+
+TEST(EmptyExperts, GetZeroGradients) {
+  const ExpertsData data({30, 2, 4, 9, 10, Spread::odd_ones});
+  const By best{Isa::amx};
+  const Backward g = backward(data, forward(data, best).u, best);
+  const auto expert = [&](const std::vector<float>& all, Index e) {
+    return std::vector<float>(all.begin() + e * 90, all.begin() + (e + 1) * 90);
+  };
+  const std::vector<float> zeros(90);
+  for (Index e = 0; e < 4; ++e) {
+    EXPECT_EQ(expert(g.dup, e) == zeros, e % 2 == 0) << e;
+    EXPECT_EQ(expert(g.ddown, e) == zeros, e % 2 == 0) << e;
+  }
+}
+
+TEST(ExpertsCheck, RefusesMatricesOfAnotherWidth) {
+  const ExpertsData data({3, 1, 2, 4, 5});
+  std::vector<float> u(3 * 5), y(3 * 4), p(3 * 4);
+  ExpertsForward args{data.x_ND(),          data.up_EGD(),       view(data.down.data(), 2, 5, 4),
+                      data.routes(),        data.gate.data(),    view(u.data(), 3, 5),
+                      view(y.data(), 3, 4), view(p.data(), 3, 4)};
+  EXPECT_THROW(experts_forward(args, {}), Error);
+}
+
+}  // namespace
+}  // namespace mote::kernels

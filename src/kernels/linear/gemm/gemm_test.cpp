@@ -1,0 +1,106 @@
+#include "kernels/linear/gemm/gemm.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "kernels/core/guarded.h"
+#include "kernels/linear/gemm/gemm_cases.h"
+
+namespace mote::kernels {
+namespace {
+
+struct Row {
+  Precision precision;
+  Variant<Gemm> variant;
+};
+
+std::vector<Row> rows() {
+  std::vector<Row> all;
+  for (const Precision precision : {Precision::f32, Precision::bf16})
+    for (const Variant<Gemm>& variant : gemm_variants(precision))
+      if (variant.isa != Isa::reference) all.push_back({precision, variant});
+  return all;
+}
+
+std::vector<float> product(const GemmData& data, Precision precision,
+                           const Variant<Gemm>& variant) {
+  Guarded<float> c(static_cast<Index>(data.c.size()));
+  std::copy(data.c.begin(), data.c.end(), c.data());
+  variant.call(data.args(c.data(), precision), {});
+  return c.values();
+}
+
+class GemmVariant : public ::testing::TestWithParam<std::tuple<Row, GemmCase>> {};
+
+TEST_P(GemmVariant, MatchesReference) {
+  const auto& [row, shape] = GetParam();
+  if (!supported(row.variant.isa)) GTEST_SKIP() << "no " << name(row.variant.isa) << " here";
+  const GemmData data(shape);
+  const Variant<Gemm>& reference = gemm_variants(row.precision).front();
+  const std::vector<float> want = product(data, row.precision, reference);
+  GemmData sizes = data.sizes();
+  sizes.shape.relu = false;
+  // The gaps between the rows of c keep their values: their size is their own, and exact.
+  EXPECT_LE(worst_error(product(data, row.precision, row.variant), want,
+                        product(sizes, row.precision, reference), gemm_tolerance(shape.k)),
+            1);
+  for (Index i = 0; i < shape.m; ++i)
+    for (Index j = shape.n; j < data.c_stride; ++j)
+      EXPECT_EQ(want[static_cast<std::size_t>(i * data.c_stride + j)],
+                data.c[static_cast<std::size_t>(i * data.c_stride + j)]);
+}
+
+std::string print(const ::testing::TestParamInfo<std::tuple<Row, GemmCase>>& each) {
+  const auto& [row, shape] = each.param;
+  return std::string(row.precision == Precision::bf16 ? "bf16_" : "f32_") + name(row.variant.isa) +
+         "_" + case_name(shape) + word("_number", static_cast<Index>(each.index));
+}
+INSTANTIATE_TEST_SUITE_P(All, GemmVariant,
+                         ::testing::Combine(::testing::ValuesIn(rows()),
+                                            ::testing::ValuesIn(gemm_cases())),
+                         print);
+
+TEST(Gemm, IsAPlainProductInTheReference) {
+  // [1 2; 3 4] * [5 6; 7 8] = [19 22; 43 50], b stored by k.
+  const float a[] = {1, 2, 3, 4}, b[] = {5, 6, 7, 8}, bias[] = {-20, 1};
+  float c[4] = {};
+  Gemm g;
+  g.m = g.n = g.k = 2;
+  g.a = {a, 2, Rows::outer}, g.b = {b, 2, Rows::inner};
+  g.c = c, g.c_stride = 2;
+  gemm(g, {Isa::reference});
+  EXPECT_EQ(std::vector<float>(c, c + 4), (std::vector<float>{19, 22, 43, 50}));
+  g.bias = bias, g.relu = true;
+  gemm(g, {Isa::reference});
+  EXPECT_EQ(std::vector<float>(c, c + 4), (std::vector<float>{0, 23, 23, 51}));
+}
+
+TEST(Gemm, LetsNaNThroughBiasAndRelu) {
+  for (const Row& row : rows()) {
+    if (!supported(row.variant.isa)) continue;
+    for (const Index m : {3, 20}) {
+      GemmData data(with_options(m, 33, 40, 0b0110000));
+      data.a.data[1 + 2 * static_cast<std::size_t>(data.a.stride) + 7] = NAN;
+      const std::vector<float> c = product(data, row.precision, row.variant);
+      for (Index j = 0; j < 33; ++j)
+        EXPECT_TRUE(std::isnan(c[static_cast<std::size_t>(2 * data.c_stride + j)]))
+            << name(row.variant.isa) << " m " << m;
+      EXPECT_FALSE(std::isnan(c[0]));
+    }
+  }
+}
+
+TEST(Gemm, IgnoresWhatTheResultHeldUnlessItAdds) {
+  for (const Row& row : rows()) {
+    if (!supported(row.variant.isa)) continue;
+    GemmData data(with_options(20, 33, 300, 0));
+    const std::vector<float> clean = product(data, row.precision, row.variant);
+    for (Index i = 0; i < 20; ++i) std::fill_n(data.c.begin() + i * data.c_stride, 33, NAN);
+    const std::vector<float> over = product(data, row.precision, row.variant);
+    EXPECT_EQ(over, clean) << name(row.variant.isa);
+  }
+}
+
+}  // namespace
+}  // namespace mote::kernels

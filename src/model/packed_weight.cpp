@@ -1,0 +1,154 @@
+#include "model/packed_weight.h"
+
+#include "base/check.h"
+#include "kernels/packed/q16_product/q16_product.h"
+#include "kernels/packed/two_bit_product/two_bit_product.h"
+#include "model/ops/bridge.h"
+
+namespace mote::model {
+namespace {
+
+// What the storages share; `Parts` is the view of the stored form.
+template <class Parts>
+class PackedWeight : public Weight {
+ public:
+  PackedWeight(const Parts& w, std::shared_ptr<const void> owner, std::string name)
+      : w_(w),
+        owner_(std::move(owner)),
+        name_(std::move(name)),
+        shape_{w.experts(), w.rows(), w.columns, true} {}
+
+  const WeightShape& shape() const override { return shape_; }
+  std::uint64_t bits() const override { return kernels::num_bits(w_); }
+  Tensor& parameter() override {
+    throw Error(ErrorKind::unsupported,
+                concat("'", name_, "' is stored as ", storage(),
+                       ", which has no gradient; train the model it was made from"))
+        .at(name_);
+  }
+  const Parts& parts() const { return w_; }
+
+ protected:
+  const Parts w_;
+  const std::shared_ptr<const void> owner_;
+  const std::string name_;
+  const WeightShape shape_;
+};
+
+Tensor without_gradient(const Tensor& x) {
+  return x.detach().contiguous();
+}
+
+class Q16Weight final : public PackedWeight<kernels::Q16Experts> {
+ public:
+  using PackedWeight::PackedWeight;
+  std::string storage() const override { return "ternary q16"; }
+
+  Tensor multiply(const Tensor& x_any, const ops::SortedRoutes* routes, const Tensor&,
+                  const Pass& pass) const override {
+    const Tensor x = without_gradient(x_any);
+    Tensor y = torch::empty({x.size(0), shape_.out}, x.options());
+    Tensor scratch = torch::empty({kernels::q16_scratch(x.size(0), shape_.in)}, x.options());
+    kernels::q16_product(
+        {w_, ops::view_of<const float, 2>(x), ops::view_of<const std::int32_t, 1>(routes->ends_E),
+         ops::view_of<float, 2>(y), ops::view_of<float, 1>(scratch)},
+        pass.run);
+    return y;
+  }
+
+  Tensor multiply_transposed(const Tensor& dy_any, const ops::SortedRoutes* routes,
+                             const Pass& pass) const override {
+    const Tensor dy = without_gradient(dy_any);
+    Tensor dx = torch::empty({dy.size(0), shape_.in}, dy.options());
+    Tensor scratch = torch::empty({kernels::q16_scratch(dy.size(0), shape_.in)}, dy.options());
+    kernels::q16_product_to_input(
+        {w_, ops::view_of<const float, 2>(dy), ops::view_of<const std::int32_t, 1>(routes->ends_E),
+         ops::view_of<float, 2>(dx), ops::view_of<float, 1>(scratch)},
+        pass.run);
+    return dx;
+  }
+
+  Tensor to_dense() const override {
+    Tensor dense = torch::empty({shape_.experts, shape_.out, shape_.in}, torch::kFloat32);
+    float* out = dense.mutable_data_ptr<float>();
+    std::vector<std::uint8_t> trits(static_cast<std::size_t>(shape_.in));
+    for (std::int64_t e = 0; e < shape_.experts; ++e)
+      for (std::int64_t row = 0; row < shape_.out; ++row) {
+        kernels::q16_decode_row(w_.expert(e), row, trits.data());
+        const float levels[] = {0, kernels::from_bf16(w_.levels_ER2(e, row, 0)),
+                                kernels::from_bf16(w_.levels_ER2(e, row, 1))};
+        for (const std::uint8_t trit : trits) *out++ = levels[trit];
+      }
+    return dense;
+  }
+};
+
+class TwoBitWeight final : public PackedWeight<kernels::TwoBitExperts> {
+ public:
+  using PackedWeight::PackedWeight;
+  std::string storage() const override { return "2-bit"; }
+
+  Tensor multiply(const Tensor& x_any, const ops::SortedRoutes* routes, const Tensor&,
+                  const Pass& pass) const override {
+    const Tensor x = without_gradient(x_any);
+    Tensor y = torch::empty({x.size(0), shape_.out}, x.options());
+    kernels::TwoBitProduct args;
+    args.w = w_;
+    args.x_RI = ops::view_of<const float, 2>(x);
+    args.ends_E = ops::view_of<const std::int32_t, 1>(routes->ends_E);
+    args.y_RO = ops::view_of<float, 2>(y);
+    kernels::two_bit_product(args, pass.run);
+    return y;
+  }
+
+  Tensor multiply_transposed(const Tensor& dy_any, const ops::SortedRoutes* routes,
+                             const Pass& pass) const override {
+    const Tensor dy = without_gradient(dy_any);
+    Tensor dx = torch::empty({dy.size(0), shape_.in}, dy.options());
+    kernels::TwoBitProductToInput args;
+    args.w = w_;
+    args.dy_RO = ops::view_of<const float, 2>(dy);
+    args.ends_E = ops::view_of<const std::int32_t, 1>(routes->ends_E);
+    args.dx_RI = ops::view_of<float, 2>(dx);
+    kernels::two_bit_product_to_input(args, pass.run);
+    return dx;
+  }
+
+  Tensor to_dense() const override {
+    Tensor dense = torch::empty({shape_.experts, shape_.out, shape_.in}, torch::kFloat32);
+    float* out = dense.mutable_data_ptr<float>();
+    std::vector<std::uint8_t> codes(static_cast<std::size_t>(shape_.in));
+    for (std::int64_t e = 0; e < shape_.experts; ++e)
+      for (std::int64_t row = 0; row < shape_.out; ++row) {
+        kernels::two_bit_unpack_row(&w_.codes_ERB(e, row, 0), shape_.in, codes.data());
+        const float scale = kernels::from_bf16(w_.scales_ER(e, row));
+        const int zero = w_.zeros_ER(e, row);
+        for (const std::uint8_t code : codes) *out++ = scale * static_cast<float>(code - zero);
+      }
+    return dense;
+  }
+};
+
+}  // namespace
+
+WeightPtr make_packed_weight(const kernels::Q16Experts& w, std::shared_ptr<const void> owner,
+                             std::string name) {
+  return std::make_shared<Q16Weight>(w, std::move(owner), std::move(name));
+}
+
+WeightPtr make_packed_weight(const kernels::TwoBitExperts& w, std::shared_ptr<const void> owner,
+                             std::string name) {
+  return std::make_shared<TwoBitWeight>(w, std::move(owner), std::move(name));
+}
+
+const kernels::Q16Experts* as_q16(const Weight& weight) {
+  const auto* packed = dynamic_cast<const Q16Weight*>(&weight);
+  return packed ? &packed->parts() : nullptr;
+}
+
+const kernels::TwoBitExperts* as_two_bit(const Weight& weight) {
+  const auto* packed = dynamic_cast<const TwoBitWeight*>(&weight);
+  return packed ? &packed->parts() : nullptr;
+}
+
+}  // namespace mote::model

@@ -1,0 +1,21 @@
+// Weights stored packed, multiplied where they lie.
+#pragma once
+
+#include <memory>
+
+#include "checkpoint/packed.h"
+#include "model/weight.h"
+
+namespace mote::model {
+
+// `owner` keeps the parts alive: a mapped file or an encoded matrix.
+WeightPtr make_packed_weight(const kernels::Q16Experts& w, std::shared_ptr<const void> owner,
+                             std::string name);
+WeightPtr make_packed_weight(const kernels::TwoBitExperts& w, std::shared_ptr<const void> owner,
+                             std::string name);
+
+// The parts of a packed weight, for writing; null for another storage.
+const kernels::Q16Experts* as_q16(const Weight& weight);
+const kernels::TwoBitExperts* as_two_bit(const Weight& weight);
+
+}  // namespace mote::model
