@@ -1,6 +1,7 @@
 // The program: `mote <verb>`. The only place that catches errors and decides the exit status.
 #include <ATen/Parallel.h>
 #include <malloc.h>
+#include <algorithm>
 #include <cstdio>
 #include <iostream>
 
@@ -21,6 +22,9 @@ constexpr Command kCommands[] = {
     {"eval", "score a model on a corpus", make_eval},
     {"generate", "continue a text", make_generate},
     {"compress", "shrink a checkpoint", make_compress},
+    {"inspect", "list a checkpoint's tensors, experts and bits", make_inspect},
+    {"bench", "measure this machine and mote on it", make_bench},
+    {"doctor", "say what this machine has and what is missing", make_doctor},
 };
 
 constexpr int kFailed = 1, kMisused = 2, kInterrupted = 130;
@@ -58,24 +62,40 @@ void print_value(const std::string& key, const Json& value) {
   }
 }
 
-// What CLI11 found wrong, in one line with the nearest name.
+// A word that no option or verb takes, with the nearest one that exists; CLI11 would name a missing
+// option first.
+std::string unknown_word(const CLI::App& app) {
+  const CLI::App* verb = &app;
+  for (const CLI::App* sub : app.get_subcommands()) verb = sub;
+  const std::vector<std::string> words = verb->remaining(true);
+  if (words.empty()) return "";
+  const std::string word = words[0].substr(0, words[0].find('='));
+  std::vector<std::string> known;
+  if (verb == &app)
+    for (const Command& command : kCommands) known.push_back(command.name);
+  for (const CLI::Option* option : verb->get_options()) {
+    for (const std::string& name : option->get_lnames()) known.push_back("--" + name);
+    for (const std::string& name : option->get_snames()) known.push_back("-" + name);
+  }
+  const char* what = word.starts_with('-') ? "' is not an option"
+                     : verb == &app        ? "' is not a verb"
+                                           : "' is one argument too many";
+  return "'" + word + what + (verb == &app ? "" : " of " + verb->get_name()) +
+         did_you_mean(word, known);
+}
+
+// What CLI11 found wrong, in one line.
 std::string misuse(const CLI::App& app, const CLI::ParseError& error) {
-  std::string text = error.what();
+  std::string text = unknown_word(app);
+  if (text.empty()) text = error.what();
   for (char& c : text)
     if (c == '\n') c = ' ';
-  const auto* extras = dynamic_cast<const CLI::ExtrasError*>(&error);
-  if (!extras) return text;
-  const CLI::App* at = &app;
-  for (const CLI::App* sub : app.get_subcommands()) at = sub;
-  std::vector<std::string> known;
-  if (at == &app)
-    for (const Command& command : kCommands) known.push_back(command.name);
-  for (const CLI::Option* option : at->get_options()) known.push_back(option->get_name());
-  for (const std::string& word : at->remaining(true)) {
-    const std::string name = word.substr(0, word.find('='));
-    text += did_you_mean(name, known);
-  }
   return text;
+}
+
+// What is wrong with the command line may come before its --json was read.
+bool wants_json(int argc, char** argv) {
+  return std::find(argv, argv + argc, std::string("--json")) != argv + argc;
 }
 
 int report(const Error& error, bool json) {
@@ -122,7 +142,8 @@ int main_checked(int argc, char** argv) {
   } catch (const CLI::Success& success) {  // --help, --version
     return app.exit(success);
   } catch (const CLI::ParseError& error) {
-    return report(Error(ErrorKind::usage, misuse(app, error) + " (see mote --help)"), options.json);
+    return report(Error(ErrorKind::usage, misuse(app, error) + " (see mote --help)"),
+                  wants_json(argc, argv));
   }
   try {
     const Context context = make_context(options);

@@ -92,7 +92,7 @@ endmacro()
 
 # The program: cli/main.cpp and a file per verb.
 function(mote_program name)
-  file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/cli/*.cpp)
+  file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/cli/*.cpp ${CMAKE_SOURCE_DIR}/bench/*.cpp)
   list(FILTER sources EXCLUDE REGEX "_test\\.cpp$")
   find_package(CLI11 REQUIRED)
   add_executable(${name} ${sources})
@@ -105,7 +105,7 @@ function(mote_program name)
     execute_process(COMMAND ${GIT_EXECUTABLE} rev-parse --short HEAD WORKING_DIRECTORY ${CMAKE_SOURCE_DIR}
                     OUTPUT_VARIABLE commit OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET)
   endif()
-  set_source_files_properties(${CMAKE_SOURCE_DIR}/cli/main.cpp PROPERTIES COMPILE_DEFINITIONS
+  set_source_files_properties(${CMAKE_SOURCE_DIR}/cli/main.cpp ${CMAKE_SOURCE_DIR}/bench/record.cpp PROPERTIES COMPILE_DEFINITIONS
     "MOTE_VERSION=\"${PROJECT_VERSION}\";MOTE_COMMIT=\"${commit}\"")
   install(TARGETS ${name} RUNTIME DESTINATION bin)
 endfunction()

@@ -12,7 +12,7 @@ class Eval final : public Verb {
     app.add_option("--data", data_, "a corpus: NAME:SPLIT, a file or a folder")->required();
     app.add_option("--ctx-size", context_size_,
                    "tokens that the end of a block sees (default: the model's)")
-        ->check(CLI::NonNegativeNumber);
+        ->check(CLI::Range(std::int64_t{0}, std::int64_t{1} << 40));
     app.add_option("--max-bytes", max_bytes_, "score the first bytes only");
   }
 

@@ -19,7 +19,7 @@ class Generate final : public Verb {
     auto* prompt = app.add_option("-p,--prompt", prompt_, "the text to continue");
     app.add_option("--prompts", prompts_file_, "a file with one prompt per line")->excludes(prompt);
     app.add_option("-n,--predict", options_.new_tokens, "tokens to add")
-        ->check(CLI::NonNegativeNumber);
+        ->check(CLI::Range(std::int64_t{0}, std::int64_t{1} << 40));
     app.add_option("--temperature", options_.sampler.temperature,
                    "0: always the most probable token");
     app.add_option("--top-k", options_.sampler.top_k, "draw from the k most probable; 0: all");
@@ -30,7 +30,7 @@ class Generate final : public Verb {
     app.add_option("--stop", options_.stop, "end before this text")->allow_extra_args(false);
     app.add_option("--ctx-size", context_size_,
                    "tokens that the end of a block sees (default: the model's)")
-        ->check(CLI::NonNegativeNumber);
+        ->check(CLI::Range(std::int64_t{0}, std::int64_t{1} << 40));
   }
 
   Json run(const Context& context) override {

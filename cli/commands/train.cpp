@@ -19,7 +19,8 @@ class Train final : public Verb {
     if (context.seed) overrides_.push_back(concat("training.seed=", *context.seed));
     const train::Recipe recipe = train::load_recipe(recipe_, overrides_);
     const train::TrainResult r = train::train(recipe, out_, resume_, context.run);
-    Json facts = {{"steps", r.steps}, {"tokens", r.tokens}, {"train_loss", r.train_loss}};
+    Json facts = {{"steps", r.steps}, {"tokens", r.tokens}};
+    if (r.train_loss) facts["train_loss"] = *r.train_loss;
     if (r.valid_loss) facts["valid_loss"] = *r.valid_loss;
     if (r.valid_bits_per_byte) facts["valid_bits_per_byte"] = *r.valid_bits_per_byte;
     facts["tokens_per_second"] = r.tokens_per_second;

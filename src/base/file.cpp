@@ -14,6 +14,7 @@ namespace mote {
 namespace {
 
 constexpr std::size_t kBufferBytes = 1 << 20;
+constexpr const char* kTemporary = ".tmp-";  // .NAME.tmp-PID
 
 [[noreturn]] void throw_system(const char* doing, const fs::path& path) {
   const int code = errno;
@@ -37,7 +38,7 @@ fs::path temporary_beside(const fs::path& path) {
   if (name.empty()) name = path.parent_path().filename();
   const fs::path parent =
       path.filename().empty() ? path.parent_path().parent_path() : path.parent_path();
-  return parent / ("." + name.string() + ".tmp-" + std::to_string(getpid()));
+  return parent / ("." + name.string() + kTemporary + std::to_string(getpid()));
 }
 
 }  // namespace
@@ -139,6 +140,12 @@ void write_file(const fs::path& path, const std::string& text) {
   writer.commit();
 }
 
+void create_folder(const fs::path& path) {
+  std::error_code error;
+  fs::create_directories(path, error);
+  if (error) errno = error.value(), throw_system("create", path);
+}
+
 void check_folder_is_free(const fs::path& path) {
   std::error_code ignored;
   if (!fs::exists(path, ignored)) return;
@@ -154,10 +161,9 @@ void check_folder_is_free(const fs::path& path) {
 StagedFolder::StagedFolder(fs::path path)
     : path_(std::move(path)), temporary_(temporary_beside(path_)) {
   check_folder_is_free(path_);
-  std::error_code error;
-  fs::remove_all(temporary_, error);
-  fs::create_directories(temporary_, error);
-  if (error) errno = error.value(), throw_system("create", path_);
+  std::error_code ignored;
+  fs::remove_all(temporary_, ignored);
+  create_folder(temporary_);
 }
 
 StagedFolder::~StagedFolder() {
@@ -173,6 +179,18 @@ void StagedFolder::commit() {
   if (error) errno = error.value(), throw_system("create", path_);
   committed_ = true;
   sync_folder(path_.parent_path());
+}
+
+void remove_leftovers(const fs::path& folder) {
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(folder, error)) {
+    const std::string name = entry.path().filename().string();
+    const std::size_t mark = name.rfind(kTemporary);
+    const bool numbered =
+        mark != std::string::npos &&
+        name.find_first_not_of("0123456789", mark + std::strlen(kTemporary)) == std::string::npos;
+    if (name.starts_with('.') && numbered) fs::remove_all(entry.path(), error);
+  }
 }
 
 std::uint64_t bytes_on_disk(const fs::path& path) {

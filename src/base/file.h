@@ -60,6 +60,9 @@ class FileWriter {
 
 void write_file(const fs::path& path, const std::string& text);
 
+// Makes a folder and those above it, unless it is there.
+void create_folder(const fs::path& path);
+
 // A folder filled under a temporary name beside its own; commit() renames it into place. Nothing is
 // left behind when it is dropped. The final path must not exist, or be an empty folder.
 class StagedFolder {
@@ -79,6 +82,10 @@ class StagedFolder {
 
 // Throws unless `path` does not exist or is an empty folder.
 void check_folder_is_free(const fs::path& path);
+
+// Removes the temporary files and folders that killed processes left in a folder. Only for a folder
+// that no other process writes to.
+void remove_leftovers(const fs::path& folder);
 
 // Bytes of all plain files below a folder, or of one file.
 std::uint64_t bytes_on_disk(const fs::path& path);

@@ -132,12 +132,12 @@ void Compressor::compress_block(std::int64_t index, Samples& samples) {
     x_1TD.copy_(block.attend(x_1TD, cache, pass_));
   }
   const Tensor h_ND = block.feed_forward_input(samples.x_ND.unsqueeze(0));
-  model::ExpertBank* bank = block.feed_forward().experts();
-  if (bank) {
+  if (model::ExpertBank* bank = block.feed_forward().experts()) {
     const auto routed = block.feed_forward().forward({.x_ND = h_ND, .pass = pass_});
     compress_experts(index, *bank, h_ND, *routed.usage->routes);
   }
-  samples.x_ND.copy_(block.finish(samples.x_ND.unsqueeze(0), {}, pass_).x_BTD.squeeze(0));
+  if (samples.x_ND.size(0) > 0)
+    samples.x_ND.copy_(block.finish(samples.x_ND.unsqueeze(0), {}, pass_).x_BTD.squeeze(0));
 }
 
 void Compressor::run(const std::vector<std::vector<text::TokenId>>& tokens) {
@@ -187,11 +187,12 @@ CompressReport compress(const fs::path& source, const fs::path& target,
   const std::string calibration = options.calibration.empty() ? "gcide:train" : options.calibration;
   const bool wants_text = options.method != MethodKind::rtn;
   SampleOptions sampling;
-  sampling.samples = wants_text ? options.samples : 1;
+  sampling.samples = options.samples;
   sampling.seed = options.seed;
   if (saved.model.attention.kind == model::AttentionKind::absolute)
     sampling.length = saved.model.context - 1;
-  const auto samples = draw_samples(*text::open_corpus(calibration), *tokenizer, sampling);
+  std::vector<std::vector<text::TokenId>> samples;
+  if (wants_text) samples = draw_samples(*text::open_corpus(calibration), *tokenizer, sampling);
 
   std::vector<std::vector<text::TokenId>> validation;
   if (const std::string name = validation_name(options, calibration); !name.empty())
@@ -216,8 +217,8 @@ CompressReport compress(const fs::path& source, const fs::path& target,
   q.method = enum_name(options.method);
   q.made_from = {checkpoint::xxh64_of_file(source / "model.safetensors"),
                  wants_text ? calibration : "",
-                 wants_text ? static_cast<std::int64_t>(samples.size()) : 0,
-                 wants_text ? report.calibration_tokens : 0,
+                 static_cast<std::int64_t>(samples.size()),
+                 report.calibration_tokens,
                  static_cast<std::int64_t>(options.seed),
                  report.expert_bits_per_weight,
                  report.loss_before,

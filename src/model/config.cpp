@@ -2,9 +2,9 @@
 
 namespace mote::model {
 
-void validate(const ModelConfig& config, const std::string& file) {
+void validate(const ModelConfig& config, const Place& place) {
   const auto refuse = [&](const char* key, const std::string& what) {
-    throw_config_error({file, key}, what);
+    throw_config_error(place.inside(key), what);
   };
   const FeedForwardConfig& ff = config.feed_forward;
   if (config.dim % 2 != 0)

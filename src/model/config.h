@@ -81,7 +81,7 @@ struct ModelConfig {
 };
 
 // Throws a config error naming the fields that do not fit each other.
-void validate(const ModelConfig& config, const std::string& file);
+void validate(const ModelConfig& config, const Place& place);
 
 // Parameters by the formulas of specs/sparse-ffn 3.3 (without its unused scalar per layer).
 struct ParameterCounts {

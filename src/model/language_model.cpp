@@ -9,7 +9,7 @@
 namespace mote::model {
 
 LanguageModel::LanguageModel(const ModelConfig& config) : config_(config), norm_(config.dim) {
-  validate(config_, "config");
+  validate(config_, {"config", ""});
   for (std::int64_t i = 0; i < config_.layers; ++i)
     blocks_.push_back(std::make_unique<TransformerBlock>(config_, i));
 }

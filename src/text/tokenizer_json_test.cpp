@@ -291,7 +291,7 @@ bool holds_added_token(const std::string& text, const json& file) {
   });
 }
 
-TEST(TokenizerFixtures, IdsAndDecodedTextsAreEqual) {
+TEST(FixturesTokenizer, IdsAndDecodedTextsAreEqual) {
   const std::vector<Fixture> all = fixtures();
   if (all.empty()) GTEST_SKIP() << "no tokenizer-bpe in " << test::fixtures_folder();
   std::string left_out;

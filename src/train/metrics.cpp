@@ -5,16 +5,24 @@
 #include "base/file.h"
 
 namespace mote::train {
+namespace {
+
+// Whether a run that goes on after `steps_done` steps will not write this line again: it repeats
+// the evaluation after the last of them.
+bool belongs_before(const Json& line, std::int64_t steps_done) {
+  if (!line.is_object() || !line.contains("step") || !line["step"].is_number_integer())
+    return false;
+  return line["step"] < steps_done || (line["step"] == steps_done && !line.contains("valid_loss"));
+}
+
+}  // namespace
 
 Metrics::Metrics(std::filesystem::path path, std::int64_t steps_done) : path_(std::move(path)) {
   std::string kept;
   if (std::filesystem::exists(path_)) {
     std::istringstream lines(read_file(path_));
     for (std::string line; std::getline(lines, line);) {
-      const Json json = Json::parse(line, nullptr, false);
-      if (json.is_object() && json.contains("step") && json["step"].is_number_integer() &&
-          json["step"] <= steps_done)
-        kept += line + "\n";
+      if (belongs_before(Json::parse(line, nullptr, false), steps_done)) kept += line + "\n";
     }
   }
   write_file(path_, kept);

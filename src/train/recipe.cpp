@@ -12,7 +12,7 @@ void validate(const Recipe& recipe, const std::string& file) {
                        "is set; it follows from data.tokenizer and data.vocab_size");
   model::ModelConfig with_vocabulary = recipe.model;
   with_vocabulary.vocab_size = 1;
-  model::validate(with_vocabulary, file);
+  model::validate(with_vocabulary, {file, "model"});
   if (recipe.training.schedule_steps != 0 && recipe.training.schedule_steps < recipe.training.steps)
     throw_config_error({file, "training.schedule_steps"},
                        concat("is ", recipe.training.schedule_steps,

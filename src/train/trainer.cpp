@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/process.h"
 #include "base/toml.h"
+#include "kernels/linear/gemm/gemm.h"
 #include "model/loss.h"
 #include "model/saved.h"
 #include "text/batches.h"
@@ -42,10 +43,10 @@ std::string first_difference(const Json& a, const Json& b, const std::string& pa
 }
 
 // Makes the folder's recipe.toml, or checks that it holds the same run.
-void settle_recipe(const Recipe& recipe, const fs::path& folder, bool resume) {
+void settle_recipe(const Recipe& recipe, const fs::path& folder) {
   const fs::path path = folder / "recipe.toml";
-  if (!resume) check_folder_is_free(folder);
-  fs::create_directories(folder);
+  create_folder(folder);
+  remove_leftovers(folder);
   if (!fs::exists(path)) {
     if (!fs::is_empty(folder))
       throw Error(ErrorKind::system,
@@ -66,23 +67,47 @@ void settle_recipe(const Recipe& recipe, const fs::path& folder, bool resume) {
         .at(field);
 }
 
-// Tokenises the training text into folder/data unless it is there.
-void settle_data(const Recipe& recipe, const fs::path& folder, int threads) {
-  const fs::path data = folder / "data";
-  if (fs::exists(data)) return;
-  const auto corpus = text::open_corpus(recipe.data.train);
-  log::info(concat("tokenising ", recipe.data.train, ", ",
-                   format_bytes(static_cast<double>(corpus->bytes()))));
-  const auto tokenizer =
-      recipe.data.tokenizer == TokenizerKind::bytes
-          ? text::make_byte_tokenizer()
-          : text::train_bpe(*corpus, static_cast<int>(recipe.data.vocab_size), threads);
-  text::prepare(*corpus, *tokenizer, recipe.data.train, data, threads);
+// Opened before anything is written, so that a missing corpus leaves no folder behind.
+struct Corpora {
+  std::unique_ptr<text::Corpus> train;  // null: the folder holds its tokens
+  std::unique_ptr<text::Corpus> valid;  // null: none is asked for
+};
+
+Corpora open_corpora(const DataConfig& data, bool tokenised) {
+  Corpora corpora;
+  if (!tokenised) corpora.train = text::open_corpus(data.train);
+  if (!data.valid.empty())
+    corpora.valid = text::open_corpus(data.valid, static_cast<std::uint64_t>(data.valid_bytes));
+  return corpora;
+}
+
+void tokenise(const DataConfig& data, const text::Corpus& corpus, const fs::path& out,
+              int threads) {
+  log::info(
+      concat("tokenising ", data.train, ", ", format_bytes(static_cast<double>(corpus.bytes()))));
+  const auto tokenizer = data.tokenizer == TokenizerKind::bytes
+                             ? text::make_byte_tokenizer()
+                             : text::train_bpe(corpus, static_cast<int>(data.vocab_size), threads);
+  text::prepare(corpus, *tokenizer, data.train, out, threads);
+}
+
+// bfloat16 only where a fast kernel has it: the reference's would take days.
+kernels::Precision training_precision(const TrainingConfig& config, const kernels::Run& run) {
+  if (!config.bf16) return kernels::Precision::f32;
+  kernels::Gemm like;
+  like.precision = kernels::Precision::bf16;
+  if (kernels::gemm_variant(like, run).isa != kernels::Isa::reference)
+    return kernels::Precision::bf16;
+  log::warn(
+      "training.bf16 is true, but this processor (or --isa) has no bfloat16 products: training in "
+      "float32");
+  return kernels::Precision::f32;
 }
 
 class Run {
  public:
-  Run(const Recipe& recipe, const fs::path& folder, const kernels::Run& run);
+  Run(const Recipe& recipe, const fs::path& folder, std::unique_ptr<text::Corpus> valid,
+      const kernels::Run& run);
   TrainResult go();
 
  private:
@@ -98,6 +123,7 @@ class Run {
   const Recipe recipe_;
   const fs::path folder_, state_path_;
   const kernels::Run run_;
+  const kernels::Precision precision_;
   std::shared_ptr<const text::TokenFile> tokens_;
   std::unique_ptr<text::Tokenizer> tokenizer_;
   std::unique_ptr<text::BatchStream> batches_;
@@ -111,18 +137,18 @@ class Run {
   TrainResult result_;
 };
 
-Run::Run(const Recipe& recipe, const fs::path& folder, const kernels::Run& run)
+Run::Run(const Recipe& recipe, const fs::path& folder, std::unique_ptr<text::Corpus> valid,
+         const kernels::Run& run)
     : recipe_(recipe),
       folder_(folder),
       state_path_(folder / "training_state.safetensors"),
-      run_(run) {
+      run_(run),
+      precision_(training_precision(recipe.training, run)),
+      valid_(std::move(valid)) {
   tokens_ = std::make_shared<const text::TokenFile>(folder / "data");
   tokenizer_ = text::load_tokenizer(folder / "data");
   batches_ =
       std::make_unique<text::BatchStream>(tokens_, recipe.training.streams, recipe.model.context);
-  if (!recipe.data.valid.empty())
-    valid_ =
-        text::open_corpus(recipe.data.valid, static_cast<std::uint64_t>(recipe.data.valid_bytes));
   model::ModelConfig config = recipe.model;
   config.vocab_size = tokenizer_->vocab_size();
   model_ = std::make_unique<model::LanguageModel>(config);
@@ -140,7 +166,7 @@ Run::Run(const Recipe& recipe, const fs::path& folder, const kernels::Run& run)
 model::Pass Run::pass(std::int64_t step) const {
   model::Pass pass;
   pass.run = run_;
-  pass.precision = recipe_.training.bf16 ? kernels::Precision::bf16 : kernels::Precision::f32;
+  pass.precision = precision_;
   pass.train = true;
   pass.seed = static_cast<std::uint64_t>(recipe_.training.seed);
   pass.step = static_cast<std::uint64_t>(step);
@@ -206,7 +232,10 @@ void Run::evaluate(std::int64_t steps_done) {
   quiet.train = false;
   quiet.precision = kernels::Precision::f32;
   model::CorpusLossOptions options;
-  options.progress = [](std::int64_t) { stop_if_interrupted(); };
+  options.progress = [this](std::int64_t) {
+    if (interrupted()) save();
+    stop_if_interrupted();
+  };
   const model::CorpusLoss loss = model::corpus_loss(*model_, *tokenizer_, *valid_, quiet, options);
   result_.valid_loss = loss.mean();
   result_.valid_bits_per_byte = loss.bits_per_byte();
@@ -219,9 +248,10 @@ void Run::evaluate(std::int64_t steps_done) {
 
 void Run::save() {
   if (saved_step_ == optimizer_->steps_done()) return;
+  // The state last: a run killed in between goes on from the state before and writes both again.
+  model::save_model(*model_, folder_);
   save_state(state_path_, *optimizer_, memory_);
   saved_step_ = optimizer_->steps_done();
-  model::save_model(*model_, folder_);
 }
 
 TrainResult Run::go() {
@@ -237,17 +267,21 @@ TrainResult Run::go() {
       save();
       stop_if_interrupted();
     }
+    // Before the step rather than after: a run that was stopped while it evaluated does it again.
+    const std::int64_t every = recipe_.training.eval_every;
+    if (every > 0 && index > 0 && index % every == 0) evaluate(index);
     const auto step_begin = Clock::now();
     const double loss = step(index);
     training_seconds += seconds_since(step_begin);
     window += loss, ++window_steps;
     const std::int64_t done = index + 1;
     if (done % recipe_.training.log_every == 0 || done == steps) {
-      result_.train_loss = window / static_cast<double>(window_steps);
+      const double mean = window / static_cast<double>(window_steps);
+      result_.train_loss = mean;
       metrics_->write(
           {{"step", done},
            {"loss", loss},
-           {"mean_loss", result_.train_loss},
+           {"mean_loss", mean},
            {"grad_norm", norm_},
            {"tokens", done * tokens_per_step},
            {"tokens_per_second",
@@ -256,12 +290,9 @@ TrainResult Run::go() {
     }
     progress.update(done, concat("loss ", loss));
     if (done % recipe_.training.save_every == 0) save();
-    if (recipe_.training.eval_every > 0 && done % recipe_.training.eval_every == 0 && done < steps)
-      evaluate(done);
   }
   progress.finish();
   save();
-  if (!fs::exists(folder_ / "model.safetensors")) model::save_model(*model_, folder_);
   evaluate(steps);
   result_.steps = steps;
   result_.tokens = steps * tokens_per_step;
@@ -277,9 +308,12 @@ TrainResult Run::go() {
 
 TrainResult train(const Recipe& recipe, const fs::path& folder, bool resume,
                   const kernels::Run& run) {
-  settle_recipe(recipe, folder, resume);
-  settle_data(recipe, folder, run.executor->threads());
-  return Run(recipe, folder, run).go();
+  if (!resume) check_folder_is_free(folder);
+  const fs::path data = folder / "data";
+  Corpora corpora = open_corpora(recipe.data, fs::exists(data));
+  settle_recipe(recipe, folder);
+  if (corpora.train) tokenise(recipe.data, *corpora.train, data, run.executor->threads());
+  return Run(recipe, folder, std::move(corpora.valid), run).go();
 }
 
 }  // namespace mote::train

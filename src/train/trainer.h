@@ -17,7 +17,8 @@ namespace mote::train {
 
 struct TrainResult {
   std::int64_t steps = 0, tokens = 0;  // of the whole run
-  double train_loss = 0;               // mean over the last steps logged, nats per token
+  std::optional<double>
+      train_loss;  // mean over the last steps logged, nats per token; none: no step was left
   std::optional<double> valid_loss, valid_bits_per_byte;
   double tokens_per_second = 0, seconds = 0;  // of this call; the rate is of training steps alone
   model::ParameterCounts parameters;

@@ -4,8 +4,10 @@
 // The input is read front to back: the kind of matrix and its shape, then the contents of the
 // arrays. A q16 matrix of random bytes is nearly never valid, so that kind starts from an encoded
 // matrix and takes the bytes as changes to its arrays.
+#include <algorithm>
 #include <cmath>
 #include <cstdlib>
+#include <vector>
 
 #include "base/check.h"
 #include "kernels/packed/q16_product/q16_product.h"

@@ -38,7 +38,7 @@ inline std::vector<ExpertsCase> experts_cases() {
       {64, 4, 16, 33, 31, Spread::odd_ones},
       {40, 3, 5, 16, 8, Spread::one},
       {600, 1, 2, 24, 12, Spread::one},  // more rows than a block
-      {21, 2, 2, 520, 510},              // more outputs than a panel of gradients
+      {6, 2, 2, 520, 510},               // more outputs than a panel of gradients
   };
 }
 

@@ -121,7 +121,7 @@ TEST(CombineRows, HasTheSameBitsForAnyThreads) {
   const Index tokens = 200, slots = 3, columns = 33;
   const std::vector<std::int32_t> position = positions(tokens * slots);
   const std::vector<float> p = normals(tokens * slots * columns, 1);
-  const auto combine = [&](const Run& run) {
+  const auto combine = [&](const kernels::Run& run) {
     std::vector<float> y(static_cast<std::size_t>(tokens * columns));
     combine_rows({view(p.data(), tokens * slots, columns), view(position.data(), tokens, slots),
                   nullptr, view(y.data(), tokens, columns)},

@@ -78,7 +78,9 @@ void lay_out(const RowChunk& chunk, View<const float, 2> x_RI, float* to) {
   }
 }
 
-void product_in_blocks(const Q16Product& args, const Run& run, void (*block)(const Q16Block&)) {
+// Unused in a build without vector variants.
+[[maybe_unused]] void product_in_blocks(const Q16Product& args, const Run& run,
+                                        void (*block)(const Q16Block&)) {
   const Index num_rows = args.x_RI.size(0), columns = args.w.columns, outputs = args.w.rows();
   const Index blocks = (outputs + kQ16BlockRows - 1) / kQ16BlockRows;
   parallel_for(*run.executor, num_rows, [&](Index r, int) {
@@ -96,8 +98,8 @@ void product_in_blocks(const Q16Product& args, const Run& run, void (*block)(con
 }
 
 // A chunk's dx depends on every row of W, so the work is cut into chunks only.
-void to_input_in_chunks(const Q16ProductToInput& args, const Run& run,
-                        void (*block)(const Q16BlockToInput&)) {
+[[maybe_unused]] void to_input_in_chunks(const Q16ProductToInput& args, const Run& run,
+                                         void (*block)(const Q16BlockToInput&)) {
   const Index columns = args.w.columns;
   parallel_for(*run.executor, args.dy_RO.size(0), [&](Index r, int) {
     const RowChunk chunk = row_chunk_at(args.ends_E, r, kQ16ChunkTokens);

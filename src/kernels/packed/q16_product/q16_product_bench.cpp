@@ -88,5 +88,3 @@ BENCHMARK(product_to_input)->Apply(shapes);
 
 }  // namespace
 }  // namespace mote::kernels
-
-BENCHMARK_MAIN();

@@ -79,7 +79,9 @@ void lay_out(const RowChunk& chunk, View<const float, 2> x_RI, const Layout& to)
           static_cast<std::int16_t>(quantised(x_RI(chunk.first + t, i), to.scales_T[t]));
 }
 
-void product_in_blocks(const Q16ProductA8& args, const Run& run, void (*block)(const Q16A8Block&)) {
+// Unused in a build without vector variants.
+[[maybe_unused]] void product_in_blocks(const Q16ProductA8& args, const Run& run,
+                                        void (*block)(const Q16A8Block&)) {
   const Index num_rows = args.x_RI.size(0), outputs = args.w.rows();
   const Index blocks = (outputs + kQ16A8BlockRows - 1) / kQ16A8BlockRows;
   parallel_for(*run.executor, num_rows, [&](Index r, int) {

@@ -44,5 +44,3 @@ BENCHMARK(product)->Apply(shapes);
 
 }  // namespace
 }  // namespace mote::kernels
-
-BENCHMARK_MAIN();

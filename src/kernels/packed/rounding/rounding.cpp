@@ -132,7 +132,9 @@ void gptq_rows(const Gptq& args, Index e, Index first, Index count, const Worker
   for (Index r = 0; r < count; ++r) args.objective_ER(e, first + r) = objective[r];
 }
 
-void gptq_in_blocks(const Gptq& args, const Run& run, Isa isa, void (*block)(const GptqBlock&)) {
+// Unused in a build without vector variants.
+[[maybe_unused]] void gptq_in_blocks(const Gptq& args, const Run& run, Isa isa,
+                                     void (*block)(const GptqBlock&)) {
   const Index rows = args.w_ERC.size(1), columns = args.w_ERC.size(2);
   const Index blocks = (rows + kGptqRows - 1) / kGptqRows;
   parallel_for(*run.executor, args.w_ERC.size(0) * blocks, [&](Index item, int worker) {
@@ -142,7 +144,8 @@ void gptq_in_blocks(const Gptq& args, const Run& run, Isa isa, void (*block)(con
   });
 }
 
-void round_in_rows(const RoundToNearest& args, const Run& run, void (*row)(const RoundRow&)) {
+[[maybe_unused]] void round_in_rows(const RoundToNearest& args, const Run& run,
+                                    void (*row)(const RoundRow&)) {
   constexpr Index kRows = 16;
   const auto& w = args.w_ERC;
   const Index rows = w.size(1), blocks = (rows + kRows - 1) / kRows;

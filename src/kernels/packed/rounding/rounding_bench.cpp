@@ -83,5 +83,3 @@ BENCHMARK(levels_and_nearest)->Apply(shapes);
 
 }  // namespace
 }  // namespace mote::kernels
-
-BENCHMARK_MAIN();

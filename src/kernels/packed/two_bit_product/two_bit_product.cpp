@@ -50,8 +50,9 @@ void for_each_block(View<const std::int32_t, 1> ends_E, Index num_rows, Index ou
   });
 }
 
-void product_in_blocks(const TwoBitProduct& args, const Run& run,
-                       void (*block)(const TwoBitBlock&)) {
+// Unused in a build without vector variants.
+[[maybe_unused]] void product_in_blocks(const TwoBitProduct& args, const Run& run,
+                                        void (*block)(const TwoBitBlock&)) {
   for_each_block(args.ends_E, args.x_RI.size(0), args.w.rows(), kTwoBitBlockRows, run,
                  [&](const RowChunk& chunk, Index first, Index count) {
                    block({args.w.expert(chunk.expert), first, count, rows_of(args.x_RI, chunk),
@@ -59,8 +60,8 @@ void product_in_blocks(const TwoBitProduct& args, const Run& run,
                  });
 }
 
-void to_input_in_blocks(const TwoBitProductToInput& args, const Run& run,
-                        void (*block)(const TwoBitBlockToInput&)) {
+[[maybe_unused]] void to_input_in_blocks(const TwoBitProductToInput& args, const Run& run,
+                                         void (*block)(const TwoBitBlockToInput&)) {
   for_each_block(args.ends_E, args.dy_RO.size(0), args.w.columns, kTwoBitBlockColumns, run,
                  [&](const RowChunk& chunk, Index first, Index count) {
                    block({args.w.expert(chunk.expert), first, count, rows_of(args.dy_RO, chunk),

@@ -54,5 +54,3 @@ BENCHMARK(to_input)->Apply(shapes);
 
 }  // namespace
 }  // namespace mote::kernels
-
-BENCHMARK_MAIN();

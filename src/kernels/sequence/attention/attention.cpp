@@ -253,7 +253,7 @@ void zero_head(const View<float, 4>& x, Index b, Index h) {
 void attention_backward(const AttentionBackward& args, const Run& run) {
   const Attention& a = args.forward;
   check(a);
-  MOTE_CHECK(a.lse_BHT, "attention_backward: forward kept no log-sum-exp");
+  MOTE_CHECK(a.lse_BHT || a.q_BTHC.empty(), "attention_backward: forward kept no log-sum-exp");
   const Index heads = a.q_BTHC.size(2), width = a.q_BTHC.size(3), distances = a.r_DHC.size(0);
   const Block block(a, run);
   // One thread has all queries of a sequence and head, whose keys they share.

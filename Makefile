@@ -1,0 +1,58 @@
+# Two commands to begin with: `make demo` runs the main job, `make test` the tests. Both set up what is missing, say what they do and
+# skip what is already there. Everything built lies in build*/ and .venv/.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+JOBS ?= $(shell nproc)
+PREFIX ?= /usr/local
+PRESETS := dev release asan asan-light tsan fuzz
+FUZZ_SECONDS ?= 10
+
+.PHONY: help setup build test test-all test-fixtures demo bench format lint install clean $(PRESETS)
+
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+setup:  ## Debian packages and LibTorch, where missing
+	@scripts/setup.sh
+
+$(PRESETS): setup
+	@cmake --preset $@ -Wno-dev > build-$@.log.tmp 2>&1 || { cat build-$@.log.tmp; rm -f build-$@.log.tmp; exit 1; }
+	@rm -f build-$@.log.tmp
+	@cmake --build --preset $@ -j $(JOBS)
+
+build: dev  ## the program, at build/mote
+
+demo: build  ## train, compress, evaluate and talk: about five minutes
+	@scripts/demo.sh
+
+test: build asan-light  ## what a change must pass
+	@echo "== tests (optimised, with assertions)"
+	@ctest --preset dev -j $(JOBS) -LE full
+	@echo "== tests without LibTorch under the address and undefined behaviour sanitizers"
+	@ctest --preset asan-light -j $(JOBS) -LE full
+	@echo "== fuzzers, $(FUZZ_SECONDS) s each"
+	@scripts/fuzz.sh $(FUZZ_SECONDS)
+
+test-fixtures: build  ## the reference outputs under MOTE_FIXTURES alone
+	@ctest --preset dev -j $(JOBS) -R '^Fixtures' --verbose
+
+test-all: test asan tsan lint  ## every test, all sanitizers, static analysis, longer fuzzing
+	@ctest --preset dev -j $(JOBS)
+	@ctest --preset asan -j $(JOBS)
+	@ctest --preset tsan -j $(JOBS)
+	@scripts/fuzz.sh 60
+
+bench: build  ## one JSON record per row, as the peers' scripts print them
+	@build/mote bench --json
+
+format:  ## lay out every C++ file
+	@git ls-files '*.h' '*.cpp' | xargs clang-format-14 -i
+
+lint: build  ## clang-tidy over the files without LibTorch
+	@scripts/lint.sh
+
+install: build  ## the program, to PREFIX/bin
+	@cmake --install build --prefix $(PREFIX)
+
+clean:  ## all build folders
+	@rm -rf build build-*

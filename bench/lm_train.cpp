@@ -1,0 +1,69 @@
+// A whole training step of a small decoder, the blocks and sizes of the peers' script: loss,
+// backward, clipping, Adam.
+#include "bench/record.h"
+#include "model/language_model.h"
+#include "train/optimizer.h"
+
+namespace mote::bench {
+namespace {
+
+constexpr std::int64_t kVocabulary = 8000, kContext = 256, kBatch = 8;
+
+model::ModelConfig peer_config(bool dense) {
+  model::ModelConfig config;
+  config.vocab_size = kVocabulary;
+  config.layers = 4;
+  config.dim = 256;
+  config.context = kContext;
+  config.head_bias = false;
+  config.attention.kind = model::AttentionKind::absolute;
+  config.attention.heads = 8;
+  config.attention.head_dim = 32;
+  config.attention.bias = true;
+  config.attention.memory_blocks = 0;
+  config.feed_forward.kind =
+      dense ? model::FeedForwardKind::dense : model::FeedForwardKind::sigma_moe;
+  config.feed_forward.width = 1024;
+  config.feed_forward.experts = 16;
+  config.feed_forward.expert_width = 64;
+  config.feed_forward.experts_per_token = 4;
+  return config;
+}
+
+}  // namespace
+
+void lm_train(const Report& report) {
+  for (const bool dense : {true, false})
+    for (const bool bf16 : {false, true}) {
+      const std::string shape =
+          concat(dense ? "dense" : "sigma-moe",
+                 " d=256 layers=4 heads=8 E=16 G=64 K=4 vocab=", kVocabulary, " batch=", kBatch,
+                 "x", kContext, bf16 ? " bf16" : " fp32", " adam");
+      if (!report.wants("lm_train", shape)) continue;
+      model::LanguageModel lm(peer_config(dense));
+      model::initialize(lm, 1);
+      train::TrainingConfig training;
+      training.clip_norm = 0.25;
+      train::Optimizer optimizer(model::trainable_parameters(lm), training);
+      std::vector<Tensor> batches;
+      for (int i = 0; i < 4; ++i)
+        batches.push_back(torch::randint(0, kVocabulary, {kBatch, kContext + 1}, torch::kInt64));
+      std::size_t turn = 0;
+      model::Pass pass = report.options().pass;
+      pass.train = true;
+      pass.precision = bf16 ? kernels::Precision::bf16 : kernels::Precision::f32;
+      const auto step = [&] {
+        const Tensor& ids = batches[turn++ % 4];
+        model::Memory memory;
+        lm.loss(ids.narrow(1, 0, kContext), ids.narrow(1, 1, kContext), memory, pass)
+            .total.backward();
+        optimizer.step(2.5e-4);
+      };
+      const auto seconds = sample(step, report.options().repeat, 0.5);
+      report.rate("lm_train", shape, bf16 ? "bf16 products, f32 weights" : "fp32", "tokens/s",
+                  static_cast<double>(kBatch * kContext), seconds,
+                  {{"parameters", model::count_parameters(lm.config()).total}});
+    }
+}
+
+}  // namespace mote::bench

@@ -1,0 +1,88 @@
+// One sigma-MoE layer, router included: forward, and forward + backward to the input and all
+// weights.
+#include "bench/record.h"
+#include "model/experts/mixture.h"
+
+namespace mote::bench {
+namespace {
+
+struct Sizes {
+  const char* name;
+  std::int64_t dim, experts, width, per_token;
+  std::vector<std::int64_t> tokens;
+};
+
+class Filler final : public model::ParameterVisitor {
+ public:
+  std::vector<Tensor> leaves;
+  void matrix(const std::string&, model::WeightPtr& weight, const model::WeightShape& s,
+              const model::Init&) override {
+    leaves.push_back((0.02 * torch::randn(s.stacked ? std::vector{s.experts, s.out, s.in}
+                                                    : std::vector{s.out, s.in}))
+                         .requires_grad_());
+    weight = model::make_dense_weight(leaves.back());
+  }
+  void tensor(const std::string&, Tensor&, const std::vector<std::int64_t>&,
+              const model::Init&) override {}
+};
+
+void time_shape(const Report& report, const Sizes& s, std::int64_t tokens, bool bf16,
+                bool backward) {
+  const std::string shape = concat(s.name, " d=", s.dim, " E=", s.experts, " G=", s.width,
+                                   " K=", s.per_token, " tokens=", tokens, bf16 ? " bf16" : " fp32",
+                                   backward ? " forward+backward" : " forward");
+  if (!report.wants("moe_layer", shape)) return;
+  model::ModelConfig config;
+  config.dim = s.dim;
+  config.feed_forward.experts = s.experts;
+  config.feed_forward.expert_width = s.width;
+  config.feed_forward.experts_per_token = s.per_token;
+  model::Mixture layer(config, 0);
+  Filler filler;
+  layer.visit("", filler);
+  model::Pass pass = report.options().pass;
+  pass.precision = bf16 ? kernels::Precision::bf16 : kernels::Precision::f32;
+  std::vector<Tensor> batches;
+  for (int i = 0; i < 8; ++i) batches.push_back(torch::randn({tokens, s.dim}));
+  std::size_t turn = 0;
+  const auto forward = [&] {
+    const torch::NoGradGuard no_grad;
+    layer.forward({.x_ND = batches[turn++ % 8], .pass = pass});
+  };
+  const auto both = [&] {
+    Tensor x = batches[turn++ % 8].detach().requires_grad_();
+    const Tensor y = layer.forward({.x_ND = x, .pass = pass}).y_ND;
+    y.backward(y.detach());
+    for (Tensor& leaf : filler.leaves) leaf.mutable_grad() = Tensor();
+  };
+  const auto seconds =
+      sample(backward ? std::function<void()>(both) : forward, report.options().repeat);
+  const double work =
+      4.0 * static_cast<double>(tokens * s.dim * s.width * s.per_token) * (backward ? 3 : 1);
+  std::vector<double> sorted = seconds;
+  std::sort(sorted.begin(), sorted.end());
+  const double rate = work / sorted[sorted.size() / 2];
+  Json extra = {{"ms", 1e3 * sorted[sorted.size() / 2]}, {"GFLOP_per_s", 1e-9 * rate}};
+  if (!bf16) extra["share_of_limit"] = rate / report.peak_flops_per_second();
+  report.rate("moe_layer", shape, bf16 ? "bf16 products, f32 weights" : "fp32", "tokens/s",
+              static_cast<double>(tokens), seconds, extra);
+}
+
+}  // namespace
+
+void moe_layer(const Report& report) {
+  std::vector<Sizes> all = {{"sigma-moe", 412, 16, 128, 4, {256, 2048}},
+                            {"fine-grained", 1024, 64, 256, 8, {1, 16, 2048}},
+                            {"switch", 768, 128, 3072, 1, {1, 16, 1024}},
+                            {"mixtral", 1024, 8, 3584, 2, {1, 16, 2048}}};
+  // At fixed K and G the time must not grow with the number of experts.
+  for (const std::int64_t experts : {16, 256})
+    all.push_back({"many-experts", 512, experts, 128, 4, {32768}});
+  for (const Sizes& sizes : all)
+    for (const bool bf16 : {false, true})
+      for (const std::int64_t tokens : sizes.tokens)
+        for (const bool backward : {false, true})
+          if (!backward || tokens >= 256) time_shape(report, sizes, tokens, bf16, backward);
+}
+
+}  // namespace mote::bench

@@ -1,0 +1,72 @@
+#include <cstdio>
+#include <iostream>
+
+#include "base/nearest.h"
+#include "bench/record.h"
+#include "cli/command.h"
+
+namespace mote::cli {
+namespace {
+
+struct Workload {
+  const char* name;
+  void (*run)(const bench::Report&);
+};
+constexpr Workload kWorkloads[] = {{"memory", bench::memory},
+                                   {"matvec", bench::matvec},
+                                   {"moe-layer", bench::moe_layer},
+                                   {"lm-train", bench::lm_train},
+                                   {"quantize", bench::quantize}};
+
+class Bench final : public Verb {
+ public:
+  void add_options(CLI::App& app) override {
+    app.add_option("NAME", names_, "memory, matvec, moe-layer, lm-train, quantize (default: all)");
+    app.add_option("--only", only_, "rows whose name and shape have all these words");
+    app.add_option("--repeat", repeat_, "samples per row")->check(CLI::Range(1, 1000));
+  }
+
+  Json run(const Context& context) override {
+    std::vector<std::string> known;
+    for (const Workload& w : kWorkloads) known.push_back(w.name);
+    for (const std::string& name : names_)
+      if (std::find(known.begin(), known.end(), name) == known.end())
+        throw Error(ErrorKind::usage,
+                    concat("bench ", name, ": no such workload", did_you_mean(name, known)))
+            .at("NAME");
+    const bench::Options options{repeat_, only_, context.threads, context.pass()};
+    const bench::Report report(options, [&](const Json& row) { print(row, context.json); });
+    for (const Workload& w : kWorkloads)
+      if (names_.empty() || std::find(names_.begin(), names_.end(), w.name) != names_.end())
+        w.run(report);
+    return nullptr;
+  }
+
+ private:
+  static void print(const Json& row, bool json) {
+    if (json) {
+      std::cout << row.dump() << std::endl;
+      return;
+    }
+    std::printf("%-15s %-72s %12.5g %s", row["name"].get<std::string>().c_str(),
+                row["shape"].get<std::string>().c_str(), row["median"].get<double>(),
+                row["unit"].get<std::string>().c_str());
+    for (const char* key :
+         {"kind", "bits_per_weight", "ratio_to_bf16", "GFLOP_per_s", "share_of_limit"})
+      if (row.contains(key)) std::printf("  %s=%s", key, row[key].dump().substr(0, 8).c_str());
+    std::printf("\n");
+    std::fflush(stdout);
+  }
+
+  std::vector<std::string> names_;
+  std::string only_;
+  int repeat_ = 5;
+};
+
+}  // namespace
+
+std::unique_ptr<Verb> make_bench() {
+  return std::make_unique<Bench>();
+}
+
+}  // namespace mote::cli

@@ -1,0 +1,73 @@
+// Rate of the expert layer in tokens per second, forward and backward, at shapes of published
+// models.
+#include <benchmark/benchmark.h>
+
+#include "kernels/linear/experts/experts_cases.h"
+
+namespace mote::kernels {
+namespace {
+
+struct Memory {
+  std::vector<float> u, y, p, dx, dgate, dup, ddown, dh;
+  explicit Memory(const ExpertsData& data) {
+    const ExpertsCase& s = data.shape;
+    const auto floats = [](Index count) {
+      return std::vector<float>(static_cast<std::size_t>(count));
+    };
+    u = dh = floats(data.rows() * s.width);
+    p = floats(data.rows() * s.dim);
+    y = dx = floats(s.tokens * s.dim);
+    dgate = floats(data.rows());
+    dup = ddown = floats(s.experts * s.width * s.dim);
+  }
+};
+
+void time_experts(benchmark::State& state, const ExpertsCase& s, const Run& run, bool backward) {
+  const ExpertsData data(s);
+  Memory m(data);
+  const auto u = view(m.u.data(), data.rows(), s.width);
+  const auto p = view(m.p.data(), data.rows(), s.dim);
+  const ExpertsForward forward{data.x_ND(),
+                               data.up_EGD(),
+                               data.down_EDG(),
+                               data.routes(),
+                               data.gate.data(),
+                               u,
+                               view(m.y.data(), s.tokens, s.dim),
+                               p};
+  const ExpertsBackward back{data.x_ND(),
+                             u,
+                             data.dy_ND(),
+                             data.up_EGD(),
+                             data.down_EDG(),
+                             data.routes(),
+                             data.gate.data(),
+                             view(m.dx.data(), s.tokens, s.dim),
+                             m.dgate.data(),
+                             view(m.dup.data(), s.experts, s.width, s.dim),
+                             view(m.ddown.data(), s.experts, s.dim, s.width),
+                             view(m.dh.data(), data.rows(), s.width),
+                             p};
+  for (auto unused : state) {
+    experts_forward(forward, run);
+    if (backward) experts_backward(back, run);
+  }
+  state.counters["tokens/s"] = benchmark::Counter(static_cast<double>(s.tokens),
+                                                  benchmark::Counter::kIsIterationInvariantRate);
+}
+
+// Arguments: experts, dim, expert width, experts per token, whether to go back, instruction set.
+void experts(benchmark::State& state) {
+  const ExpertsCase shape{2048, state.range(3), state.range(0), state.range(1), state.range(2)};
+  const Isa isa = static_cast<Isa>(state.range(5));
+  if (!supported(isa)) return state.SkipWithError("not supported here");
+  time_experts(state, shape, {isa}, state.range(4) != 0);
+}
+BENCHMARK(experts)
+    ->ArgNames({"experts", "dim", "width", "slots", "backward", "isa"})
+    ->ArgsProduct({{16}, {412}, {128}, {4}, {0, 1}, {1, 2}})
+    ->ArgsProduct({{128}, {1024}, {128}, {8}, {1}, {2}})
+    ->Unit(benchmark::kMillisecond);
+
+}  // namespace
+}  // namespace mote::kernels

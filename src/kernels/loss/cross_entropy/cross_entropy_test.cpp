@@ -1,0 +1,103 @@
+#include "kernels/loss/cross_entropy/cross_entropy.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "kernels/core/guarded.h"
+#include "kernels/core/random_cases.h"
+
+namespace mote::kernels {
+namespace {
+
+struct CrossEntropyCase {
+  Index n, target;
+  double spread = 1;  // standard deviation of the logits
+};
+
+std::string case_name(const CrossEntropyCase& c) {
+  return word("classes", c.n) + word("_target", c.target) +
+         word("_spread", static_cast<Index>(c.spread));
+}
+
+std::vector<CrossEntropyCase> cases() {
+  std::vector<CrossEntropyCase> all = {{32768, 100, 5}, {40, 3, 100}};
+  for (Index n : {1, 7, 8, 9, 15, 16, 17, 31, 32, 33}) {
+    all.push_back({n, 0, 2});
+    if (n > 1) all.push_back({n, n - 1, 10});
+  }
+  return all;
+}
+
+struct Result {
+  std::vector<float> x;
+  float loss = 0;
+};
+
+constexpr float kScale = 0.25f;
+
+Result run(const CrossEntropyCase& c, const Variant<CrossEntropyRow>& variant, bool gradient) {
+  const std::vector<float> logits = normals(c.n, 1, c.spread);
+  Guarded<float> x(c.n);
+  std::copy(logits.begin(), logits.end(), x.data());
+  Result result;
+  variant.call({x.data(), c.n, c.target, gradient, kScale, &result.loss}, {});
+  result.x = x.values();
+  return result;
+}
+
+class CrossEntropyVariant
+    : public ::testing::TestWithParam<std::tuple<Variant<CrossEntropyRow>, CrossEntropyCase>> {
+ protected:
+  void SetUp() override {
+    const Isa isa = std::get<0>(GetParam()).isa;
+    if (!supported(isa)) GTEST_SKIP() << "no " << name(isa) << " here";
+  }
+};
+
+TEST_P(CrossEntropyVariant, MatchesReference) {
+  const auto& [variant, shape] = GetParam();
+  const Variant<CrossEntropyRow>& reference = cross_entropy_row_variants().front();
+  const Result got = run(shape, variant, true), want = run(shape, reference, true);
+  // A difference of logits is rounded once, an exponential is off by 4 roundings, a sum of n of
+  // them by n / 8 at most, what follows by 4.
+  const std::vector<float> x = absolute(normals(shape.n, 1, shape.spread));
+  const double largest = 2 * static_cast<double>(*std::max_element(x.begin(), x.end()));
+  const double tolerance = (largest + static_cast<double>(shape.n) / 8 + 12) * kRounding;
+  EXPECT_NEAR(got.loss, want.loss, tolerance * std::max(1.0f, want.loss));
+  // The target's gradient is a difference of p and 1.
+  std::vector<float> size = absolute(want.x);
+  size[static_cast<std::size_t>(shape.target)] = kScale;
+  EXPECT_LE(worst_error(got.x, want.x, size, tolerance, 2e-38), 1);
+}
+
+TEST_P(CrossEntropyVariant, LeavesTheLogitsWithoutGradient) {
+  const auto& [variant, shape] = GetParam();
+  const Result with = run(shape, variant, true), without = run(shape, variant, false);
+  EXPECT_EQ(without.x, normals(shape.n, 1, shape.spread));
+  EXPECT_EQ(without.loss, with.loss);
+}
+
+std::string print(
+    const ::testing::TestParamInfo<std::tuple<Variant<CrossEntropyRow>, CrossEntropyCase>>& each) {
+  return std::string(name(std::get<0>(each.param).isa)) + "_" + case_name(std::get<1>(each.param));
+}
+INSTANTIATE_TEST_SUITE_P(
+    All, CrossEntropyVariant,
+    ::testing::Combine(::testing::ValuesIn(cross_entropy_row_variants().begin(),
+                                           cross_entropy_row_variants().end()),
+                       ::testing::ValuesIn(cases())),
+    print);
+
+TEST(CrossEntropy, IsTheLogOfTheClassesForEqualLogits) {
+  for (const Variant<CrossEntropyRow>& variant : cross_entropy_row_variants()) {
+    if (!supported(variant.isa)) continue;
+    std::vector<float> x(50, 3.0f);
+    float loss = 0;
+    variant.call({x.data(), 50, 7, false, 1, &loss}, {});
+    EXPECT_NEAR(loss, std::log(50.0), 1e-6) << name(variant.isa);
+  }
+}
+
+}  // namespace
+}  // namespace mote::kernels
