@@ -84,13 +84,10 @@ std::string unknown_word(const CLI::App& app) {
          did_you_mean(word, known);
 }
 
-// What CLI11 found wrong, in one line.
+// What CLI11 found wrong.
 std::string misuse(const CLI::App& app, const CLI::ParseError& error) {
-  std::string text = unknown_word(app);
-  if (text.empty()) text = error.what();
-  for (char& c : text)
-    if (c == '\n') c = ' ';
-  return text;
+  const std::string text = unknown_word(app);
+  return text.empty() ? error.what() : text;
 }
 
 // What is wrong with the command line may come before its --json was read.
@@ -98,14 +95,22 @@ bool wants_json(int argc, char** argv) {
   return std::find(argv, argv + argc, std::string("--json")) != argv + argc;
 }
 
+// One line of valid UTF-8, whatever bytes of a file or of the command line it quotes.
+std::string json_line(const Json& json) {
+  return json.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
 int report(const Error& error, bool json) {
+  std::string message = error.what();
+  for (char& c : message)
+    if (static_cast<unsigned char>(c) < ' ') c = ' ';
   if (json) {
-    Json facts = {{"kind", name(error.kind())}, {"message", error.what()}};
+    Json facts = {{"kind", name(error.kind())}, {"message", message}};
     if (!error.file().empty()) facts["file"] = error.file();
     if (!error.field().empty()) facts["field"] = error.field();
-    std::cout << Json{{"error", facts}}.dump() << std::endl;
+    std::cout << json_line(Json{{"error", facts}}) << std::endl;
   }
-  std::fprintf(stderr, "mote: %s\n", error.what());
+  std::fprintf(stderr, "mote: %s\n", message.c_str());
   if (error.kind() == ErrorKind::interrupted) return kInterrupted;
   return error.kind() == ErrorKind::usage ? kMisused : kFailed;
 }
@@ -151,7 +156,7 @@ int main_checked(int argc, char** argv) {
       if (!app.got_subcommand(kCommands[i].name)) continue;
       const Json facts = verbs[i]->run(context);
       if (options.json && !facts.is_null())
-        std::cout << facts.dump() << std::endl;
+        std::cout << json_line(facts) << std::endl;
       else if (facts.is_object())
         for (const auto& [key, value] : facts.items()) print_value(key, value);
     }

@@ -2,6 +2,12 @@
 
 namespace mote {
 
+std::string quoted(const Json& value) {
+  if (value.is_structured()) return concat("an ", value.type_name());
+  const std::string text = value.dump(-1, ' ', false, Json::error_handler_t::replace);
+  return text.size() > 40 ? text.substr(0, 40) + "..." : text;
+}
+
 void throw_config_error(const Place& place, const std::string& what) {
   throw Error(ErrorKind::config, concat(place.file, ": '", place.key, "' ", what))
       .in(place.file)
@@ -9,9 +15,7 @@ void throw_config_error(const Place& place, const std::string& what) {
 }
 
 void throw_wrong_type(const Place& place, const char* wanted, const Json& found) {
-  std::string text = found.dump();
-  if (text.size() > 40) text = text.substr(0, 40) + "...";
-  throw_config_error(place, concat("must be ", wanted, ", found ", text));
+  throw_config_error(place, concat("must be ", wanted, ", found ", quoted(found)));
 }
 
 }  // namespace mote

@@ -71,6 +71,10 @@ struct Place {
   }
 };
 
+// A value as messages quote it: at most 40 bytes, and only the kind of an object or array, which
+// may be nested deeper than a recursion can follow.
+std::string quoted(const Json& value);
+
 [[noreturn]] void throw_config_error(const Place& place, const std::string& what);
 [[noreturn]] void throw_wrong_type(const Place& place, const char* wanted, const Json& found);
 

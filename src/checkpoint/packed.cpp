@@ -58,14 +58,14 @@ Quantization read_quantization(const Json& json, const std::string& file) {
   if (method == json.end() || *method != "mote")
     throw Error(ErrorKind::unsupported,
                 concat(file, ": quantization_config.quant_method is ",
-                       method == json.end() ? "missing" : method->dump(), ", only 'mote' is read"))
+                       method == json.end() ? "missing" : quoted(*method), ", only 'mote' is read"))
         .in(file)
         .at("quantization_config.quant_method");
   const auto version = json.find("format_version");
   if (version == json.end() || !version->is_number_integer() || *version < 1 ||
       *version > kFormatVersion)
     throw Error(ErrorKind::unsupported, concat(file, ": quantization_config.format_version is ",
-                                               version == json.end() ? "missing" : version->dump(),
+                                               version == json.end() ? "missing" : quoted(*version),
                                                ", this program reads up to ", kFormatVersion,
                                                "; use the program that wrote it or a newer one"))
         .in(file)

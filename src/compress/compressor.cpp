@@ -1,12 +1,14 @@
 #include "compress/compressor.h"
 
-#include <ATen/ops/linalg_solve.h>
+#include <ATen/ops/cholesky_solve.h>
+#include <ATen/ops/linalg_cholesky_ex.h>
 #include <chrono>
 
 #include "base/file.h"
 #include "base/log.h"
 #include "base/process.h"
 #include "compress/calibration.h"
+#include "compress/methods/second_order.h"
 #include "model/experts/bank.h"
 #include "model/loss.h"
 #include "model/saved.h"
@@ -82,15 +84,22 @@ Tensor Compressor::refitted_down(const model::ExpertBank& bank, const Tensor& or
                                  std::int64_t cap) const {
   const Tensor down_EDG = bank.down->to_dense().detach();
   const Tensor c_EGG = cross_moments(original_u, packed_u, routes, cap, pass_).to(torch::kFloat64);
-  Tensor v_EGG = cross_moments(packed_u, packed_u, routes, cap, pass_).to(torch::kFloat64);
+  const Tensor v_EGG = cross_moments(packed_u, packed_u, routes, cap, pass_).to(torch::kFloat64);
   const Tensor damp_E11 = (options_.rounding.damping * v_EGG.diagonal(0, 1, 2).mean(1))
                               .clamp_min(1e-6)
                               .view({-1, 1, 1});
-  const Tensor identity = torch::eye(v_EGG.size(1), torch::kFloat64);
+  const Tensor damped_EGG = v_EGG + damp_E11 * torch::eye(v_EGG.size(1), torch::kFloat64);
   const Tensor down = down_EDG.to(torch::kFloat64);
-  const Tensor wanted = down.matmul(c_EGG) + damp_E11 * down;
-  const Tensor refitted = at::linalg_solve(v_EGG + damp_E11 * identity, wanted, /*left=*/false);
-  return torch::where(refitted.isfinite(), refitted, down).to(torch::kFloat32);
+  const Tensor wanted_EDG = down.matmul(c_EGG) + damp_E11 * down;
+  Tensor refitted_EDG = torch::empty_like(down);
+  for_each_alone(down.size(0), pass_, [&](std::int64_t e) {
+    const auto [lower, failed] = at::linalg_cholesky_ex(damped_EGG[e]);
+    const Tensor solved =
+        failed.item<int>() == 0 ? at::cholesky_solve(wanted_EDG[e].t(), lower).t() : Tensor();
+    refitted_EDG[e].copy_(solved.defined() && solved.isfinite().all().item<bool>() ? solved
+                                                                                   : down[e]);
+  });
+  return refitted_EDG.to(torch::kFloat32);
 }
 
 void Compressor::compress_experts(std::int64_t index, model::ExpertBank& bank, const Tensor& h_ND,

@@ -1,5 +1,7 @@
 #include "model/config.h"
 
+#include <algorithm>
+
 namespace mote::model {
 
 void validate(const ModelConfig& config, const Place& place) {
@@ -7,6 +9,15 @@ void validate(const ModelConfig& config, const Place& place) {
     throw_config_error(place.inside(key), what);
   };
   const FeedForwardConfig& ff = config.feed_forward;
+  constexpr double kMostParameters = 1e15;
+  const auto layers = static_cast<double>(config.layers), dim = static_cast<double>(config.dim);
+  const double widest = std::max(
+      {static_cast<double>(config.attention.heads) * static_cast<double>(config.attention.head_dim),
+       static_cast<double>(ff.experts) * static_cast<double>(ff.expert_width),
+       static_cast<double>(ff.width), static_cast<double>(config.vocab_size)});
+  if (layers * dim * widest > kMostParameters)
+    refuse("dim", concat("is ", config.dim, "; with ", config.layers, " layers and ", widest,
+                         " columns that is more than 1e15 parameters"));
   if (config.dim % 2 != 0)
     refuse("dim", concat("is ", config.dim, "; sines and cosines need an even number"));
   if (config.vocab_size < 1)

@@ -13,6 +13,8 @@ namespace mote::model {
 enum class AttentionKind { transformer_xl, absolute };
 enum class FeedForwardKind { dense, sigma_moe };
 
+// The upper limits of sizes are far above any model; they and validate() keep a hostile config.json
+// from numbers that overflow or objects that fill the memory.
 struct AttentionConfig {
   AttentionKind kind = AttentionKind::transformer_xl;
   std::int64_t heads = 8;
@@ -25,11 +27,12 @@ struct AttentionConfig {
     using C = AttentionConfig;
     return std::tuple{
         Field{&C::kind, "kind", "relative positions and memory, or learned absolute positions"},
-        Field{&C::heads, "heads", "attention heads", 1.0},
-        Field{&C::head_dim, "head_dim", "width of a head", 1.0},
+        Field{&C::heads, "heads", "attention heads", 1.0, 1e5},
+        Field{&C::head_dim, "head_dim", "width of a head", 1.0, 1e5},
         Field{&C::bias, "bias", "biases in the projections (absolute only)"},
-        Field{&C::memory_blocks, "memory_blocks", "blocks remembered in training", 0.0},
-        Field{&C::eval_memory_blocks, "eval_memory_blocks", "blocks remembered elsewhere", 0.0}};
+        Field{&C::memory_blocks, "memory_blocks", "blocks remembered in training", 0.0, 1e6},
+        Field{&C::eval_memory_blocks, "eval_memory_blocks", "blocks remembered elsewhere", 0.0,
+              1e6}};
   }
 };
 
@@ -46,10 +49,10 @@ struct FeedForwardConfig {
     using C = FeedForwardConfig;
     return std::tuple{
         Field{&C::kind, "kind", "one dense layer or a mixture of experts"},
-        Field{&C::width, "width", "hidden width of a dense layer", 0.0},
-        Field{&C::experts, "experts", "experts per layer (E)", 1.0},
-        Field{&C::expert_width, "expert_width", "hidden width of an expert (G)", 1.0},
-        Field{&C::experts_per_token, "experts_per_token", "experts a token uses (K)", 1.0},
+        Field{&C::width, "width", "hidden width of a dense layer", 0.0, 1e8},
+        Field{&C::experts, "experts", "experts per layer (E)", 1.0, 1e8},
+        Field{&C::expert_width, "expert_width", "hidden width of an expert (G)", 1.0, 1e6},
+        Field{&C::experts_per_token, "experts_per_token", "experts a token uses (K)", 1.0, 1e8},
         Field{&C::expert_dropout, "expert_dropout",
               "share of experts hidden from a token in training (delta)", 0.0, 1.0},
         Field{&C::entropy_weight, "entropy_weight", "weight of the entropy regulariser (gamma)",
@@ -69,14 +72,15 @@ struct ModelConfig {
 
   static auto fields() {
     using C = ModelConfig;
-    return std::tuple{Field{&C::vocab_size, "vocab_size", "tokens (set from the tokenizer)", 0.0},
-                      Field{&C::layers, "layers", "blocks (L)", 1.0},
-                      Field{&C::dim, "dim", "width of the residual stream (d)", 1.0},
-                      Field{&C::context, "context", "tokens of a block (T)", 1.0},
-                      Field{&C::dropout, "dropout", "dropout rate in training", 0.0, 0.99},
-                      Field{&C::head_bias, "head_bias", "a bias in the output layer"},
-                      Field{&C::attention, "attention", "attention"},
-                      Field{&C::feed_forward, "feed_forward", "feed-forward layers"}};
+    return std::tuple{
+        Field{&C::vocab_size, "vocab_size", "tokens (set from the tokenizer)", 0.0, 1e8},
+        Field{&C::layers, "layers", "blocks (L)", 1.0, 1e4},
+        Field{&C::dim, "dim", "width of the residual stream (d)", 1.0, 1e6},
+        Field{&C::context, "context", "tokens of a block (T)", 1.0, 1e8},
+        Field{&C::dropout, "dropout", "dropout rate in training", 0.0, 0.99},
+        Field{&C::head_bias, "head_bias", "a bias in the output layer"},
+        Field{&C::attention, "attention", "attention"},
+        Field{&C::feed_forward, "feed_forward", "feed-forward layers"}};
   }
 };
 

@@ -184,7 +184,7 @@ SavedConfig load_config(const fs::path& folder) {
   const auto type = json.find("model_type");
   if (type == json.end() || *type != "mote")
     throw Error(ErrorKind::unsupported,
-                concat(path, ": model_type is ", type == json.end() ? "missing" : type->dump(),
+                concat(path, ": model_type is ", type == json.end() ? "missing" : quoted(*type),
                        ", only models made by mote are read yet"))
         .in(path)
         .at("model_type");

@@ -1,7 +1,8 @@
 #include "compress/methods/second_order.h"
 
-#include <ATen/ops/cholesky_inverse.h>
+#include <ATen/Parallel.h>
 #include <ATen/ops/linalg_cholesky_ex.h>
+#include <ATen/ops/linalg_solve_triangular.h>
 
 #include "compress/methods/clip_search.h"
 #include "compress/methods/rounding.h"
@@ -13,30 +14,49 @@ namespace {
 
 using model::ops::view_of;
 
-// The factor of one expert, or undefined where the moments are broken.
+// The factor of one expert, or undefined where the moments are broken. With both axes reversed, H~
+// = M M^T for a lower M; back in order that is H~ = R R^T with R upper, so U = R^-1: one
+// factorisation and one triangular inverse, and no inverse of H~ itself.
 Tensor inverse_factor(const Tensor& moments_II, std::int64_t tokens, double damping) {
   if (tokens == 0 || !moments_II.isfinite().all().item<bool>()) return {};
   Tensor damped = moments_II * (static_cast<double>(tokens) / 2);
   const double damp = std::max(damping * damped.diagonal().mean().item<double>(), 1e-6);
   damped.diagonal().add_(damp);
-  const auto [lower, failed] = at::linalg_cholesky_ex(damped);
+  const auto [reversed, failed] = at::linalg_cholesky_ex(damped.flip({0, 1}));
   if (failed.item<int>() != 0) return {};
-  const auto [upper, inverse_failed] = at::linalg_cholesky_ex(at::cholesky_inverse(lower), true);
-  if (inverse_failed.item<int>() != 0 || !upper.isfinite().all().item<bool>()) return {};
-  return upper;
+  const Tensor r_II = reversed.flip({0, 1}).contiguous();
+  const Tensor u_II = at::linalg_solve_triangular(r_II, torch::eye(r_II.size(0)), /*upper=*/true);
+  return u_II.isfinite().all().item<bool>() ? u_II : Tensor();
 }
 
 }  // namespace
 
-InverseFactors inverse_factors(const Statistics& statistics, double damping) {
+void for_each_alone(std::int64_t count, const model::Pass& pass,
+                    const std::function<void(std::int64_t)>& body) {
+  const int threads = at::get_num_threads();
+  // Threads of our own: inside a region of LibTorch's pool its LAPACK sums in another order than on
+  // a thread that is alone.
+  const ThreadPool pool(pass.run.executor->threads());
+  parallel_for(pool, count, [&](std::int64_t i, int) {
+    at::set_num_threads(1);
+    const torch::NoGradGuard no_grad;
+    body(i);
+  });
+  at::set_num_threads(threads);
+}
+
+InverseFactors inverse_factors(const Statistics& statistics, double damping,
+                               const model::Pass& pass) {
   const Tensor& moments_EII = statistics.second_moments_EII;
-  InverseFactors factors{torch::empty_like(moments_EII), {}};
-  for (std::int64_t e = 0; e < moments_EII.size(0); ++e) {
-    const Tensor u_II =
-        inverse_factor(moments_EII[e], statistics.tokens[static_cast<std::size_t>(e)], damping);
-    factors.usable.push_back(u_II.defined());
+  const std::int64_t experts = moments_EII.size(0);
+  InverseFactors factors{torch::empty_like(moments_EII),
+                         std::vector<char>(static_cast<std::size_t>(experts))};
+  for_each_alone(experts, pass, [&](std::int64_t e) {
+    const auto at = static_cast<std::size_t>(e);
+    const Tensor u_II = inverse_factor(moments_EII[e], statistics.tokens[at], damping);
+    factors.usable[at] = u_II.defined();
     factors.u_EII[e].copy_(u_II.defined() ? u_II : torch::eye(moments_EII.size(1)));
-  }
+  });
   return factors;
 }
 
@@ -57,7 +77,7 @@ MethodResult SecondOrder::compress(const Tensor& w_any, const Statistics& statis
         statistics.second_moments_EII.gather(2, order_EI.unsqueeze(1).expand({experts, in, in}))
             .gather(1, order_EI.unsqueeze(2).expand({experts, in, in}));
   }
-  const InverseFactors factors = inverse_factors(ordered, options_.damping);
+  const InverseFactors factors = inverse_factors(ordered, options_.damping, pass);
   Tensor symbols_EOI = torch::empty(w_EOI.sizes(), torch::kUInt8);
   Tensor objective_EO = torch::empty({experts, out}, torch::kFloat32);
   Tensor scratch =
@@ -80,7 +100,7 @@ MethodResult SecondOrder::compress(const Tensor& w_any, const Statistics& statis
   MethodResult result;
   pack(symbols_EOI, levels_EO2, options_.bits, name, pass, result);
   result.error = objective_EO.sum(torch::kFloat64).item<double>();
-  for (const bool usable : factors.usable) result.calibrated += usable;
+  for (const char usable : factors.usable) result.calibrated += usable;
   return result;
 }
 

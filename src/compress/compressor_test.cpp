@@ -1,0 +1,216 @@
+#include "compress/compressor.h"
+
+#include "base/file.h"
+#include "model/experts/bank.h"
+#include "model/loss.h"
+#include "model/saved.h"
+#include "tests/support/files.h"
+#include "tests/support/models.h"
+#include "text/bpe.h"
+#include "train/trainer.h"
+
+namespace mote::compress {
+namespace {
+
+using testing::test_pass;
+
+// Sentences with structure to learn, written by a small grammar.
+std::string sentences(std::uint64_t seed, int count) {
+  const char* subjects[] = {"the miller",     "a grey owl",      "my neighbour",
+                            "the old engine", "every traveller", "the night watch"};
+  const char* verbs[] = {"carries", "remembers", "repairs", "counts", "follows", "forgets"};
+  const char* objects[] = {"a lantern", "seven stones", "the northern road", "his father's coat",
+                           "the broken wheel"};
+  const char* ends[] = {"before dawn", "without a word", "in heavy rain", "near the bridge",
+                        "as if nothing had happened"};
+  const Rng rng(seed, Purpose::test);
+  std::string text;
+  for (int i = 0; i < count; ++i) {
+    const auto pick = [&](std::uint64_t n, int slot) {
+      return rng.below(n, static_cast<std::uint64_t>(4 * i + slot));
+    };
+    text += std::string(subjects[pick(6, 0)]) + " " + verbs[pick(6, 1)] + " " +
+            objects[pick(5, 2)] + " " + ends[pick(5, 3)] + (i % 5 == 4 ? ".\n" : ". ");
+  }
+  return text;
+}
+
+// A trained toy model, made once for all tests of this file: 8 experts, rows of 256.
+class TrainedModel : public ::testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    folder_ = std::make_unique<test::TemporaryFolder>();
+    folder_->file("train.txt", sentences(1, 6000));
+    folder_->file("valid.txt", sentences(2, 300));
+    folder_->file("other.txt", sentences(3, 500));
+    train::Recipe recipe;
+    recipe.data.train = path("train.txt");
+    recipe.data.tokenizer = train::TokenizerKind::bytes;
+    recipe.model.layers = 2;
+    recipe.model.dim = 256;
+    recipe.model.context = 64;
+    recipe.model.feed_forward.experts = 8;
+    recipe.model.feed_forward.expert_width = 256;
+    recipe.model.feed_forward.experts_per_token = 2;
+    recipe.model.feed_forward.entropy_weight = 0.001;
+    recipe.training.steps = 80;
+    recipe.training.learning_rate = 2e-3;
+    recipe.training.warmup = 10;
+    train::train(recipe, path("model"), false, test_pass().run);
+  }
+  static void TearDownTestSuite() { folder_.reset(); }
+
+  static std::string path(const std::string& name) { return (folder_->path() / name).string(); }
+
+  static CompressOptions options(Bits bits, MethodKind method = MethodKind::gptq) {
+    CompressOptions o;
+    o.rounding.bits = bits;
+    o.method = method;
+    o.calibration = path("train.txt");
+    o.validation = path("valid.txt");
+    o.samples = 16;
+    return o;
+  }
+  static CompressReport run(const std::string& out, const CompressOptions& o) {
+    return compress(path("model"), path(out), o, test_pass());
+  }
+  static std::string weights(const std::string& name) {
+    return read_file(fs::path(path(name)) / "model.safetensors");
+  }
+
+  static std::unique_ptr<test::TemporaryFolder> folder_;
+};
+std::unique_ptr<test::TemporaryFolder> TrainedModel::folder_;
+
+using Compressor = TrainedModel;
+
+TEST_F(Compressor, SecondOrderTernaryIsFarBetterThanRoundingAndTwoBitsBetterStill) {
+  const CompressReport two = run("two", options(Bits::two)),
+                       ternary = run("ternary", options(Bits::ternary)),
+                       nearest = run("nearest", options(Bits::ternary, MethodKind::rtn));
+  const double before = ternary.loss_before;
+  EXPECT_LE(before, two.loss_after + 1e-3);
+  EXPECT_LT(two.loss_after, ternary.loss_after);
+  EXPECT_LT(ternary.loss_after - before, 0.5 * (nearest.loss_after - before))
+      << "before " << before << ", ternary " << ternary.loss_after << ", nearest "
+      << nearest.loss_after;
+  EXPECT_GT(ternary.zeros, 0.75);
+  EXPECT_LT(ternary.zeros, 0.93);
+  EXPECT_GE(16 / ternary.expert_bits_per_weight, 10)
+      << ternary.expert_bits_per_weight << " bits per weight";
+  EXPECT_EQ(ternary.experts, 16);
+}
+
+TEST_F(Compressor, ValidationTextDoesNotChangeABitOfTheWeights) {
+  CompressOptions o = options(Bits::ternary);
+  run("one-validation", o);
+  o.validation = path("other.txt");
+  run("other-validation", o);
+  EXPECT_EQ(weights("one-validation"), weights("other-validation"));
+}
+
+TEST_F(Compressor, ThreadsDoNotChangeABitOfTheWeights) {
+  const int before = at::get_num_threads();
+  at::set_num_threads(1);
+  run("one-thread", options(Bits::ternary));
+  at::set_num_threads(3);
+  run("three-threads", options(Bits::ternary));
+  at::set_num_threads(before);
+  EXPECT_EQ(weights("one-thread"), weights("three-threads"));
+}
+
+TEST_F(Compressor, EveryOptionGivesAModelThatRuns) {
+  int number = 0;
+  for (const auto& change : std::vector<std::function<void(CompressOptions&)>>{
+           [](CompressOptions& o) { o.rounding.act_order = true; },
+           [](CompressOptions& o) { o.rounding.search_clip = true; },
+           [](CompressOptions& o) { o.true_sequential = true; },
+           [](CompressOptions& o) { o.match_outputs = true; },
+           [](CompressOptions& o) { o.cap_factor = 1; }}) {
+    CompressOptions o = options(Bits::ternary);
+    change(o);
+    const CompressReport r = run("option-" + std::to_string(number++), o);
+    EXPECT_GT(r.loss_after, r.loss_before);
+    EXPECT_LT(r.loss_after, r.loss_before + 2) << "option " << number - 1;
+  }
+}
+
+TEST_F(Compressor, PackedModelComputesWhatItsDequantisedFormDoes) {
+  for (const Bits bits : {Bits::ternary, Bits::two}) {
+    const std::string name = std::string("packed-") + enum_name(bits);
+    run(name, options(bits));
+    const torch::NoGradGuard no_grad;
+    const auto packed = model::load_model(path(name), serial()),
+               dense = model::load_model(path(name), serial());
+    for (std::int64_t i = 0; i < dense->layers(); ++i) {
+      model::ExpertBank& bank = *dense->block(i).feed_forward().experts();
+      bank.up = model::make_dense_weight(bank.up->to_dense());
+      bank.down = model::make_dense_weight(bank.down->to_dense());
+    }
+    const Tensor ids = (torch::arange(200) * 31 % 256).view({2, 100});
+    const auto logits = [&](const model::LanguageModel& m, std::int64_t step) {
+      model::Cache cache = m.make_cache();
+      std::vector<Tensor> parts;
+      for (std::int64_t first = 0; first < 100; first += step)
+        parts.push_back(m.logits(
+            m.hidden(ids.narrow(1, first, std::min(step, 100 - first)), cache, test_pass()),
+            test_pass()));
+      return torch::cat(parts, 1);
+    };
+    const Tensor whole = logits(*packed, 100);
+    testing::expect_close(whole, logits(*dense, 100), 1e-5, "packed and dense");
+    testing::expect_close(logits(*packed, 1), whole, 1e-5, "one token at a time");
+    testing::expect_close(logits(*packed, 7), whole, 1e-5, "seven tokens at a time");
+  }
+}
+
+TEST_F(Compressor, RefusesWhatItCannotCompress) {
+  run("done", options(Bits::two));
+  EXPECT_THROW(compress(path("done"), path("again"), options(Bits::two), test_pass()), Error);
+  EXPECT_THROW(run("done", options(Bits::two)), Error) << "the folder is not empty";
+  CompressOptions o = options(Bits::two);
+  o.calibration = path("missing.txt");
+  EXPECT_THROW(run("no-text", o), Error);
+  EXPECT_FALSE(fs::exists(path("no-text")));
+}
+
+// A damaged compressed folder: one clear refusal, whichever byte was hit.
+TEST_F(Compressor, DamagedFoldersAreRefusedByName) {
+  run("sound", options(Bits::ternary));
+  const std::string config = read_file(fs::path(path("sound")) / "config.json"),
+                    file = weights("sound");
+  const auto load = [&](const std::string& new_config, const std::string& new_file) {
+    const test::TemporaryFolder damaged;
+    damaged.file("config.json", new_config);
+    damaged.file("model.safetensors", new_file);
+    model::load_model(damaged.path(), serial());
+  };
+  EXPECT_NO_THROW(load(config, file));
+  EXPECT_THROW(load(config, file.substr(0, file.size() / 2)), Error) << "cut short";
+  const auto replaced = [&](const std::string& from, const std::string& to) {
+    std::string text = config;
+    EXPECT_NE(text.find(from), std::string::npos) << from;
+    return text.replace(text.find(from), from.size(), to);
+  };
+  EXPECT_THROW(load(replaced("\"format_version\": 1", "\"format_version\": 2"), file), Error);
+  EXPECT_THROW(load(replaced("\"quant_method\": \"mote\"", "\"quant_method\": \"other\""), file),
+               Error);
+  EXPECT_THROW(load(replaced("\"in\": 256", "\"in\": 255"), file), Error);
+  EXPECT_THROW(load(replaced("\"q16\"", "\"two_bit\""), file), Error);
+  // Offsets out of order, and codes that end too early.
+  const checkpoint::Safetensors parsed =
+      checkpoint::parse_safetensors(std::as_bytes(std::span(file)), "sound");
+  for (const char* part : {".offsets", ".row_base", ".row_start", ".codes", ".levels"}) {
+    std::string broken = file;
+    const auto& tensor =
+        parsed.tensors.at("blocks.1.feed_forward.experts.down" + std::string(part));
+    const auto at =
+        static_cast<std::size_t>(reinterpret_cast<const char*>(tensor.bytes.data()) - file.data());
+    for (std::size_t i = 0; i < 16; ++i)
+      broken[at + tensor.bytes.size() / 2 + i] = static_cast<char>(0xff);
+    EXPECT_THROW(load(config, broken), Error) << part;
+  }
+}
+
+}  // namespace
+}  // namespace mote::compress

@@ -1,0 +1,209 @@
+"""Wrong command lines, recipes and corpora: the exit status, one line that helps, nothing left behind."""
+
+import json
+import shutil
+import unittest
+
+from program import ProgramTest, TrainedTest, mote
+
+
+class CommandLine(ProgramTest):
+    def test_an_unknown_verb_names_the_nearest(self):
+        self.assert_refused(mote("trian"), 2, "'trian'", "'train'")
+
+    def test_an_unknown_flag_names_the_nearest(self):
+        self.assert_refused(mote("train", self.recipe, "--ouy", "x"), 2, "--ouy", "--out")
+
+    def test_no_verb_is_misuse(self):
+        self.assert_refused(mote(), 2, "--help")
+
+    def test_a_missing_flag_is_named(self):
+        self.assert_refused(mote("train", self.recipe), 2, "--out")
+
+    def test_values_out_of_range_are_misuse(self):
+        out = self.scratch / "out"
+        self.assert_refused(self.train(out, "--threads", "0"), 2, "--threads", "0")
+        self.assert_refused(self.train(out, "--threads", "two"), 2, "--threads", "two")
+        self.assert_refused(self.train(out, "--set", "steps"), 2, "steps", "key=value")
+        self.assertFalse(out.exists())
+
+    def test_help_and_version_succeed(self):
+        for words in (["--help"], ["train", "--help"], ["--version"]):
+            result = mote(*words)
+            self.assert_done(result)
+            self.assertNotEqual(result.stdout, "")
+
+    def test_the_version_names_commit_compiler_and_instruction_sets(self):
+        self.assertRegex(mote("--version").stdout, r"^mote \d+\.\d+\.\d+ \(.+\), .+ reference")
+
+    def test_misuse_with_json_is_one_object(self):
+        for words in (["train", "--json"], ["train", "--json", "--out"], ["trian", "--json"]):
+            result = mote(*words)
+            self.assertEqual(result.status, 2)
+            error = result.json()["error"]
+            self.assertEqual(error["kind"], "usage")
+            self.assertIn(error["message"], result.complaint())
+
+
+class InstructionSets(ProgramTest):
+    def test_an_unknown_one_names_the_nearest(self):
+        self.assert_refused(self.train(self.scratch / "out", "--isa", "avx51"), 2, "'avx512'")
+
+    def test_amx_is_refused_where_it_is_missing(self):
+        # No processor of this project's machines has it yet, nor do kernels use it.
+        result = self.train(self.scratch / "out", "--isa", "amx", "--json")
+        self.assert_refused(result, 1, "amx")
+        self.assertEqual(result.json()["error"]["kind"], "unsupported")
+        self.assertEqual(result.json()["error"]["field"], "--isa")
+        self.assertFalse((self.scratch / "out").exists())
+
+    def test_avx512_is_refused_on_a_processor_without_it(self):
+        emulator = shutil.which("qemu-x86_64")
+        if not emulator:
+            self.skipTest("no qemu-x86_64 here")
+        prefix = [emulator, "-cpu", "max"]  # qemu's own processor stops at AVX2
+        result = self.train(self.scratch / "out", "--isa", "avx512", prefix=prefix)
+        self.assert_refused(result, 1, "avx512", "avx2 at best")
+
+
+class Recipes(ProgramTest):
+    def refuse(self, override, *parts, field=None):
+        out = self.scratch / "out"
+        result = self.train(out, "--json", "--set", override)
+        self.assert_refused(result, 1, *parts)
+        error = result.json()["error"]
+        self.assertEqual(error["kind"], "config")
+        self.assertEqual(error["file"], str(self.recipe))
+        self.assertEqual(error["field"], field or override.split("=")[0])
+        self.assertFalse(out.exists(), "a refused recipe leaves no folder")
+
+    def test_an_unknown_key_names_the_nearest(self):
+        self.refuse("model.dmi=3", "model.dmi", "'dim'")
+        self.refuse("trainig.steps=3", "trainig", "'training'", field="trainig")
+
+    def test_a_wrong_type_is_named_with_what_was_found(self):
+        self.refuse("model.dim=true", "model.dim", "whole number", "true")
+        self.refuse("model.dim=[[[1]]]", "model.dim", "whole number", "an array")
+        self.refuse("training.learning_rate=fast", "number", "fast")
+        self.refuse("model.attention=3", "table", "3")
+
+    def test_a_value_out_of_range_is_named_with_the_range(self):
+        self.refuse("model.dropout=2", "model.dropout", "2", "0.99")
+        self.refuse("training.steps=0", "training.steps", "0", "1")
+
+    def test_an_unknown_choice_lists_the_known(self):
+        self.refuse("model.feed_forward.kind=mixed", "mixed", "dense", "sigma_moe")
+
+    def test_sizes_that_do_not_fit_name_both(self):
+        self.refuse("model.dim=15", "15", "even")
+        self.refuse("model.feed_forward.experts_per_token=5", "5", "feed_forward.experts = 4")
+        self.refuse("training.schedule_steps=3", "3", "60")
+
+    def test_broken_toml_names_the_line(self):
+        broken = self.scratch / "broken.toml"
+        broken.write_text("[data]\ntrain = 'a\n")
+        self.assert_refused(mote("train", broken, "--out", self.scratch / "out"), 1, f"{broken}:2")
+
+    def test_a_missing_recipe_is_named(self):
+        missing = self.scratch / "missing.toml"
+        self.assert_refused(mote("train", missing, "--out", self.scratch / "out"), 1, missing)
+
+
+class Corpora(TrainedTest):
+    def refuse(self, text, *parts):
+        out = self.scratch / "out"
+        result = self.train(out, "--json", "--set", f"data.train={text}")
+        self.assert_refused(result, 1, *parts)
+        self.assertIn("message", result.json()["error"])
+        self.assertFalse(out.exists(), "a corpus that cannot be read leaves no folder")
+
+    def test_a_missing_one_is_named_with_those_known(self):
+        self.refuse(self.scratch / "missing.txt", "missing.txt", "gcide", "kjv")
+
+    def test_an_empty_one_is_refused(self):
+        empty = self.scratch / "empty.txt"
+        empty.write_text("")
+        self.refuse(empty, "empty.txt")
+
+    def test_a_missing_validation_text_is_refused_before_training(self):
+        out = self.scratch / "out"
+        result = self.train(out, "--set", f"data.valid={self.scratch}/missing.txt")
+        self.assert_refused(result, 1, "missing.txt")
+        self.assertFalse(out.exists())
+
+    def test_eval_refuses_what_it_cannot_read(self):
+        empty = self.scratch / "empty.txt"
+        empty.write_text("")
+        self.assert_refused(mote("eval", self.model, "--data", empty), 1, "empty.txt")
+        self.assert_refused(mote("eval", self.model, "--data", self.scratch / "no"), 1, "no")
+
+
+class Folders(TrainedTest):
+    def test_a_folder_that_is_not_empty_is_refused_and_left_alone(self):
+        note = self.scratch / "note.txt"
+        note.write_text("mine")
+        result = self.train(self.scratch, "--json")
+        self.assert_refused(result, 1, self.scratch, "not empty")
+        self.assertEqual(result.json()["error"]["file"], str(self.scratch))
+        self.assertEqual([p.name for p in self.scratch.iterdir()], ["note.txt"])
+        self.assert_refused(self.train(self.scratch, "--resume"), 1, self.scratch)
+        prepared = mote("prepare", self.shared / "train.txt", "--out", self.scratch)
+        self.assert_refused(prepared, 1, self.scratch, "not empty")
+
+    def test_a_file_is_no_output_folder(self):
+        note = self.scratch / "note.txt"
+        note.write_text("mine")
+        self.assert_refused(self.train(note), 1, note)
+        self.assertEqual(note.read_text(), "mine")
+
+    def test_resume_refuses_another_recipe(self):
+        result = self.train(self.model, "--resume", "--set", "model.dim=32")
+        self.assert_refused(result, 1, "model.dim")
+
+    def test_a_missing_model_is_named(self):
+        missing = self.scratch / "missing"
+        self.assert_refused(mote("generate", missing, "-p", "a"), 1, missing)
+        self.assert_refused(mote("eval", missing, "--data", self.recipe), 1, missing)
+
+
+class Json(TrainedTest):
+    KEYS = {
+        "train": {"steps", "tokens", "train_loss", "valid_loss", "valid_bits_per_byte",
+                  "tokens_per_second", "seconds", "peak_rss_bytes", "parameters"},
+        "eval": {"loss", "perplexity", "bits_per_byte", "tokens", "bytes", "tokens_per_second",
+                 "peak_rss_bytes"},
+        "generate": {"text", "token_ids", "prompt_tokens", "new_tokens", "stop_reason",
+                     "prompt_tokens_per_second", "new_tokens_per_second", "peak_rss_bytes"},
+        "prepare": {"tokens", "bytes", "bytes_per_token", "vocab_size", "seconds"},
+    }
+
+    def test_every_verb_prints_one_object_with_its_keys(self):
+        valid = self.shared / "valid.txt"
+        calls = {
+            "train": [self.recipe, "--out", self.scratch / "run"],
+            "eval": [self.model, "--data", valid],
+            "generate": [self.model, "-p", "a", "-n", "3"],
+            "prepare": [valid, "--out", self.scratch / "tokens"],
+        }
+        for verb, words in calls.items():
+            result = mote(verb, *words, "--json")
+            self.assert_done(result)
+            self.assertEqual(len(result.stdout.splitlines()), 1, verb)
+            self.assertLessEqual(self.KEYS[verb], set(result.json()), verb)
+            self.assertNotIn(None, result.json().values(), verb)
+
+    def test_without_json_the_same_facts_are_lines(self):
+        result = mote("eval", self.model, "--data", self.shared / "valid.txt")
+        self.assert_done(result)
+        self.assertIn("bits_per_byte: ", result.stdout)
+        with self.assertRaises(json.JSONDecodeError):
+            result.json()
+
+    def test_quiet_says_nothing_on_stderr(self):
+        result = self.train(self.scratch / "run", "--quiet")
+        self.assert_done(result)
+        self.assertEqual(result.stderr, "")
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,192 @@
+"""Runs that are killed, interrupted, out of disk or out of numbers, and what is left of them."""
+
+import os
+import random
+import re
+import resource
+import shutil
+import signal
+import subprocess
+import time
+import unittest
+from pathlib import Path
+
+from program import PROGRAM, ProgramTest, losses, mote
+
+
+def logged_steps(folder):
+    try:
+        return (folder / "metrics.jsonl").read_bytes().count(b"grad_norm")
+    except FileNotFoundError:
+        return 0
+
+
+class Resuming(ProgramTest):
+    # Saved often, so that kills hit the saving too.
+    LONG = ("--set", "training.steps=400", "--set", "training.save_every=3", "--set",
+            "training.eval_every=50")
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.whole = cls.shared / "whole"
+        done = mote("train", cls.recipe, "--out", cls.whole, *cls.LONG)
+        assert done.status == 0, done.stderr
+
+    def start(self, out):
+        command = [PROGRAM, "train", self.recipe, "--out", out, "--resume", *self.LONG]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+    def wait_for_step(self, process, out, step):
+        deadline = time.monotonic() + 60
+        while logged_steps(out) < step and process.poll() is None:
+            self.assertLess(time.monotonic(), deadline, "the run does not get there")
+            time.sleep(0.001)
+
+    def assert_same_as_whole(self, out):
+        self.assertEqual(losses(out), losses(self.whole))
+        for name in ("model.safetensors", "training_state.safetensors", "config.json"):
+            self.assertEqual((out / name).read_bytes(), (self.whole / name).read_bytes(), name)
+        self.assert_nothing_temporary(out)
+
+    def test_a_run_killed_at_any_moment_goes_on_bit_for_bit(self):
+        out = self.scratch / "run"
+        draw = random.Random(11)
+        kills = 0
+        for step in [0] + sorted(draw.sample(range(1, 380), 5)):
+            process = self.start(out)
+            self.wait_for_step(process, out, step)
+            time.sleep(draw.uniform(0.2, 0.4) if step == 0 else draw.uniform(0, 0.01))
+            process.kill()
+            process.communicate()
+            kills += process.returncode == -signal.SIGKILL
+        self.assertGreaterEqual(kills, 3, "too few kills came before the end")
+        result = self.train(out, "--resume", *self.LONG)
+        self.assert_done(result)
+        self.assert_same_as_whole(out)
+
+    def test_an_interrupt_leaves_a_checkpoint_that_goes_on(self):
+        for number in (signal.SIGINT, signal.SIGTERM):
+            out = self.scratch / number.name
+            process = self.start(out)
+            self.wait_for_step(process, out, 100)
+            process.send_signal(number)
+            stderr = process.communicate(timeout=60)[1].decode()
+            self.assertEqual(process.returncode, 130, stderr)
+            self.assertIn("mote: interrupted", stderr)
+            self.assert_nothing_temporary(out)
+            stopped = logged_steps(out)
+            self.assertLess(stopped, 400)
+            result = self.train(out, "--resume", *self.LONG)
+            self.assert_done(result)
+            # The interrupt itself saved: nothing is done again.
+            self.assertIn(f"going on after step {stopped}", result.stderr)
+            self.assert_same_as_whole(out)
+
+    def test_resume_on_nothing_starts_afresh(self):
+        out = self.scratch / "run"
+        out.mkdir()
+        self.assert_done(self.train(out, "--resume", *self.LONG))
+        self.assert_same_as_whole(out)
+
+    def test_resume_of_a_finished_run_changes_nothing(self):
+        out = self.scratch / "run"
+        shutil.copytree(self.whole, out)
+        result = self.train(out, "--resume", "--json", *self.LONG)
+        self.assert_done(result)
+        self.assertNotIn("train_loss", result.json(), "no step was left to measure")
+        self.assert_same_as_whole(out)
+
+    def test_seeds_threads_and_instruction_sets(self):
+        outs = {name: self.scratch / name for name in ("one", "two", "other", "reference")}
+        self.assert_done(self.train(outs["one"], "--threads", "1"))
+        self.assert_done(self.train(outs["two"], "--threads", "2"))
+        self.assert_done(self.train(outs["other"], "--seed", "2"))
+        self.assert_done(self.train(outs["reference"], "--isa", "reference"))
+        self.assertNotEqual(losses(outs["one"]), losses(outs["other"]))
+        # LibTorch sums some gradients per thread, and each instruction set in its own order:
+        # roundings of 60 steps of a tiny model, far below what any mistake makes.
+        for other in ("two", "reference"):
+            for a, b in zip(losses(outs["one"]), losses(outs[other]), strict=True):
+                self.assertAlmostEqual(a.get("loss", 0), b.get("loss", 0), delta=1e-3)
+
+
+class BrokenNumbers(ProgramTest):
+    def test_a_loss_that_is_not_finite_names_step_layer_and_checkpoint(self):
+        out = self.scratch / "run"
+        result = self.train(out, "--json", "--set", "training.learning_rate=1e30")
+        self.assert_refused(result, 1, "step ", "first seen in ", "none was saved yet")
+        self.assertEqual(result.json()["error"]["kind"], "numeric")
+        self.assertFalse((out / "training_state.safetensors").exists())
+
+    def test_the_last_good_checkpoint_stays(self):
+        # Warm-up keeps the first steps small; the rate then grows beyond all numbers.
+        out = self.scratch / "run"
+        changes = ("--set", "training.learning_rate=1e33", "--set", "training.warmup=1000000",
+                   "--set", "training.steps=1000000", "--set", "training.save_every=1")
+        result = self.train(out, *changes)
+        self.assert_refused(result, 1, "first seen in ", "training_state.safetensors after step ")
+        self.assertRegex(result.complaint(), r"(block \d+|parameter \S+|head|embedding)")
+        step = int(re.search(r"after step (\d+)", result.complaint()).group(1))
+        again = self.train(out, "--resume", *changes)
+        self.assertIn(f"going on after step {step}", again.stderr)
+
+
+class FullDisk(ProgramTest):
+    def refuse_and_go_on(self, out, stop, more_room):
+        """`stop` trains with too little room, after a first run that had enough for a checkpoint."""
+        whole = self.scratch / "whole"
+        self.assert_done(self.train(whole))
+        result = stop()
+        self.assert_refused(result, 1, out)
+        self.assert_nothing_temporary(out)
+        self.assertTrue((out / "training_state.safetensors").exists(), "no checkpoint survived")
+        more_room()
+        self.assert_done(self.train(out, "--resume"))
+        self.assertEqual(losses(out), losses(whole))
+        self.assertEqual((out / "model.safetensors").read_bytes(),
+                         (whole / "model.safetensors").read_bytes())
+
+    def test_the_previous_checkpoint_survives_and_goes_on(self):
+        probe = self.scratch / "probe"
+        self.assert_done(self.train(probe))
+        size = {p.name: p.stat().st_size for p in probe.rglob("*") if p.is_file()}
+        disk = self.scratch / "disk"
+        disk.mkdir()
+        # All files and a second model, but half of a second training state.
+        room = sum(size.values()) + size["model.safetensors"] + size["training_state.safetensors"] // 2
+        mount = ["mount", "-t", "tmpfs", "-o", f"size={room // 4096 * 4096}", "tmpfs", disk]
+        if os.geteuid() != 0 or subprocess.run(mount, capture_output=True).returncode != 0:
+            self.skipTest("mounting a small file system needs root")
+        self.addCleanup(subprocess.run, ["umount", disk], check=True)
+        out = disk / "run"
+        grow = ["mount", "-o", "remount,size=16m", disk]
+        self.refuse_and_go_on(out, lambda: self.train(out),
+                              lambda: subprocess.run(grow, check=True))
+
+    def test_a_limit_on_file_sizes_leaves_nothing_half_written(self):
+        def limit():
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+
+        out = self.scratch / "run"
+        result = self.train(out, preexec_fn=limit)
+        self.assert_refused(result, 1, "training_state.safetensors", "too large")
+        self.assert_nothing_temporary(out)
+        self.assertFalse((out / "training_state.safetensors").exists())
+        self.assert_done(self.train(out, "--resume"))
+
+    def test_no_room_for_the_tokens_leaves_no_tokens(self):
+        def limit():
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
+
+        out = self.scratch / "tokens"
+        result = mote("prepare", self.shared / "train.txt", "--out", out, "--tokenizer", "bytes",
+                      preexec_fn=limit)
+        self.assert_refused(result, 1, "too large")
+        self.assertEqual(list(self.scratch.iterdir()), [])
+
+
+if __name__ == "__main__":
+    unittest.main()
