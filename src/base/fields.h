@@ -168,6 +168,19 @@ void from_json(const Json& json, T& value, const Place& place) {
   }
 }
 
+// Refuses a table that leaves out a field: for files that mote wrote itself, where a missing key is
+// damage and not a wish for the default.
+template <class Config>
+void check_complete(const Json& json, const Place& place) {
+  const auto check = [&](const auto& field) {
+    const auto found = json.find(field.name);
+    if (found == json.end()) throw_config_error(place.inside(field.name), "is missing");
+    using T = std::remove_cvref_t<decltype(std::declval<Config>().*field.member)>;
+    if constexpr (IsConfig<T>) check_complete<T>(*found, place.inside(field.name));
+  };
+  std::apply([&](const auto&... field) { (check(field), ...); }, Config::fields());
+}
+
 template <class Config>
 Config read_config(const Json& json, const std::string& file) {
   Config config;

@@ -47,77 +47,85 @@ std::byte* Executor::scratch(int worker, std::size_t bytes) const {
 }
 
 struct ThreadPool::State {
-  std::mutex mutex;
   std::mutex callers;  // one loop at a time
-  std::condition_variable start, done;
   const std::function<void(int)>* body = nullptr;
-  std::uint64_t round = 0;
-  int running = 0;
-  bool stop = false;
+  std::atomic<std::uint64_t> round{0};  // a new value starts a loop
+  std::atomic<int> running{0};          // helpers still at it
+  std::atomic<bool> stop{false};
+  std::mutex failing;
   std::exception_ptr failure;
+
+  void run(const std::function<void(int)>& work, int worker) {
+    try {
+      work(worker);
+    } catch (...) {
+      std::lock_guard lock(failing);
+      if (!failure) failure = std::current_exception();
+    }
+  }
 };
 
-ThreadPool::ThreadPool(int threads) : state_(std::make_unique<State>()) {
+namespace {
+
+// Waits until `value` is no longer `old`.
+template <class T>
+void wait_for_change(const std::atomic<T>& value, T old) {
+  constexpr int kAwake = 64;  // some 20 us
+  for (int i = 0; i < kAwake; ++i) {
+    if (value.load(std::memory_order_acquire) != old) return;
+    std::this_thread::yield();
+  }
+  value.wait(old, std::memory_order_acquire);
+}
+
+}  // namespace
+
+ThreadPool::ThreadPool(int threads, const std::function<void()>& on_start)
+    : state_(std::make_unique<State>()) {
   for (int worker = 1; worker < threads; ++worker)
-    helpers_.emplace_back([this, worker] { helper(worker); });
+    helpers_.emplace_back([this, worker, on_start] {
+      if (on_start) on_start();
+      helper(worker);
+    });
 }
 
 ThreadPool::~ThreadPool() {
-  {
-    std::lock_guard lock(state_->mutex);
-    state_->stop = true;
-  }
-  state_->start.notify_all();
+  state_->stop = true;
+  ++state_->round;
+  state_->round.notify_all();
   for (std::thread& thread : helpers_) thread.join();
+}
+
+int ThreadPool::threads() const {
+  return inside_pool ? 1 : static_cast<int>(helpers_.size()) + 1;
 }
 
 void ThreadPool::helper(int worker) {
   inside_pool = true;
   std::uint64_t seen = 0;
   for (;;) {
-    const std::function<void(int)>* body;
-    {
-      std::unique_lock lock(state_->mutex);
-      state_->start.wait(lock, [&] { return state_->stop || state_->round != seen; });
-      if (state_->stop) return;
-      seen = state_->round;
-      body = state_->body;
-    }
-    std::exception_ptr failure;
-    try {
-      (*body)(worker);
-    } catch (...) {
-      failure = std::current_exception();
-    }
-    std::lock_guard lock(state_->mutex);
-    if (failure && !state_->failure) state_->failure = failure;
-    if (--state_->running == 0) state_->done.notify_one();
+    wait_for_change(state_->round, seen);
+    ++seen;
+    if (state_->stop) return;
+    state_->run(*state_->body, worker);
+    if (state_->running.fetch_sub(1, std::memory_order_acq_rel) == 1) state_->running.notify_one();
   }
 }
 
 void ThreadPool::on_each_worker(const std::function<void(int)>& body) const {
   if (inside_pool || helpers_.empty()) return body(0);
   std::lock_guard one_caller(state_->callers);
-  {
-    std::lock_guard lock(state_->mutex);
-    state_->body = &body;
-    state_->running = static_cast<int>(helpers_.size());
-    state_->failure = nullptr;
-    ++state_->round;
-  }
-  state_->start.notify_all();
+  state_->body = &body;
+  state_->failure = nullptr;
+  state_->running = static_cast<int>(helpers_.size());
+  state_->round.fetch_add(1, std::memory_order_release);
+  state_->round.notify_all();
   inside_pool = true;
-  std::exception_ptr failure;
-  try {
-    body(0);
-  } catch (...) {
-    failure = std::current_exception();
-  }
+  state_->run(body, 0);
   inside_pool = false;
-  std::unique_lock lock(state_->mutex);
-  state_->done.wait(lock, [&] { return state_->running == 0; });
-  if (!failure) failure = state_->failure;
-  if (failure) std::rethrow_exception(failure);
+  for (int left; (left = state_->running.load(std::memory_order_acquire)) != 0;)
+    wait_for_change(state_->running, left);
+  if (state_->failure) std::rethrow_exception(state_->failure);
 }
 
 void parallel_for(const Executor& executor, std::int64_t count,

@@ -4,11 +4,9 @@
 // outputs, so results have the same bits for any executor.
 #pragma once
 
-#include <condition_variable>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
-#include <exception>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -47,12 +45,14 @@ class Executor {
 // The caller's own thread, and that thread's scratch memory.
 const Executor& serial();
 
-// Threads that wait between calls. A call from inside a call runs on the calling worker alone.
+// Threads that wait between calls, a short while awake and then asleep, so that a loop starts fast
+// on an idle machine and a busy one is not kept from other work. A call from inside a call runs on
+// the calling worker alone. `on_start` runs first on every thread of the pool.
 class ThreadPool final : public Executor {
  public:
-  explicit ThreadPool(int threads);
+  explicit ThreadPool(int threads, const std::function<void()>& on_start = {});
   ~ThreadPool() override;
-  int threads() const override { return static_cast<int>(helpers_.size()) + 1; }
+  int threads() const override;
   void on_each_worker(const std::function<void(int)>& body) const override;
 
  private:

@@ -1,0 +1,157 @@
+#include "base/file.h"
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include "base/check.h"
+#include "tests/support/files.h"
+
+namespace mote {
+namespace {
+
+std::vector<std::string> names_in(const fs::path& folder) {
+  std::vector<std::string> names;
+  for (const auto& entry : fs::directory_iterator(folder))
+    names.push_back(entry.path().filename().string());
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+template <class Call>
+Error refusal(const Call& call) {
+  try {
+    call();
+  } catch (const Error& error) {
+    return error;
+  }
+  ADD_FAILURE() << "accepted";
+  return Error(ErrorKind::value, "");
+}
+
+TEST(FileWriter, ShowsNothingBeforeCommitAndLeavesNothingWithout) {
+  const test::TemporaryFolder folder;
+  const fs::path path = folder.file("a.txt", "old");
+  {
+    FileWriter writer(path);
+    writer.write("new");
+    EXPECT_EQ(read_file(path), "old");
+    EXPECT_EQ(names_in(folder.path()).size(), 2u);
+  }
+  EXPECT_EQ(read_file(path), "old");
+  EXPECT_EQ(names_in(folder.path()), std::vector<std::string>{"a.txt"});
+  FileWriter writer(path);
+  writer.write("new");
+  writer.commit();
+  EXPECT_EQ(read_file(path), "new");
+  EXPECT_EQ(names_in(folder.path()), std::vector<std::string>{"a.txt"});
+}
+
+TEST(FileWriter, WritesMoreThanItsBufferAndPads) {
+  const test::TemporaryFolder folder;
+  const fs::path path = folder.path() / "big";
+  const std::string text(3000001, 'x');
+  FileWriter writer(path);
+  writer.write("y");
+  writer.write(text);
+  writer.pad_to(64);
+  EXPECT_EQ(writer.position() % 64, 0u);
+  writer.write("z");
+  writer.commit();
+  const std::string whole = read_file(path);
+  EXPECT_EQ(whole.size(), writer.position());
+  EXPECT_EQ(whole.substr(0, 3000002), "y" + text);
+  EXPECT_EQ(whole.find_first_not_of('\0', 3000002), whole.size() - 1);
+}
+
+TEST(FileWriter, NamesTheFileThatCannotBeWritten) {
+  const test::TemporaryFolder folder;
+  const fs::path path = folder.path() / "missing" / "a.txt";
+  const Error error = refusal([&] { write_file(path, "x"); });
+  EXPECT_EQ(error.kind(), ErrorKind::system);
+  EXPECT_EQ(error.file(), path.string());
+}
+
+TEST(MappedFile, HoldsTheBytesOfTheFile) {
+  const test::TemporaryFolder folder;
+  const MappedFile mapped(folder.file("a", "abc"));
+  ASSERT_EQ(mapped.bytes().size(), 3u);
+  EXPECT_EQ(static_cast<char>(mapped.bytes()[2]), 'c');
+  EXPECT_TRUE(MappedFile(folder.file("empty", "")).bytes().empty());
+}
+
+TEST(MappedFile, RefusesWhatIsNoFile) {
+  const test::TemporaryFolder folder;
+  const Error missing = refusal([&] { MappedFile(folder.path() / "missing"); });
+  EXPECT_EQ(missing.kind(), ErrorKind::system);
+  EXPECT_EQ(missing.file(), (folder.path() / "missing").string());
+  EXPECT_NE(std::string(refusal([&] { MappedFile(folder.path()); }).what()).find("directory"),
+            std::string::npos);
+  EXPECT_EQ(refusal([&] { read_file(folder.path()); }).kind(), ErrorKind::system);
+}
+
+TEST(StagedFolder, AppearsWholeOrNotAtAll) {
+  const test::TemporaryFolder folder;
+  const fs::path path = folder.path() / "out";
+  {
+    const StagedFolder staged(path);
+    write_file(staged.path() / "a", "1");
+    EXPECT_FALSE(fs::exists(path));
+  }
+  EXPECT_TRUE(fs::is_empty(folder.path()));
+  StagedFolder staged(path);
+  write_file(staged.path() / "a", "1");
+  staged.commit();
+  EXPECT_EQ(names_in(folder.path()), std::vector<std::string>{"out"});
+  EXPECT_EQ(read_file(path / "a"), "1");
+}
+
+TEST(StagedFolder, TakesTheNameOfAnEmptyFolderOnly) {
+  const test::TemporaryFolder folder;
+  fs::create_directory(folder.path() / "empty");
+  StagedFolder staged(folder.path() / "empty");
+  staged.commit();
+  folder.file("full/note", "mine");
+  EXPECT_EQ(refusal([&] { StagedFolder(folder.path() / "full"); }).file(),
+            (folder.path() / "full").string());
+  EXPECT_EQ(refusal([&] { check_folder_is_free(folder.path() / "full" / "note"); }).kind(),
+            ErrorKind::system);
+  EXPECT_EQ(read_file(folder.path() / "full" / "note"), "mine");
+}
+
+TEST(Leftovers, AreTemporaryNamesAndNothingElse) {
+  const test::TemporaryFolder folder;
+  folder.file(".a.tmp-123", "");
+  folder.file(".b.tmp-9/inside", "");
+  for (const char* kept : {"a.tmp-123", ".a.tmp-12x", ".a.tmp", "a"}) folder.file(kept, "");
+  remove_leftovers(folder.path());
+  EXPECT_EQ(names_in(folder.path()),
+            (std::vector<std::string>{".a.tmp", ".a.tmp-12x", "a", "a.tmp-123"}));
+}
+
+TEST(CreateFolder, NamesWhatIsInTheWay) {
+  const test::TemporaryFolder folder;
+  create_folder(folder.path() / "a" / "b");
+  EXPECT_TRUE(fs::is_directory(folder.path() / "a" / "b"));
+  folder.file("file", "");
+  EXPECT_EQ(refusal([&] { create_folder(folder.path() / "file" / "b"); }).file(),
+            (folder.path() / "file" / "b").string());
+}
+
+TEST(BytesOnDisk, CountPlainFilesBelow) {
+  const test::TemporaryFolder folder;
+  folder.file("a", "123");
+  folder.file("b/c", "45");
+  EXPECT_EQ(bytes_on_disk(folder.path()), 5u);
+  EXPECT_EQ(bytes_on_disk(folder.path() / "a"), 3u);
+}
+
+TEST(FormatBytes, HasThreeDigitsAndDecimalUnits) {
+  EXPECT_EQ(format_bytes(0), "0 B");
+  EXPECT_EQ(format_bytes(999), "999 B");
+  EXPECT_EQ(format_bytes(1500), "1.50 kB");
+  EXPECT_EQ(format_bytes(93e6), "93.0 MB");
+  EXPECT_EQ(format_bytes(123e9), "123 GB");
+}
+
+}  // namespace
+}  // namespace mote
