@@ -1,5 +1,8 @@
 # LibTorch from a torch package: MOTE_TORCH_DIR (a LibTorch, or a site-packages/torch folder), else the project's .venv.
 # Only the CPU libraries are linked; a CUDA build of the package works too.
+if(NOT MOTE_TORCH_DIR AND DEFINED ENV{MOTE_TORCH_DIR})
+  set(MOTE_TORCH_DIR $ENV{MOTE_TORCH_DIR})
+endif()
 if(MOTE_TORCH_DIR)
   set(candidates ${MOTE_TORCH_DIR})
 else()

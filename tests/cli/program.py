@@ -1,6 +1,6 @@
 """Runs the program as a stranger would; what the tests of this folder share.
 
-MOTE names the program. Only the standard library is used, and every text is made here.
+MOTE names the program (default: build/mote). Only the standard library is used, and every text is made here.
 """
 
 import json
@@ -11,7 +11,7 @@ import tempfile
 import unittest
 from pathlib import Path
 
-PROGRAM = os.environ["MOTE"]
+PROGRAM = os.environ.get("MOTE", str(Path(__file__).parents[2] / "build" / "mote"))
 # Threads that wait for each other by spinning take minutes when other programs keep the cores busy.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 

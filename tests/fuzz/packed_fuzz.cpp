@@ -24,7 +24,8 @@ class Bytes {
   bool empty() const { return left_ == 0; }
   std::uint8_t next() { return left_ == 0 ? 0 : (--left_, *data_++); }
   std::size_t below(std::size_t bound) {
-    const std::size_t value = next() << 16 | next() << 8 | next();
+    std::size_t value = 0;
+    for (int i = 0; i < 3; ++i) value = value << 8 | next();
     return bound == 0 ? 0 : value % bound;
   }
 

@@ -2,7 +2,6 @@
 // name, comparing tensors.
 #pragma once
 
-#include <ATen/Parallel.h>
 #include <gtest/gtest.h>
 #include <cmath>
 #include <map>
@@ -24,9 +23,17 @@ inline Tensor fill(int s, std::vector<std::int64_t> shape) {
   return fill_double(s, std::move(shape)).to(torch::kFloat32);
 }
 
-inline model::Pass test_pass(bool train = false) {
+// Pools live as long as the test program; one per number of threads.
+inline const Executor& test_executor(int threads = 2) {
+  static std::map<int, std::unique_ptr<ThreadPool>> pools;
+  auto& pool = pools[threads];
+  if (!pool) pool = model::ops::make_thread_pool(threads);
+  return *pool;
+}
+
+inline model::Pass test_pass(bool train = false, int threads = 2) {
   model::Pass pass;
-  pass.run.executor = &model::ops::torch_executor();
+  pass.run.executor = &test_executor(threads);
   pass.train = train;
   pass.seed = 5;
   return pass;

@@ -163,7 +163,7 @@ struct Avx512 {
 template <class S>
 [[gnu::always_inline]] inline typename S::V exp_of_negative(typename S::V x) {
   using V = typename S::V;
-  x = S::max(x, S::set(-87.33654f));
+  x = S::max(S::set(-87.33654f), x);  // in this order a NaN stays one
   const V n = S::round(S::mul(x, S::set(1.44269504f)));
   V r = S::fma(n, S::set(-0.693359375f), x);
   r = S::fma(n, S::set(2.12194440e-4f), r);

@@ -34,8 +34,7 @@ bool detect(Isa isa) {
 #endif
 }
 
-constexpr Isa kAll[] = {Isa::reference,   Isa::avx2,        Isa::avx512,
-                        Isa::avx512_vnni, Isa::avx512_bf16, Isa::amx};
+constexpr Isa kAll[] = {Isa::reference, Isa::avx2, Isa::avx512, Isa::avx512_bf16, Isa::amx};
 
 }  // namespace
 
@@ -47,8 +46,8 @@ const char* name(Isa isa) {
 
 bool supported(Isa isa) {
   static const auto found = [] {
-    std::vector<bool> here;
-    for (Isa each : kAll) here.push_back(detect(each));
+    std::vector<bool> here(static_cast<std::size_t>(Isa::amx) + 1);
+    for (Isa each : kAll) here[static_cast<std::size_t>(each)] = detect(each);
     return here;
   }();
   return found[static_cast<std::size_t>(isa)];
@@ -68,7 +67,7 @@ std::vector<Isa> compiled_isas() {
         Isa::avx2,
 #endif
 #if MOTE_WITH_AVX512
-        Isa::avx512, Isa::avx512_vnni, Isa::avx512_bf16,
+        Isa::avx512, Isa::avx512_bf16,
 #endif
   };
 }
@@ -86,6 +85,10 @@ Isa ceiling_named(const std::string& text) {
   for (const Name& each : kNames) {
     known.push_back(each.text);
     if (text != each.text) continue;
+    if (each.needed == Isa::amx)
+      throw Error(ErrorKind::unsupported,
+                  "--isa amx: no kernel of this version uses AMX; choose avx512 or a lower one")
+          .at("--isa");
     if (!supported(each.needed))
       throw Error(ErrorKind::unsupported,
                   concat("--isa ", text, ": this processor offers ", name(best_isa()),

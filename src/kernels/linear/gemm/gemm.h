@@ -8,10 +8,11 @@
 // never copy or transpose their inputs:
 //   a: stored rows are i (Rows::outer) or k (Rows::inner);  b: stored rows are j (outer) or k
 //   (inner).
-// Sums run over k in increasing order in float32 (blocks of kDepth are added to c one after
-// another); the reference sums in double. Precision::bf16 rounds both operands to bfloat16 before
-// multiplying and still sums in float32. c must not overlap a or b. Sizes may be 0; with k = 0 the
-// product is 0.
+// Sums run over k in increasing order in float32, blocks of kDepth being added to c one after
+// another; a product of few rows sums in the lanes of a vector instead. Either way the order
+// depends on the shape alone. The reference sums in double. Precision::bf16 rounds both operands to
+// bfloat16 before multiplying and sums pairs of neighbouring k in float32, subnormals taken as 0. c
+// must not overlap a or b. Sizes may be 0; with k = 0 the product is 0.
 #pragma once
 
 #include "kernels/core/variants.h"
