@@ -1,5 +1,4 @@
 // The program: `mote <verb>`. The only place that catches errors and decides the exit status.
-#include <ATen/Parallel.h>
 #include <malloc.h>
 #include <algorithm>
 #include <cstdio>
@@ -115,16 +114,15 @@ int report(const Error& error, bool json) {
   return error.kind() == ErrorKind::usage ? kMisused : kFailed;
 }
 
-Context make_context(const CommonOptions& options) {
+Context make_context(const CommonOptions& options, const Executor& executor) {
   log::set_level(options.quiet     ? log::Level::quiet
                  : options.verbose ? log::Level::verbose
                                    : log::Level::normal);
-  at::set_num_threads(options.threads);
   Context context;
   context.json = options.json;
   context.threads = options.threads;
   context.seed = options.seed;
-  context.run.executor = &model::ops::torch_executor();
+  context.run.executor = &executor;
   if (!options.isa.empty()) context.run.ceiling = kernels::ceiling_named(options.isa);
   return context;
 }
@@ -151,7 +149,8 @@ int main_checked(int argc, char** argv) {
                   wants_json(argc, argv));
   }
   try {
-    const Context context = make_context(options);
+    const auto pool = model::ops::make_thread_pool(options.threads);
+    const Context context = make_context(options, *pool);
     for (std::size_t i = 0; i < verbs.size(); ++i) {
       if (!app.got_subcommand(kCommands[i].name)) continue;
       const Json facts = verbs[i]->run(context);

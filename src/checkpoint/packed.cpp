@@ -53,7 +53,6 @@ Index groups_of(const PackedTensor& t) {
 }  // namespace
 
 Quantization read_quantization(const Json& json, const std::string& file) {
-  const std::string place = file + ": quantization_config";
   const auto method = json.find("quant_method");
   if (method == json.end() || *method != "mote")
     throw Error(ErrorKind::unsupported,
@@ -71,7 +70,15 @@ Quantization read_quantization(const Json& json, const std::string& file) {
         .in(file)
         .at("quantization_config.format_version");
   Quantization q;
-  fields_from_json(json, q, Place{file, "quantization_config"});
+  const Place place{file, "quantization_config"};
+  fields_from_json(json, q, place);
+  check_complete<Quantization>(json, place);
+  if (q.group_size != -1)
+    throw_config_error(place.inside("group_size"),
+                       concat("is ", q.group_size, "; this program reads -1, a grid per row"));
+  if (q.activation_precision != "float32")
+    throw_config_error(place.inside("activation_precision"),
+                       concat("is '", q.activation_precision, "'; this program runs float32"));
   return q;
 }
 

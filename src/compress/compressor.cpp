@@ -8,7 +8,6 @@
 #include "base/log.h"
 #include "base/process.h"
 #include "compress/calibration.h"
-#include "compress/methods/second_order.h"
 #include "model/experts/bank.h"
 #include "model/loss.h"
 #include "model/saved.h"
@@ -92,7 +91,8 @@ Tensor Compressor::refitted_down(const model::ExpertBank& bank, const Tensor& or
   const Tensor down = down_EDG.to(torch::kFloat64);
   const Tensor wanted_EDG = down.matmul(c_EGG) + damp_E11 * down;
   Tensor refitted_EDG = torch::empty_like(down);
-  for_each_alone(down.size(0), pass_, [&](std::int64_t e) {
+  parallel_for(*pass_.run.executor, down.size(0), [&](std::int64_t e, int) {
+    const torch::NoGradGuard no_grad;
     const auto [lower, failed] = at::linalg_cholesky_ex(damped_EGG[e]);
     const Tensor solved =
         failed.item<int>() == 0 ? at::cholesky_solve(wanted_EDG[e].t(), lower).t() : Tensor();
@@ -140,7 +140,7 @@ void Compressor::compress_block(std::int64_t index, Samples& samples) {
     model::Cache cache = model_.make_cache();
     x_1TD.copy_(block.attend(x_1TD, cache, pass_));
   }
-  const Tensor h_ND = block.feed_forward_input(samples.x_ND.unsqueeze(0));
+  const Tensor h_ND = block.feed_forward_input(samples.x_ND.unsqueeze(0), pass_);
   if (model::ExpertBank* bank = block.feed_forward().experts()) {
     const auto routed = block.feed_forward().forward({.x_ND = h_ND, .pass = pass_});
     compress_experts(index, *bank, h_ND, *routed.usage->routes);
@@ -199,7 +199,7 @@ CompressReport compress(const fs::path& source, const fs::path& target,
   sampling.samples = options.samples;
   sampling.seed = options.seed;
   if (saved.model.attention.kind == model::AttentionKind::absolute)
-    sampling.length = saved.model.context - 1;
+    sampling.length = std::max<std::int64_t>(1, saved.model.context - 1);
   std::vector<std::vector<text::TokenId>> samples;
   if (wants_text) samples = draw_samples(*text::open_corpus(calibration), *tokenizer, sampling);
 

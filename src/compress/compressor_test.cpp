@@ -110,13 +110,10 @@ TEST_F(Compressor, ValidationTextDoesNotChangeABitOfTheWeights) {
 }
 
 TEST_F(Compressor, ThreadsDoNotChangeABitOfTheWeights) {
-  const int before = at::get_num_threads();
-  at::set_num_threads(1);
-  run("one-thread", options(Bits::ternary));
-  at::set_num_threads(3);
-  run("three-threads", options(Bits::ternary));
-  at::set_num_threads(before);
-  EXPECT_EQ(weights("one-thread"), weights("three-threads"));
+  for (const int threads : {1, 3})
+    compress(path("model"), path("threads-" + std::to_string(threads)), options(Bits::ternary),
+             test_pass(false, threads));
+  EXPECT_EQ(weights("threads-1"), weights("threads-3"));
 }
 
 TEST_F(Compressor, EveryOptionGivesAModelThatRuns) {

@@ -19,18 +19,18 @@ Tensor TransformerBlock::add_attention(const Tensor& x_BTD, const Tensor& y_BTD,
 }
 
 Tensor TransformerBlock::attend(const Tensor& x_BTD, Cache& cache, const Pass& pass) const {
-  return add_attention(x_BTD, attention_.forward(attention_norm_.forward(x_BTD), cache, pass),
+  return add_attention(x_BTD, attention_.forward(attention_norm_.forward(x_BTD, pass), cache, pass),
                        pass);
 }
 
-Tensor TransformerBlock::feed_forward_input(const Tensor& x_BTD) const {
-  return feed_forward_norm_.forward(x_BTD).view({-1, config_.dim});
+Tensor TransformerBlock::feed_forward_input(const Tensor& x_BTD, const Pass& pass) const {
+  return feed_forward_norm_.forward(x_BTD, pass).view({-1, config_.dim});
 }
 
 BlockResult TransformerBlock::finish(const Tensor& x_BTD, const Tensor& router_state,
                                      const Pass& pass) const {
   FeedForwardResult result = feed_forward_->forward(
-      {feed_forward_input(x_BTD), x_BTD.size(0), Tensor(), router_state, pass});
+      {feed_forward_input(x_BTD, pass), x_BTD.size(0), Tensor(), router_state, pass});
   const Tensor y_BTD = result.y_ND.view(x_BTD.sizes());
   return {
       x_BTD + ops::dropout(y_BTD, config_.dropout, site(layer_, Site::feed_forward_output), pass),
@@ -40,7 +40,7 @@ BlockResult TransformerBlock::finish(const Tensor& x_BTD, const Tensor& router_s
 BlockResult TransformerBlock::forward(const Tensor& x_BTD, const Tensor& memory_BMD,
                                       const Tensor& router_state, const Pass& pass) const {
   const Tensor seen = memory_BMD.defined() ? torch::cat({memory_BMD, x_BTD}, 1) : x_BTD;
-  const Tensor y_BTD = attention_.forward(attention_norm_.forward(seen), x_BTD.size(1), pass);
+  const Tensor y_BTD = attention_.forward(attention_norm_.forward(seen, pass), x_BTD.size(1), pass);
   return finish(add_attention(x_BTD, y_BTD, pass), router_state, pass);
 }
 

@@ -31,7 +31,7 @@ class TransformerBlock {
   // The second half in two steps, for those who look between them: the rows that enter the
   // feed-forward layer, and what comes out of the block.
   Tensor attend(const Tensor& x_BTD, Cache& cache, const Pass& pass) const;
-  Tensor feed_forward_input(const Tensor& x_BTD) const;
+  Tensor feed_forward_input(const Tensor& x_BTD, const Pass& pass) const;
   BlockResult finish(const Tensor& x_BTD, const Tensor& router_state, const Pass& pass) const;
 
   void visit(const std::string& name, ParameterVisitor& visitor);

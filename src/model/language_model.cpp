@@ -47,8 +47,8 @@ TrainingLoss LanguageModel::loss(const Tensor& ids_BT, const Tensor& targets_BT,
     if (out.usage) result.usage.push_back(std::move(*out.usage));
   }
   memory.layers_BMD = std::move(entered);
-  const Tensor h_ND =
-      ops::dropout(norm_.forward(x_BTD), config_.dropout, kHeadSite, pass).view({-1, config_.dim});
+  const Tensor h_ND = ops::dropout(norm_.forward(x_BTD, pass), config_.dropout, kHeadSite, pass)
+                          .view({-1, config_.dim});
   result.token_mean =
       ops::head_loss(h_ND, head_->parameter(), head_bias_V_, targets_BT.reshape({-1}), pass).mean;
   result.total = penalty.defined() ? result.token_mean + penalty : result.token_mean;
@@ -63,7 +63,7 @@ Tensor LanguageModel::hidden(const Tensor& ids_BT, Cache& cache, const Pass& pas
     router_state = out.router_state;
   }
   cache.advance(ids_BT.size(1));
-  return norm_.forward(x_BTD);
+  return norm_.forward(x_BTD, pass);
 }
 
 Tensor LanguageModel::logits(const Tensor& hidden, const Pass& pass) const {

@@ -49,7 +49,7 @@ class LanguageModel {
     return *blocks_[static_cast<std::size_t>(i)];
   }
   std::int64_t layers() const { return config_.layers; }
-  Tensor final_norm(const Tensor& x) const { return norm_.forward(x); }
+  Tensor final_norm(const Tensor& x, const Pass& pass) const { return norm_.forward(x, pass); }
 
   // Every tensor by name, in the order of the path.
   void visit(ParameterVisitor& visitor);

@@ -139,7 +139,7 @@ std::vector<Tensor> logits_by_training_blocks(LanguageModel& model, const Tensor
       past =
           all.narrow(1, std::max<std::int64_t>(0, all.size(1) - keep), std::min(keep, all.size(1)));
     }
-    parts.push_back(model.logits(model.final_norm(x), test_pass()));
+    parts.push_back(model.logits(model.final_norm(x, test_pass()), test_pass()));
   }
   return parts;
 }

@@ -44,8 +44,9 @@ class Q16Weight final : public PackedWeight<kernels::Q16Experts> {
   using PackedWeight::PackedWeight;
   std::string storage() const override { return "ternary q16"; }
 
-  Tensor multiply(const Tensor& x_any, const ops::SortedRoutes* routes, const Tensor&,
+  Tensor multiply(const Tensor& x_any, const ops::SortedRoutes* routes, const Tensor& bias,
                   const Pass& pass) const override {
+    MOTE_CHECK(!bias.defined(), name_, ": a packed weight takes no bias");
     const Tensor x = without_gradient(x_any);
     Tensor y = torch::empty({x.size(0), shape_.out}, x.options());
     Tensor scratch = torch::empty({kernels::q16_scratch(x.size(0), shape_.in)}, x.options());
@@ -88,8 +89,9 @@ class TwoBitWeight final : public PackedWeight<kernels::TwoBitExperts> {
   using PackedWeight::PackedWeight;
   std::string storage() const override { return "2-bit"; }
 
-  Tensor multiply(const Tensor& x_any, const ops::SortedRoutes* routes, const Tensor&,
+  Tensor multiply(const Tensor& x_any, const ops::SortedRoutes* routes, const Tensor& bias,
                   const Pass& pass) const override {
+    MOTE_CHECK(!bias.defined(), name_, ": a packed weight takes no bias");
     const Tensor x = without_gradient(x_any);
     Tensor y = torch::empty({x.size(0), shape_.out}, x.options());
     kernels::TwoBitProduct args;

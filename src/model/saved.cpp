@@ -194,6 +194,7 @@ SavedConfig load_config(const fs::path& folder) {
   for (const char* key : {"architectures", "model_type", "torch_dtype", "quantization_config"})
     json.erase(key);
   saved.model = read_config<ModelConfig>(json, path);
+  check_complete<ModelConfig>(json, {path, ""});
   validate(saved.model, {path, ""});
   return saved;
 }

@@ -1,4 +1,5 @@
-// Models on disk: a folder with config.json, model.safetensors and tokenizer.json, dense or compressed alike.
+// Models on disk: a folder with config.json, model.safetensors and tokenizer.json, dense or
+// compressed alike.
 #pragma once
 
 #include <filesystem>
@@ -13,8 +14,9 @@ namespace mote::model {
 
 namespace fs = std::filesystem;
 
-// Writes model.safetensors and config.json into `folder`, each under a temporary name first. Packed weights are written
-// in parts; `quantization` describes them, its list of tensors is filled in here.
+// Writes model.safetensors and config.json into `folder`, each under a temporary name first. Packed
+// weights are written in parts; `quantization` describes them, its list of tensors is filled in
+// here.
 void save_model(LanguageModel& model, const fs::path& folder,
                 std::optional<checkpoint::Quantization> quantization = std::nullopt);
 
@@ -25,19 +27,20 @@ struct SavedConfig {
 };
 SavedConfig load_config(const fs::path& folder);
 
-// A model whose tensors lie in the mapped file: nothing is read before it is used, nothing is copied, nothing may be
-// written. Packed parts are checked here, once.
+// A model whose tensors lie in the mapped file: nothing is read before it is used, nothing is
+// copied, nothing may be written. Packed parts are checked here, once.
 std::unique_ptr<LanguageModel> load_model(const fs::path& folder, const Executor& executor);
 
 // Fills the tensors of `model` with copies from a file, as trainable leaves.
-void load_parameters(LanguageModel& model, const checkpoint::SafetensorsFile& file, const std::string& prefix);
+void load_parameters(LanguageModel& model, const checkpoint::SafetensorsFile& file,
+                     const std::string& prefix);
 
 // A float32 tensor's bytes and shape, for writing.
 std::span<const std::byte> bytes_of(const Tensor& contiguous);
 std::vector<std::int64_t> shape_of(const Tensor& x);
 
 // A tensor over memory that `owner` keeps alive.
-Tensor tensor_over(const checkpoint::Tensor& stored, std::shared_ptr<const void> owner, const std::string& name,
-                   const std::string& file);
+Tensor tensor_over(const checkpoint::Tensor& stored, std::shared_ptr<const void> owner,
+                   const std::string& name, const std::string& file);
 
 }  // namespace mote::model

@@ -25,8 +25,8 @@ class Weight {
  public:
   virtual ~Weight() = default;
   virtual const WeightShape& shape() const = 0;
-  // y[R, out] = x[R, in] W^T (+ bias); `routes` sorts the rows of a stack and is null for one
-  // matrix. Leading dimensions of x are kept for one matrix.
+  // y[R, out] = x[R, in] W^T (+ bias, for one dense matrix only); `routes` sorts the rows of a
+  // stack and is null for one matrix. Leading dimensions of x are kept for one matrix.
   virtual Tensor multiply(const Tensor& x, const ops::SortedRoutes* routes, const Tensor& bias,
                           const Pass& pass) const = 0;
   // dx[R, in] = dy[R, out] W: the backward pass to the input.

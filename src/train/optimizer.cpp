@@ -43,7 +43,7 @@ double Optimizer::step(double learning_rate) {
   const torch::NoGradGuard no_grad;
   const double norm = clip();
   if (!std::isfinite(norm)) return norm;
-  std::vector<Tensor> values, grads, means, squares;
+  std::vector<Tensor> values, grads, means, squares, counts;
   for (std::size_t i = 0; i < parameters_.size(); ++i) {
     Tensor& value = parameters_[i].second;
     if (!value.grad().defined()) continue;
@@ -51,10 +51,8 @@ double Optimizer::step(double learning_rate) {
     grads.push_back(value.grad().contiguous());
     means.push_back(moments_[i].mean);
     squares.push_back(moments_[i].square);
+    counts.push_back(counts_[i].add_(1));
   }
-  std::vector<Tensor> counts(counts_.begin(),
-                             counts_.begin() + static_cast<std::ptrdiff_t>(values.size()));
-  for (Tensor& count : counts) count.add_(1);
   if (config_.optimizer == OptimizerKind::adam)
     at::_fused_adam_(values, grads, means, squares, {}, counts, learning_rate, config_.beta1,
                      config_.beta2, config_.weight_decay, config_.epsilon, false, false);

@@ -32,7 +32,7 @@ struct MethodOptions {
 
 struct MethodResult {
   model::WeightPtr weight;
-  double error = 0;         // sum over rows of (w - q) H (w - q)^T with the damped moments
+  double error = 0;  // gptq: sum of (w - q) H (w - q)^T with damped moments; rtn: of |w - q|^2
   std::int64_t zeros = 0;   // weights that became 0
   double entropy_bits = 0;  // sum over matrices of count * entropy of their symbols
   std::int64_t calibrated =

@@ -1,6 +1,5 @@
 #include "compress/methods/second_order.h"
 
-#include <ATen/Parallel.h>
 #include <ATen/ops/linalg_cholesky_ex.h>
 #include <ATen/ops/linalg_solve_triangular.h>
 
@@ -31,27 +30,14 @@ Tensor inverse_factor(const Tensor& moments_II, std::int64_t tokens, double damp
 
 }  // namespace
 
-void for_each_alone(std::int64_t count, const model::Pass& pass,
-                    const std::function<void(std::int64_t)>& body) {
-  const int threads = at::get_num_threads();
-  // Threads of our own: inside a region of LibTorch's pool its LAPACK sums in another order than on
-  // a thread that is alone.
-  const ThreadPool pool(pass.run.executor->threads());
-  parallel_for(pool, count, [&](std::int64_t i, int) {
-    at::set_num_threads(1);
-    const torch::NoGradGuard no_grad;
-    body(i);
-  });
-  at::set_num_threads(threads);
-}
-
 InverseFactors inverse_factors(const Statistics& statistics, double damping,
                                const model::Pass& pass) {
   const Tensor& moments_EII = statistics.second_moments_EII;
   const std::int64_t experts = moments_EII.size(0);
   InverseFactors factors{torch::empty_like(moments_EII),
                          std::vector<char>(static_cast<std::size_t>(experts))};
-  for_each_alone(experts, pass, [&](std::int64_t e) {
+  parallel_for(*pass.run.executor, experts, [&](std::int64_t e, int) {
+    const torch::NoGradGuard no_grad;
     const auto at = static_cast<std::size_t>(e);
     const Tensor u_II = inverse_factor(moments_EII[e], statistics.tokens[at], damping);
     factors.usable[at] = u_II.defined();

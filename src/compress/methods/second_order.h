@@ -8,8 +8,6 @@
 // definite after damping, gets H = identity: rounding to nearest, with the others untouched.
 #pragma once
 
-#include <functional>
-
 #include "compress/methods/method.h"
 
 namespace mote::compress {
@@ -32,11 +30,5 @@ struct InverseFactors {
 };
 InverseFactors inverse_factors(const Statistics& statistics, double damping,
                                const model::Pass& pass);
-
-// body(i) for i in [0, count), each on one thread without gradients, several at a time; LibTorch's
-// linear algebra inside uses that thread alone, so that its sums have the same order for any number
-// of threads.
-void for_each_alone(std::int64_t count, const model::Pass& pass,
-                    const std::function<void(std::int64_t)>& body);
 
 }  // namespace mote::compress

@@ -1,6 +1,7 @@
 // Layer normalisation with weight and bias, eps 1e-5.
 #pragma once
 
+#include "model/ops/layer_norm.h"
 #include "model/parameters.h"
 
 namespace mote::model {
@@ -8,17 +9,17 @@ namespace mote::model {
 class LayerNorm {
  public:
   explicit LayerNorm(std::int64_t dim) : dim_(dim) {}
-  Tensor forward(const Tensor& x) const {
-    return torch::layer_norm(x, {dim_}, weight_D, bias_D, 1e-5);
+  Tensor forward(const Tensor& x, const Pass& pass) const {
+    return ops::layer_norm(x, weight_D_, bias_D_, pass);
   }
   void visit(const std::string& name, ParameterVisitor& visitor) {
-    visitor.tensor(name + ".weight", weight_D, {dim_}, {Init::Kind::ones});
-    visitor.tensor(name + ".bias", bias_D, {dim_}, {Init::Kind::zeros});
+    visitor.tensor(name + ".weight", weight_D_, {dim_}, {Init::Kind::ones});
+    visitor.tensor(name + ".bias", bias_D_, {dim_}, {Init::Kind::zeros});
   }
 
  private:
   std::int64_t dim_;
-  Tensor weight_D, bias_D;
+  Tensor weight_D_, bias_D_;
 };
 
 }  // namespace mote::model

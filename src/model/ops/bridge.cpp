@@ -3,23 +3,9 @@
 #include <ATen/Parallel.h>
 
 namespace mote::model::ops {
-namespace {
-
-class TorchExecutor final : public Executor {
- public:
-  int threads() const override { return at::in_parallel_region() ? 1 : at::get_num_threads(); }
-  void on_each_worker(const std::function<void(int)>& body) const override {
-    at::parallel_for(0, threads(), 1, [&](std::int64_t begin, std::int64_t end) {
-      for (std::int64_t worker = begin; worker < end; ++worker) body(static_cast<int>(worker));
-    });
-  }
-};
-
-}  // namespace
-
-const Executor& torch_executor() {
-  static const TorchExecutor executor;
-  return executor;
+std::unique_ptr<ThreadPool> make_thread_pool(int threads) {
+  at::set_num_threads(1);
+  return std::make_unique<ThreadPool>(threads, [] { at::set_num_threads(1); });
 }
 
 void remember(torch::autograd::AutogradContext* saved, const kernels::Run& run,

@@ -2,8 +2,10 @@
 // an autograd function remembers how it was run.
 #pragma once
 
+#include <memory>
 #include <optional>
 
+#include "base/parallel.h"
 #include "kernels/core/variants.h"
 #include "kernels/core/view.h"
 #include "kernels/linear/gemm/gemm.h"
@@ -32,8 +34,10 @@ inline std::optional<Tensor> optional(const Tensor& x) {
   return x.defined() ? std::optional<Tensor>(x) : std::nullopt;
 }
 
-// LibTorch's thread pool.
-const Executor& torch_executor();
+// A pool for kernels whose threads, and the calling one, run LibTorch's own operators alone: its
+// pool spins between operators, which makes two pools on the same cores slow each other, and sums
+// in an order that depends on its size.
+std::unique_ptr<ThreadPool> make_thread_pool(int threads);
 
 // Keeps a Run (and a precision) in an autograd context and gets it back.
 void remember(torch::autograd::AutogradContext* saved, const kernels::Run& run,
