@@ -99,5 +99,18 @@ TEST(CrossEntropy, IsTheLogOfTheClassesForEqualLogits) {
   }
 }
 
+TEST(CrossEntropy, NanInAnyLogitMakesTheLossNan) {
+  for (const Variant<CrossEntropyRow>& variant : cross_entropy_row_variants()) {
+    if (!supported(variant.isa)) continue;
+    for (const std::size_t at : {0, 20, 49}) {
+      std::vector<float> x(50, 1.0f);
+      x[at] = NAN;
+      float loss = 0;
+      variant.call({x.data(), 50, 7, true, 1, &loss}, {});
+      EXPECT_TRUE(std::isnan(loss)) << name(variant.isa) << " at " << at;
+    }
+  }
+}
+
 }  // namespace
 }  // namespace mote::kernels

@@ -164,5 +164,16 @@ INSTANTIATE_TEST_SUITE_P(
                        ::testing::ValuesIn(cases())),
     [](const auto& each) { return print(each); });
 
+TEST(Softmax, NanScoresStayNan) {
+  for (const Variant<SoftmaxRow>& variant : softmax_row_variants()) {
+    if (!supported(variant.isa)) continue;
+    std::vector<float> x(20, NAN);
+    float lse = 0;
+    variant.call({x.data(), nullptr, 2, 19, 20, 1, &lse}, {});
+    for (std::size_t j = 2; j < 19; ++j)
+      EXPECT_TRUE(std::isnan(x[j])) << name(variant.isa) << " at " << j;
+  }
+}
+
 }  // namespace
 }  // namespace mote::kernels
