@@ -22,7 +22,7 @@ Routing SigmoidRouter::route(const TokenBatch& batch) const {
   // Scores are float32 whatever the precision of the other products.
   Pass exact = pass;
   exact.precision = kernels::Precision::f32;
-  const Tensor scores_NE = weight->multiply(batch.x_ND, nullptr, {}, exact);
+  const Tensor scores_NE = weight_->multiply(batch.x_ND, nullptr, {}, exact);
   Tensor ranked_NE = scores_NE, gates_NE = torch::sigmoid(scores_NE);
   if (pass.train && ff.expert_dropout > 0) {
     const Tensor keep_NE =
@@ -43,7 +43,7 @@ Routing SigmoidRouter::route(const TokenBatch& batch) const {
 
 void SigmoidRouter::visit(const std::string& name, ParameterVisitor& visitor) {
   const double std = std::sqrt(2.0 / static_cast<double>(config_.layers * config_.dim));
-  visitor.matrix(name + ".weight", weight, {1, config_.feed_forward.experts, config_.dim},
+  visitor.matrix(name + ".weight", weight_, {1, config_.feed_forward.experts, config_.dim},
                  {Init::Kind::row_normalized, std});
 }
 

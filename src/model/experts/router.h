@@ -35,7 +35,7 @@ class SigmoidRouter final : public Router {
  private:
   const ModelConfig config_;
   const std::int64_t layer_;
-  WeightPtr weight;
+  WeightPtr weight_;
 };
 
 // sum_e p_e ln p_e for scores [N, E]; 0 for no rows. Finite for any finite scores.

@@ -24,31 +24,31 @@ void SelfAttention::visit(const std::string& name, ParameterVisitor& visitor) {
     return Init{Init::Kind::exact_normal,
                 std::sqrt(2.0 / static_cast<double>(config_.layers * fan_in))};
   };
-  visitor.matrix(name + ".q.weight", q, {1, inner, d}, std_of(d));
-  visitor.matrix(name + ".kv.weight", kv, {1, 2 * inner, d}, std_of(d));
-  visitor.matrix(name + ".out.weight", out, {1, d, inner}, std_of(inner));
+  visitor.matrix(name + ".q.weight", q_, {1, inner, d}, std_of(d));
+  visitor.matrix(name + ".kv.weight", kv_, {1, 2 * inner, d}, std_of(d));
+  visitor.matrix(name + ".out.weight", out_, {1, d, inner}, std_of(inner));
   if (config_.attention.bias) {
-    visitor.tensor(name + ".q.bias", q_bias, {inner}, {});
-    visitor.tensor(name + ".kv.bias", kv_bias, {2 * inner}, {});
-    visitor.tensor(name + ".out.bias", out_bias, {d}, {});
+    visitor.tensor(name + ".q.bias", q_bias_, {inner}, {});
+    visitor.tensor(name + ".kv.bias", kv_bias_, {2 * inner}, {});
+    visitor.tensor(name + ".out.bias", out_bias_, {d}, {});
   }
   if (config_.attention.kind == AttentionKind::transformer_xl) {
-    visitor.matrix(name + ".position.weight", position, {1, inner, d}, std_of(d));
-    visitor.tensor(name + ".content_bias", content_bias_HC, {h, c}, {});
-    visitor.tensor(name + ".position_bias", position_bias_HC, {h, c}, {});
-    visitor.tensor(name + ".scale", scale, {1},
+    visitor.matrix(name + ".position.weight", position_, {1, inner, d}, std_of(d));
+    visitor.tensor(name + ".content_bias", content_bias_HC_, {h, c}, {});
+    visitor.tensor(name + ".position_bias", position_bias_HC_, {h, c}, {});
+    visitor.tensor(name + ".scale", scale_, {1},
                    {Init::Kind::constant, 1 / std::sqrt(static_cast<double>(c))});
   }
 }
 
 Tensor SelfAttention::project_keys(const Tensor& h_BSD, const Pass& pass) const {
-  return kv->multiply(h_BSD, nullptr, kv_bias, pass)
+  return kv_->multiply(h_BSD, nullptr, kv_bias_, pass)
       .view({h_BSD.size(0), h_BSD.size(1), config_.attention.heads, 2, config_.attention.head_dim});
 }
 
 Tensor SelfAttention::relative_positions(std::int64_t distances, const Pass& pass) const {
   if (config_.attention.kind != AttentionKind::transformer_xl) return {};
-  return position->multiply(position_table(distances, config_.dim), nullptr, {}, pass)
+  return position_->multiply(position_table(distances, config_.dim), nullptr, {}, pass)
       .view({distances, config_.attention.heads, config_.attention.head_dim});
 }
 
@@ -57,13 +57,14 @@ Tensor SelfAttention::attend(const Tensor& h_BTD, const Tensor& kv_BSH2C, const 
   const std::int64_t batch = h_BTD.size(0), queries = h_BTD.size(1),
                      heads = config_.attention.heads, width = config_.attention.head_dim;
   const Tensor q_BTHC =
-      q->multiply(h_BTD, nullptr, q_bias, pass).view({batch, queries, heads, width});
-  const Tensor c = scale.defined() ? scale
-                                   : torch::full({1}, 1 / std::sqrt(static_cast<double>(width)),
-                                                 torch::kFloat32);
-  const Tensor o_BTHC = ops::attention(q_BTHC, kv_BSH2C.select(3, 0), kv_BSH2C.select(3, 1),
-                                       {r_DHC, content_bias_HC, position_bias_HC}, c, sight, pass);
-  return out->multiply(o_BTHC.view({batch, queries, heads * width}), nullptr, out_bias, pass);
+      q_->multiply(h_BTD, nullptr, q_bias_, pass).view({batch, queries, heads, width});
+  const Tensor c = scale_.defined() ? scale_
+                                    : torch::full({1}, 1 / std::sqrt(static_cast<double>(width)),
+                                                  torch::kFloat32);
+  const Tensor o_BTHC =
+      ops::attention(q_BTHC, kv_BSH2C.select(3, 0), kv_BSH2C.select(3, 1),
+                     {r_DHC, content_bias_HC_, position_bias_HC_}, c, sight, pass);
+  return out_->multiply(o_BTHC.view({batch, queries, heads * width}), nullptr, out_bias_, pass);
 }
 
 Tensor SelfAttention::forward(const Tensor& h_BSD, std::int64_t queries, const Pass& pass) const {

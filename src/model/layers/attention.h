@@ -38,9 +38,9 @@ class SelfAttention {
 
   const ModelConfig config_;
   const std::int64_t layer_;
-  WeightPtr q, kv, position, out;
-  Tensor q_bias, kv_bias, out_bias;
-  Tensor content_bias_HC, position_bias_HC, scale;
+  WeightPtr q_, kv_, position_, out_;
+  Tensor q_bias_, kv_bias_, out_bias_;
+  Tensor content_bias_HC_, position_bias_HC_, scale_;
 };
 
 // pe(p)_{2m} = sin(p t_m), pe(p)_{2m+1} = cos(p t_m), t_m = 10000^(-2m/d), for p = -(D-1), ..., -1,

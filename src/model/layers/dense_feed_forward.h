@@ -15,8 +15,8 @@ class DenseFeedForward final : public FeedForward {
  private:
   const ModelConfig config_;
   const std::int64_t layer_;
-  WeightPtr up, down;
-  Tensor up_bias, down_bias;
+  WeightPtr up_, down_;
+  Tensor up_bias_, down_bias_;
 };
 
 }  // namespace mote::model
