@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "base/check.h"
-#include "kernels/routing/topk/topk_rows.h"
 
 namespace mote::kernels {
 namespace {
@@ -15,24 +14,35 @@ void check(const Topk& args) {
   MOTE_CHECK(k >= 1 && k <= e, "topk: k is ", k, ", a row has ", e, " scores");
 }
 
+// Whether score a comes before score b of a lower column: NaN ranks below every number.
+bool ranks_above(float a, float b) {
+  return a > b || (a == a && b != b);
+}
+
+// Puts `column` into a sorted list whose last place is free or falls out. Columns arrive in rising
+// order, so an equal score stays behind those already listed.
+void insert_column(const float* scores, std::int32_t column, std::int32_t* list, Index places) {
+  Index at = places - 1;
+  for (; at > 0 && ranks_above(scores[column], scores[list[at - 1]]); --at) list[at] = list[at - 1];
+  list[at] = column;
+}
+
+// The only row: comparing sixteen scores at a time brought 1.0 to 1.14x (E = 16 to 256, K = 4 and
+// 8).
 void reference(const Topk& args, const Run&) {
+  const auto columns = static_cast<std::int32_t>(args.scores_NE.size(1));
+  const auto k = static_cast<std::int32_t>(args.index_NK.size(1));
   for (Index n = 0; n < args.scores_NE.size(0); ++n) {
     const float* scores = args.scores_NE.row(n);
     std::int32_t* list = args.index_NK.row(n);
-    const Index k = args.index_NK.size(1);
-    first_columns(scores, list, k);
-    for (Index column = k; column < args.scores_NE.size(1); ++column)
-      if (ranks_above(scores[column], scores[list[k - 1]]))
-        insert_column(scores, static_cast<std::int32_t>(column), list, k);
+    for (std::int32_t column = 0; column < k; ++column)
+      insert_column(scores, column, list, column + 1);
+    for (std::int32_t column = k; column < columns; ++column)
+      if (ranks_above(scores[column], scores[list[k - 1]])) insert_column(scores, column, list, k);
   }
 }
 
-constexpr Variant<Topk> kVariants[] = {
-    {Isa::reference, reference},
-#if MOTE_WITH_AVX512
-    {Isa::avx512, topk_avx512},
-#endif
-};
+constexpr Variant<Topk> kVariants[] = {{Isa::reference, reference}};
 
 }  // namespace
 

@@ -16,6 +16,5 @@ struct Topk {
 void topk(const Topk& args, const Run& run);
 
 std::span<const Variant<Topk>> topk_variants();
-void topk_avx512(const Topk& args, const Run& run);
 
 }  // namespace mote::kernels
