@@ -2,6 +2,7 @@
 // weights.
 #include "bench/record.h"
 #include "model/experts/mixture.h"
+#include "model/ops/experts.h"
 
 namespace mote::bench {
 namespace {
@@ -68,6 +69,33 @@ void time_shape(const Report& report, const Sizes& s, std::int64_t tokens, bool 
               static_cast<double>(tokens), seconds, extra);
 }
 
+// Forward + backward of the experts alone, tokens routed evenly beforehand: what must not grow with
+// the number of experts.
+void time_experts_alone(const Report& report, const Sizes& s, std::int64_t tokens) {
+  const std::string shape =
+      concat(s.name, " d=", s.dim, " E=", s.experts, " G=", s.width, " K=", s.per_token,
+             " tokens=", tokens, " fp32 forward+backward without-router");
+  if (!report.wants("moe_layer", shape)) return;
+  const Tensor chosen =
+      torch::rand({tokens, s.experts}).argsort(-1, false).narrow(1, 0, s.per_token);
+  const auto routes = std::make_shared<const model::ops::SortedRoutes>(
+      model::ops::sort_routes(chosen.to(torch::kInt32).contiguous(), s.experts));
+  const auto leaf = [](std::vector<std::int64_t> sizes) {
+    return (0.02 * torch::randn(sizes)).requires_grad_();
+  };
+  const Tensor up = leaf({s.experts, s.width, s.dim}), down = leaf({s.experts, s.dim, s.width}),
+               gates = leaf({tokens, s.per_token}), x = leaf({tokens, s.dim});
+  std::vector<Tensor> leaves = {up, down, gates, x};
+  const auto seconds = sample(
+      [&] {
+        const Tensor y = model::ops::experts(x, up, down, gates, routes, report.options().pass);
+        y.backward(y.detach());
+        for (Tensor& each : leaves) each.mutable_grad() = Tensor();
+      },
+      report.options().repeat);
+  report.rate("moe_layer", shape, "fp32", "tokens/s", static_cast<double>(tokens), seconds);
+}
+
 }  // namespace
 
 void moe_layer(const Report& report) {
@@ -76,8 +104,10 @@ void moe_layer(const Report& report) {
                             {"switch", 768, 128, 3072, 1, {1, 16, 1024}},
                             {"mixtral", 1024, 8, 3584, 2, {1, 16, 2048}}};
   // At fixed K and G the time must not grow with the number of experts.
-  for (const std::int64_t experts : {16, 256})
+  for (const std::int64_t experts : {16, 256}) {
     all.push_back({"many-experts", 512, experts, 128, 4, {32768}});
+    time_experts_alone(report, all.back(), 32768);
+  }
   for (const Sizes& sizes : all)
     for (const bool bf16 : {false, true})
       for (const std::int64_t tokens : sizes.tokens)
