@@ -39,8 +39,7 @@ Tensor moments(std::int64_t left, std::int64_t right, const model::ops::SortedRo
     g.m = left, g.n = right, g.k = rows.count;
     std::tie(g.a, g.b) = side(rows.first);
     g.c = out + e * left * right, g.c_stride = right;
-    g.scratch = reinterpret_cast<float*>(pass.run.executor->scratch(
-        worker, static_cast<std::size_t>(kernels::gemm_scratch_floats()) * sizeof(float)));
+    g.scratch = kernels::gemm_scratch(*pass.run.executor, worker);
     variant.call(g, pass.run);
   });
   return c_ELR;

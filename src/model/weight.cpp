@@ -48,19 +48,17 @@ class DenseWeight final : public Weight {
     const float* from = x.const_data_ptr<float>();
     float* to = y.mutable_data_ptr<float>();
     const float* weights = w.const_data_ptr<float>();
-    parallel_for(
-        *pass.run.executor, static_cast<std::int64_t>(routes.blocks.size()),
-        [&](std::int64_t i, int worker) {
-          const kernels::RowBlock& block = routes.blocks[static_cast<std::size_t>(i)];
-          kernels::Gemm g = like;
-          g.m = block.count;
-          g.a = {from + block.first * x.stride(0), x.stride(0), kernels::Rows::outer};
-          g.b = {weights + block.expert * w.stride(0), w.stride(1), rows};
-          g.c = to + block.first * g.n;
-          g.scratch = reinterpret_cast<float*>(pass.run.executor->scratch(
-              worker, static_cast<std::size_t>(kernels::gemm_scratch_floats()) * sizeof(float)));
-          variant.call(g, pass.run);
-        });
+    parallel_for(*pass.run.executor, static_cast<std::int64_t>(routes.blocks.size()),
+                 [&](std::int64_t i, int worker) {
+                   const kernels::RowBlock& block = routes.blocks[static_cast<std::size_t>(i)];
+                   kernels::Gemm g = like;
+                   g.m = block.count;
+                   g.a = {from + block.first * x.stride(0), x.stride(0), kernels::Rows::outer};
+                   g.b = {weights + block.expert * w.stride(0), w.stride(1), rows};
+                   g.c = to + block.first * g.n;
+                   g.scratch = kernels::gemm_scratch(*pass.run.executor, worker);
+                   variant.call(g, pass.run);
+                 });
     return y;
   }
 

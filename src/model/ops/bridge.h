@@ -29,6 +29,11 @@ inline Tensor unit_stride(const Tensor& x) {
   return x.dim() == 0 || x.stride(-1) == 1 || x.size(-1) == 1 ? x : x.contiguous();
 }
 
+// All but the last axis as one: [N, columns], unit stride along a row.
+inline Tensor as_rows(const Tensor& x) {
+  return unit_stride(x).reshape({-1, x.size(-1)});
+}
+
 // Autograd functions take tensors that may be undefined as optional, and give them back as such.
 inline std::optional<Tensor> optional(const Tensor& x) {
   return x.defined() ? std::optional<Tensor>(x) : std::nullopt;

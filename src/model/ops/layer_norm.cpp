@@ -9,10 +9,6 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-Tensor as_rows(const Tensor& x) {
-  return unit_stride(x).reshape({-1, x.size(-1)});
-}
-
 struct LayerNormOp : torch::autograd::Function<LayerNormOp> {
   static Tensor forward(AutogradContext* saved, const Tensor& x, const Tensor& weight,
                         const Tensor& bias, const Pass& pass) {

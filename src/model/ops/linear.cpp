@@ -12,10 +12,6 @@ using kernels::Rows;
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-Tensor as_rows(const Tensor& x) {
-  return unit_stride(x).reshape({-1, x.size(-1)});
-}
-
 struct LinearOp : torch::autograd::Function<LinearOp> {
   static Tensor forward(AutogradContext* saved, const Tensor& x, const Tensor& weight_OI,
                         const std::optional<Tensor>& bias_O, const Pass& pass) {

@@ -24,11 +24,6 @@ void check(const View<const float, 2>& x_ND, const View<const float, 3>& up_EGD,
       u_RG.size(0), ", ", u_RG.size(1), "] where [", rows, ", ", width, "] is needed");
 }
 
-float* gemm_scratch(const Run& run, int worker) {
-  return reinterpret_cast<float*>(run.executor->scratch(
-      worker, static_cast<std::size_t>(gemm_scratch_floats()) * sizeof(float)));
-}
-
 View<float, 2> rows_of(View<float, 2> x, const RowBlock& block) {
   x.data = x.row(block.first);
   x.sizes[0] = block.count;
@@ -57,7 +52,7 @@ void experts_forward(const ExpertsForward& args, const Run& run) {
         const RowBlock& block = args.routes.blocks[static_cast<std::size_t>(item)];
         const View<float, 2> u = rows_of(args.u_RG, block);
         Gemm g = like;
-        g.scratch = gemm_scratch(run, worker);
+        g.scratch = gemm_scratch(*run.executor, worker);
         g.k = dim;
         g.a = {args.x_ND.data, args.x_ND.stride(0), Rows::outer, args.routes.token + block.first};
         g.b = {&args.up_EGD(block.expert, 0, 0), args.up_EGD.stride(1), Rows::outer};
@@ -92,7 +87,7 @@ void backward_to_rows(const ExpertsBackward& args, const Variant<Gemm>& gemm, co
         u.data = args.u_RG.row(block.first);
         u.sizes[0] = block.count;
         Gemm g = like;
-        g.scratch = gemm_scratch(run, worker);
+        g.scratch = gemm_scratch(*run.executor, worker);
         g.k = dim;
         g.a = {args.dy_ND.data, args.dy_ND.stride(0), Rows::outer, args.routes.token + block.first};
         g.b = {&args.down_EDG(block.expert, 0, 0), args.down_EDG.stride(1), Rows::inner};

@@ -50,6 +50,11 @@ Index gemm_scratch_floats() {
   return (kMaxRows + kPanelSlack) * kDepth + (kMaxColumns + kPanelSlack) * kDepth;
 }
 
+float* gemm_scratch(const Executor& executor, int worker) {
+  const auto bytes = static_cast<std::size_t>(gemm_scratch_floats()) * sizeof(float);
+  return reinterpret_cast<float*>(executor.scratch(worker, bytes));
+}
+
 std::span<const Variant<Gemm>> gemm_variants(Precision precision) {
   if (precision == Precision::bf16) return kBf16;
   return kF32;

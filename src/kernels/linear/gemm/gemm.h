@@ -46,6 +46,8 @@ struct Gemm {
 
 // Enough for any shape and variant.
 Index gemm_scratch_floats();
+// That much of a worker's scratch memory.
+float* gemm_scratch(const Executor& executor, int worker);
 
 void gemm(const Gemm& args, const Run& run);
 // The row that gemm() would call, for callers with many blocks.

@@ -50,8 +50,7 @@ void matmul(const Gemm& whole, const Run& run) {
     tile.b = from_outer(whole.b, j);
     tile.c = whole.c + i * whole.c_stride + j;
     if (whole.bias) tile.bias = whole.bias + j;
-    tile.scratch = reinterpret_cast<float*>(
-        executor.scratch(worker, static_cast<std::size_t>(gemm_scratch_floats()) * sizeof(float)));
+    tile.scratch = gemm_scratch(executor, worker);
     variant.call(tile, run);
   });
 }
