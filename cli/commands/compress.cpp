@@ -20,7 +20,7 @@ class Compress final : public Verb {
     app.add_option("--samples", options_.samples, "calibration samples of 1,024 tokens")
         ->check(CLI::Range(1, 1 << 24));
     app.add_option("--damping", options_.rounding.damping, "of the mean second moment")
-        ->check(CLI::Range(std::int64_t{0}, std::int64_t{1} << 40));
+        ->check(CLI::Range(0.0, 1e12));
     app.add_flag("--act-order", options_.rounding.act_order, "round the strongest inputs first");
     app.add_flag("--search-clip", options_.rounding.search_clip,
                  "levels by least error instead of the extremes");

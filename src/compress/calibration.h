@@ -23,17 +23,27 @@ std::vector<std::vector<text::TokenId>> draw_samples(const text::Corpus& corpus,
                                                      const text::Tokenizer& tokenizer,
                                                      const SampleOptions& options);
 
-// sum of x x^T over the rows that `routes` gives each expert, only the first `cap` of an expert (in
-// text order). For `x_ND` rows are picked by token; fixed order of summation.
-Statistics input_moments(const Tensor& x_ND, const model::ops::SortedRoutes& routes,
-                         std::int64_t cap, const model::Pass& pass);
+// One factor of a moment: row r of the sorted rows is row `pick[r]` of `rows`, or row r itself.
+struct MomentRows {
+  Tensor rows;
+  const std::int32_t* pick = nullptr;
+};
 
-// The same for rows that are sorted already, as the output of a grouped product is.
-Statistics sorted_moments(const Tensor& u_RG, const model::ops::SortedRoutes& routes,
-                          std::int64_t cap, const model::Pass& pass);
+// Sums of a b^T over the routed rows of each expert, one chunk of text after another. Of an expert
+// only the first `cap` rows (in text order) count. The order of summation is fixed by the chunks.
+class Moments {
+ public:
+  Moments(std::int64_t experts, std::int64_t left, std::int64_t right, std::int64_t cap);
+  void add(const MomentRows& a, const MomentRows& b, const model::ops::SortedRoutes& routes,
+           const model::Pass& pass);
 
-// sum of a b^T over the same rows: [E, A, B].
-Tensor cross_moments(const Tensor& a_RA, const Tensor& b_RB, const model::ops::SortedRoutes& routes,
-                     std::int64_t cap, const model::Pass& pass);
+  const Tensor& sum_ELR() const { return sum_ELR_; }
+  const std::vector<std::int64_t>& rows() const { return rows_; }  // counted, per expert
+
+ private:
+  const std::int64_t cap_;
+  Tensor sum_ELR_;
+  std::vector<std::int64_t> rows_;
+};
 
 }  // namespace mote::compress

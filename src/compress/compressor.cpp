@@ -8,7 +8,7 @@
 #include "base/log.h"
 #include "base/process.h"
 #include "compress/calibration.h"
-#include "model/experts/bank.h"
+#include "model/experts/mixture.h"
 #include "model/loss.h"
 #include "model/saved.h"
 
@@ -38,6 +38,15 @@ struct Samples {
   }
 };
 
+// Rows as they enter the feed-forward layer, and the experts they go to.
+struct Chunk {
+  Tensor h_ND;
+  std::shared_ptr<const model::ops::SortedRoutes> routes;
+};
+// Rows at a time, so that memory beyond the residual stream does not grow with the calibration
+// text.
+constexpr std::int64_t kChunkRows = 16384;
+
 class Compressor {
  public:
   Compressor(model::LanguageModel& model, const CompressOptions& options, const model::Pass& pass)
@@ -51,11 +60,10 @@ class Compressor {
 
  private:
   void compress_block(std::int64_t index, Samples& samples);
-  void compress_experts(std::int64_t index, model::ExpertBank& bank, const Tensor& h_ND,
-                        const model::ops::SortedRoutes& routes);
-  Tensor refitted_down(const model::ExpertBank& bank, const Tensor& original_u,
-                       const Tensor& packed_u, const model::ops::SortedRoutes& routes,
-                       std::int64_t cap) const;
+  void compress_experts(std::int64_t index, model::TransformerBlock& block, const Tensor& x_ND);
+  template <class Body>
+  void for_each_chunk(model::TransformerBlock& block, const Tensor& x_ND, const Body& body) const;
+  Tensor refitted_down(const Tensor& down_EDG, const Moments& c, const Moments& v) const;
   void add(const MethodResult& result);
 
   model::LanguageModel& model_;
@@ -78,12 +86,8 @@ void Compressor::add(const MethodResult& result) {
 // down' minimises, per expert, sum |down u - down' v|^2 + damp |down' - down|^2 over its
 // calibration rows, where u is what the original `up` makes and v what the packed one does: down' =
 // (down C + damp down)(V + damp I)^-1 with C = sum u v^T, V = sum v v^T.
-Tensor Compressor::refitted_down(const model::ExpertBank& bank, const Tensor& original_u,
-                                 const Tensor& packed_u, const model::ops::SortedRoutes& routes,
-                                 std::int64_t cap) const {
-  const Tensor down_EDG = bank.down->to_dense().detach();
-  const Tensor c_EGG = cross_moments(original_u, packed_u, routes, cap, pass_).to(torch::kFloat64);
-  const Tensor v_EGG = cross_moments(packed_u, packed_u, routes, cap, pass_).to(torch::kFloat64);
+Tensor Compressor::refitted_down(const Tensor& down_EDG, const Moments& c, const Moments& v) const {
+  const Tensor c_EGG = c.sum_ELR().to(torch::kFloat64), v_EGG = v.sum_ELR().to(torch::kFloat64);
   const Tensor damp_E11 = (options_.rounding.damping * v_EGG.diagonal(0, 1, 2).mean(1))
                               .clamp_min(1e-6)
                               .view({-1, 1, 1});
@@ -102,28 +106,58 @@ Tensor Compressor::refitted_down(const model::ExpertBank& bank, const Tensor& or
   return refitted_EDG.to(torch::kFloat32);
 }
 
-void Compressor::compress_experts(std::int64_t index, model::ExpertBank& bank, const Tensor& h_ND,
-                                  const model::ops::SortedRoutes& routes) {
-  const std::string name = concat("blocks.", index, ".feed_forward.experts");
-  const std::int64_t experts = routes.ends_E.size(0);
-  const std::int64_t cap = std::max<std::int64_t>(1, options_.cap_factor * routes.rows() / experts);
-  Statistics up_statistics, down_statistics;
-  const model::WeightPtr original_up = bank.up;
-  const auto hidden = [&](const model::Weight& up) {
-    return up.multiply(h_ND.index_select(0, routes.token_R), &routes, {}, pass_).relu_();
-  };
-  if (method_->needs_statistics()) up_statistics = input_moments(h_ND, routes, cap, pass_);
-  const MethodResult up =
-      method_->compress(bank.up->to_dense(), up_statistics, name + ".up", pass_);
-  Tensor down_EDG = bank.down->to_dense();
-  if (method_->needs_statistics()) {
-    const bool from_packed = options_.true_sequential || options_.match_outputs;
-    const Tensor u_RG = hidden(from_packed ? *up.weight : *original_up);
-    down_statistics = sorted_moments(u_RG, routes, cap, pass_);
-    if (options_.match_outputs)
-      down_EDG = refitted_down(bank, hidden(*original_up), u_RG, routes, cap);
+template <class Body>
+void Compressor::for_each_chunk(model::TransformerBlock& block, const Tensor& x_ND,
+                                const Body& body) const {
+  const model::Mixture& mixture = *block.feed_forward().mixture();
+  for (std::int64_t first = 0; first < x_ND.size(0); first += kChunkRows) {
+    stop_if_interrupted();
+    const Tensor rows = x_ND.narrow(0, first, std::min(kChunkRows, x_ND.size(0) - first));
+    const Tensor h_ND = block.feed_forward_input(rows.unsqueeze(0), pass_);
+    body(Chunk{h_ND, mixture.router().route({.x_ND = h_ND, .pass = pass_}).routes});
   }
-  const MethodResult down = method_->compress(down_EDG, down_statistics, name + ".down", pass_);
+}
+
+void Compressor::compress_experts(std::int64_t index, model::TransformerBlock& block,
+                                  const Tensor& x_ND) {
+  model::ExpertBank& bank = block.feed_forward().mixture()->experts();
+  const std::string name = concat("blocks.", index, ".feed_forward.experts");
+  const model::WeightShape up_shape = bank.up->shape(), down_shape = bank.down->shape();
+  const std::int64_t experts = up_shape.experts;
+  const std::int64_t counted = method_->needs_statistics() ? experts : 0;
+  const std::int64_t routed = x_ND.size(0) * model_.config().feed_forward.experts_per_token;
+  const std::int64_t cap = std::max<std::int64_t>(1, options_.cap_factor * routed / experts);
+  const auto hidden = [&](const model::Weight& up, const Chunk& chunk) {
+    return up
+        .multiply(chunk.h_ND.index_select(0, chunk.routes->token_R), chunk.routes.get(), {}, pass_)
+        .relu_();
+  };
+  Moments up_inputs(counted, up_shape.in, up_shape.in, cap);
+  if (method_->needs_statistics())
+    for_each_chunk(block, x_ND, [&](const Chunk& chunk) {
+      const MomentRows h{chunk.h_ND, chunk.routes->token_R.const_data_ptr<std::int32_t>()};
+      up_inputs.add(h, h, *chunk.routes, pass_);
+    });
+  const MethodResult up = method_->compress(
+      bank.up->to_dense(), {up_inputs.sum_ELR(), up_inputs.rows()}, name + ".up", pass_);
+
+  Tensor down_EDG = bank.down->to_dense();
+  Moments down_inputs(counted, down_shape.in, down_shape.in, cap);
+  if (method_->needs_statistics()) {
+    Moments original_by_packed(options_.match_outputs ? experts : 0, down_shape.in, down_shape.in,
+                               cap);
+    const bool from_packed = options_.true_sequential || options_.match_outputs;
+    for_each_chunk(block, x_ND, [&](const Chunk& chunk) {
+      const MomentRows u{hidden(from_packed ? *up.weight : *bank.up, chunk)};
+      down_inputs.add(u, u, *chunk.routes, pass_);
+      if (options_.match_outputs)
+        original_by_packed.add({hidden(*bank.up, chunk)}, u, *chunk.routes, pass_);
+    });
+    if (options_.match_outputs)
+      down_EDG = refitted_down(down_EDG.detach(), original_by_packed, down_inputs);
+  }
+  const MethodResult down = method_->compress(down_EDG, {down_inputs.sum_ELR(), down_inputs.rows()},
+                                              name + ".down", pass_);
   add(up);
   add(down);
   report_.experts += experts;
@@ -140,13 +174,11 @@ void Compressor::compress_block(std::int64_t index, Samples& samples) {
     model::Cache cache = model_.make_cache();
     x_1TD.copy_(block.attend(x_1TD, cache, pass_));
   }
-  const Tensor h_ND = block.feed_forward_input(samples.x_ND.unsqueeze(0), pass_);
-  if (model::ExpertBank* bank = block.feed_forward().experts()) {
-    const auto routed = block.feed_forward().forward({.x_ND = h_ND, .pass = pass_});
-    compress_experts(index, *bank, h_ND, *routed.usage->routes);
+  if (block.feed_forward().mixture()) compress_experts(index, block, samples.x_ND);
+  for (std::int64_t first = 0; first < samples.x_ND.size(0); first += kChunkRows) {
+    Tensor rows = samples.x_ND.narrow(0, first, std::min(kChunkRows, samples.x_ND.size(0) - first));
+    rows.copy_(block.finish(rows.unsqueeze(0), {}, pass_).x_BTD.squeeze(0));
   }
-  if (samples.x_ND.size(0) > 0)
-    samples.x_ND.copy_(block.finish(samples.x_ND.unsqueeze(0), {}, pass_).x_BTD.squeeze(0));
 }
 
 void Compressor::run(const std::vector<std::vector<text::TokenId>>& tokens) {

@@ -1,7 +1,7 @@
 #include "compress/compressor.h"
 
 #include "base/file.h"
-#include "model/experts/bank.h"
+#include "model/experts/mixture.h"
 #include "model/loss.h"
 #include "model/saved.h"
 #include "tests/support/files.h"
@@ -140,7 +140,7 @@ TEST_F(Compressor, PackedModelComputesWhatItsDequantisedFormDoes) {
     const auto packed = model::load_model(path(name), serial()),
                dense = model::load_model(path(name), serial());
     for (std::int64_t i = 0; i < dense->layers(); ++i) {
-      model::ExpertBank& bank = *dense->block(i).feed_forward().experts();
+      model::ExpertBank& bank = dense->block(i).feed_forward().mixture()->experts();
       bank.up = model::make_dense_weight(bank.up->to_dense());
       bank.down = model::make_dense_weight(bank.down->to_dense());
     }

@@ -41,8 +41,8 @@ class FeedForward {
   virtual ~FeedForward() = default;
   virtual FeedForwardResult forward(const TokenBatch& batch) const = 0;
   virtual void visit(const std::string& name, ParameterVisitor& visitor) = 0;
-  // The expert bank, for those that have one.
-  virtual class ExpertBank* experts() { return nullptr; }
+  // This layer as a router and a bank of experts; null for those that are something else.
+  virtual class Mixture* mixture() { return nullptr; }
 };
 
 std::unique_ptr<FeedForward> make_feed_forward(const ModelConfig& config, std::int64_t layer);

@@ -10,7 +10,10 @@ class Mixture final : public FeedForward {
   Mixture(const ModelConfig& config, std::int64_t layer);
   FeedForwardResult forward(const TokenBatch& batch) const override;
   void visit(const std::string& name, ParameterVisitor& visitor) override;
-  ExpertBank* experts() override { return &bank_; }
+  Mixture* mixture() override { return this; }
+
+  const Router& router() const { return *router_; }
+  ExpertBank& experts() { return bank_; }
 
  private:
   std::unique_ptr<Router> router_;
