@@ -1,20 +1,14 @@
 #include "bench/record.h"
 
 #include <algorithm>
-#include <chrono>
 #include <fstream>
 #include <sstream>
 
+#include "base/stopwatch.h"
 #include "kernels/core/limits/limits.h"
 
 namespace mote::bench {
 namespace {
-
-using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point begin) {
-  return std::chrono::duration<double>(Clock::now() - begin).count();
-}
 
 double median(std::vector<double> values) {
   std::sort(values.begin(), values.end());
@@ -33,15 +27,15 @@ std::vector<std::string> words(const std::string& text) {
 
 std::vector<double> sample(const std::function<void()>& call, int repeat, double least) {
   call();
-  auto begin = Clock::now();
+  Stopwatch stopwatch;
   call();
   const int calls =
-      std::max(1, static_cast<int>(least / std::max(seconds_since(begin), 1e-7) + 0.5));
+      std::max(1, static_cast<int>(least / std::max(stopwatch.seconds(), 1e-7) + 0.5));
   std::vector<double> seconds;
   for (int i = 0; i < repeat; ++i) {
-    begin = Clock::now();
+    stopwatch.restart();
     for (int c = 0; c < calls; ++c) call();
-    seconds.push_back(seconds_since(begin) / calls);
+    seconds.push_back(stopwatch.seconds() / calls);
   }
   return seconds;
 }
@@ -74,13 +68,13 @@ double measure_bandwidth(const kernels::Run& run, std::size_t bytes) {
   std::vector<float> sums(static_cast<std::size_t>(threads));
   double best = 0;
   for (int attempt = 0; attempt < 3; ++attempt) {
-    const auto begin = Clock::now();
+    const Stopwatch stopwatch;
     parallel_for(*run.executor, threads, [&](std::int64_t part, int) {
       kernels::read_sum(
           {data.data() + part * per_thread, per_thread, &sums[static_cast<std::size_t>(part)]},
           run);
     });
-    best = std::max(best, static_cast<double>(data.size() * sizeof(float)) / seconds_since(begin));
+    best = std::max(best, static_cast<double>(data.size() * sizeof(float)) / stopwatch.seconds());
   }
   return best;
 }
@@ -91,14 +85,14 @@ double measure_peak_flops(const kernels::Run& run) {
   for (int attempt = 0; attempt < 3; ++attempt) {
     std::vector<kernels::Index> operations(static_cast<std::size_t>(threads));
     std::vector<float> sinks(operations.size());
-    const auto begin = Clock::now();
+    const Stopwatch stopwatch;
     parallel_for(*run.executor, threads, [&](std::int64_t part, int) {
       const auto i = static_cast<std::size_t>(part);
       kernels::peak_flops({3'000'000, &operations[i], &sinks[i]}, run);
     });
     double total = 0;
     for (const kernels::Index n : operations) total += static_cast<double>(n);
-    best = std::max(best, total / seconds_since(begin));
+    best = std::max(best, total / stopwatch.seconds());
   }
   return best;
 }

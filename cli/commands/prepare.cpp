@@ -1,6 +1,5 @@
-#include <chrono>
-
 #include "base/file.h"
+#include "base/stopwatch.h"
 #include "cli/command.h"
 #include "text/batches.h"
 #include "text/bpe.h"
@@ -36,7 +35,7 @@ class Prepare final : public Verb {
   }
 
   Json run(const Context& context) override {
-    const auto begin = std::chrono::steady_clock::now();
+    const Stopwatch stopwatch;
     check_folder_is_free(out_);
     const Joined corpus(corpora_);
     std::unique_ptr<text::Tokenizer> tokenizer;
@@ -53,8 +52,7 @@ class Prepare final : public Verb {
             {"bytes", p.bytes},
             {"bytes_per_token", static_cast<double>(p.bytes) / static_cast<double>(p.tokens)},
             {"vocab_size", p.vocab_size},
-            {"seconds",
-             std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count()}};
+            {"seconds", stopwatch.seconds()}};
   }
 
  private:

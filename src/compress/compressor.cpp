@@ -2,11 +2,11 @@
 
 #include <ATen/ops/cholesky_solve.h>
 #include <ATen/ops/linalg_cholesky_ex.h>
-#include <chrono>
 
 #include "base/file.h"
 #include "base/log.h"
 #include "base/process.h"
+#include "base/stopwatch.h"
 #include "compress/calibration.h"
 #include "model/experts/mixture.h"
 #include "model/loss.h"
@@ -209,7 +209,7 @@ std::string validation_name(const CompressOptions& options, const std::string& c
 CompressReport compress(const fs::path& source, const fs::path& target,
                         const CompressOptions& options, const model::Pass& pass) {
   const torch::NoGradGuard no_grad;
-  const auto begin = std::chrono::steady_clock::now();
+  const Stopwatch stopwatch;
   check_folder_is_free(target);
   const model::SavedConfig saved = model::load_config(source);
   if (saved.quantization)
@@ -266,11 +266,11 @@ CompressReport compress(const fs::path& source, const fs::path& target,
                  report.loss_after};
   StagedFolder staged(target);
   model::save_model(*model, staged.path(), q);
-  tokenizer->save(staged.path());
+  model::save_tokenizer(*tokenizer, staged.path());
   report.bytes_before = fs::file_size(source / "model.safetensors");
   report.bytes_after = fs::file_size(staged.path() / "model.safetensors");
   staged.commit();
-  report.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  report.seconds = stopwatch.seconds();
   return report;
 }
 

@@ -171,6 +171,13 @@ void save_model(LanguageModel& model, const fs::path& folder,
   writer.commit();
 }
 
+void save_tokenizer(const text::Tokenizer& tokenizer, const fs::path& folder) {
+  tokenizer.save(folder);
+  const Json ids = {{"bos_token_id", tokenizer.end_of_text()},
+                    {"eos_token_id", tokenizer.end_of_text()}};
+  write_file(folder / "generation_config.json", ids.dump(2) + "\n");
+}
+
 SavedConfig load_config(const fs::path& folder) {
   const std::string path = (folder / kConfigFile).string();
   Json json;

@@ -1,5 +1,5 @@
-// Models on disk: a folder with config.json, model.safetensors and tokenizer.json, dense or
-// compressed alike.
+// Models on disk: a folder with config.json, model.safetensors, tokenizer.json and
+// generation_config.json, dense or compressed alike.
 #pragma once
 
 #include <filesystem>
@@ -9,6 +9,7 @@
 #include "checkpoint/packed.h"
 #include "checkpoint/safetensors.h"
 #include "model/language_model.h"
+#include "text/tokenizer.h"
 
 namespace mote::model {
 
@@ -19,6 +20,9 @@ namespace fs = std::filesystem;
 // here.
 void save_model(LanguageModel& model, const fs::path& folder,
                 std::optional<checkpoint::Quantization> quantization = std::nullopt);
+
+// Writes tokenizer.json, and generation_config.json with the tokens that begin and end a text.
+void save_tokenizer(const text::Tokenizer& tokenizer, const fs::path& folder);
 
 // config.json: the model, and what is packed in a compressed one.
 struct SavedConfig {

@@ -1,15 +1,19 @@
 #include "run/evaluator.h"
 
-#include <chrono>
-
 #include "base/log.h"
 #include "base/process.h"
+#include "base/stopwatch.h"
 #include "model/saved.h"
 
 namespace mote::run {
 
 std::int64_t memory_for_context(const model::ModelConfig& config, std::int64_t context) {
   if (context == 0) return -1;
+  if (config.attention.kind == model::AttentionKind::absolute && context != config.context)
+    throw Error(ErrorKind::usage,
+                concat("--ctx-size ", context, ": the model has a position of ",
+                       "its own for each of ", config.context, " tokens; leave the flag out"))
+        .at("--ctx-size");
   if (context < config.context)
     throw Error(ErrorKind::usage, concat("--ctx-size ", context, ": the model reads blocks of ",
                                          config.context, " tokens; give at least that"))
@@ -32,11 +36,11 @@ Evaluation evaluate(const std::filesystem::path& model_folder, const std::string
     progress.update(done);
     stop_if_interrupted();
   };
-  const auto begin = std::chrono::steady_clock::now();
+  const Stopwatch stopwatch;
   Evaluation result;
   result.loss = model::token_loss(*model, documents, pass, options);
   result.loss.bytes = static_cast<std::int64_t>(corpus->bytes());
-  result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  result.seconds = stopwatch.seconds();
   progress.finish();
   return result;
 }

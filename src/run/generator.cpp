@@ -1,17 +1,12 @@
 #include "run/generator.h"
 
-#include <chrono>
+#include <limits>
 
 #include "base/process.h"
+#include "base/stopwatch.h"
 
 namespace mote::run {
 namespace {
-
-using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point begin) {
-  return std::chrono::duration<double>(Clock::now() - begin).count();
-}
 
 // Passes text on until a stop text is complete; holds back an end that may be the beginning of one.
 class StopFilter {
@@ -67,11 +62,19 @@ Generated generate(const model::LanguageModel& model, const text::Tokenizer& tok
   std::vector<text::TokenId> history = {tokenizer.end_of_text()};
   tokenizer.encode(prompt, history);
   result.prompt_tokens = static_cast<std::int64_t>(history.size());
+  const std::int64_t positions = model.config().attention.kind == model::AttentionKind::absolute
+                                     ? model.config().context
+                                     : std::numeric_limits<std::int64_t>::max();
+  if (result.prompt_tokens > positions)
+    throw Error(ErrorKind::usage, concat("-p: ", result.prompt_tokens,
+                                         " tokens with the one that starts a text, the ",
+                                         "model reads at most ", positions, "; shorten the prompt"))
+        .at("-p");
   model::Cache cache =
       options.memory_tokens < 0 ? model.make_cache() : model.make_cache(options.memory_tokens);
   Sampler sampler(options.sampler);
 
-  auto begin = Clock::now();
+  Stopwatch stopwatch;
   const Tensor prompt_ids = ids_tensor(history);
   Tensor hidden;
   for (std::int64_t first = 0; first < prompt_ids.size(1); first += options.prompt_step) {
@@ -80,9 +83,9 @@ Generated generate(const model::LanguageModel& model, const text::Tokenizer& tok
     stop_if_interrupted();
   }
   Tensor logits = model.logits(hidden.narrow(1, hidden.size(1) - 1, 1), pass);
-  result.prompt_seconds = seconds_since(begin);
+  result.prompt_seconds = stopwatch.seconds();
 
-  begin = Clock::now();
+  stopwatch.restart();
   text::StreamDecoder decoder(tokenizer);
   StopFilter filter(options.stop, emit);
   result.stop_reason = "length";
@@ -100,6 +103,10 @@ Generated generate(const model::LanguageModel& model, const text::Tokenizer& tok
       break;
     }
     if (interrupted() || static_cast<std::int64_t>(result.ids.size()) == options.new_tokens) break;
+    if (cache.position() == positions) {
+      result.stop_reason = "context";
+      break;
+    }
     logits = model.logits(model.hidden(ids_tensor({id}), cache, pass), pass);
   }
   if (result.stop_reason != "stop") {
@@ -107,7 +114,7 @@ Generated generate(const model::LanguageModel& model, const text::Tokenizer& tok
     filter.finish();
   }
   result.text = filter.passed();
-  result.new_seconds = seconds_since(begin);
+  result.new_seconds = stopwatch.seconds();
   stop_if_interrupted();
   return result;
 }

@@ -23,12 +23,12 @@ struct Generated {
   std::string text;  // without the prompt
   std::vector<text::TokenId> ids;
   std::int64_t prompt_tokens = 0;
-  std::string stop_reason;  // "length", "end_of_text" or "stop"
+  std::string stop_reason;  // "length", "end_of_text", "stop", or "context": no position is left
   double prompt_seconds = 0, new_seconds = 0;
 };
 
-// `emit` gets the text as it comes, valid UTF-8 in every piece; what may still become a stop text
-// is held back.
+// Throws when the prompt is longer than a model with absolute positions reads. `emit` gets the text
+// as it comes, valid UTF-8 in every piece; what may still become a stop text is held back.
 Generated generate(const model::LanguageModel& model, const text::Tokenizer& tokenizer,
                    const std::string& prompt, const GenerateOptions& options,
                    const model::Pass& pass, const std::function<void(const std::string&)>& emit);

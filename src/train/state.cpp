@@ -1,5 +1,6 @@
 #include "train/state.h"
 
+#include <array>
 #include <charconv>
 
 #include "checkpoint/safetensors.h"
@@ -21,23 +22,31 @@ void copy_into(Tensor& target, const checkpoint::SafetensorsFile& file, const st
   target.copy_(stored);
 }
 
-std::int64_t number_in(const checkpoint::SafetensorsFile& file, const std::string& key) {
+// A number of the metadata, 0 or more.
+template <class T>
+T number_in(const checkpoint::SafetensorsFile& file, const std::string& key) {
   const auto found = file.metadata().find(key);
-  std::int64_t value = -1;
+  T value = -1;
   if (found != file.metadata().end())
     std::from_chars(found->second.data(), found->second.data() + found->second.size(), value);
-  if (value < 0)
+  if (!(value >= 0))
     throw Error(ErrorKind::file,
-                concat(file.path().string(), ": '", key, "' is missing or no whole number"))
+                concat(file.path().string(), ": '", key, "' is missing or no number"))
         .in(file.path().string())
         .at(key);
   return value;
 }
 
+// The fewest digits that give the same number back.
+std::string exact(double value) {
+  std::array<char, 32> text;
+  return {text.data(), std::to_chars(text.data(), text.data() + text.size(), value).ptr};
+}
+
 }  // namespace
 
 void save_state(const std::filesystem::path& path, const Optimizer& optimizer,
-                const model::Memory& memory) {
+                const model::Memory& memory, const LossWindow& window) {
   std::vector<checkpoint::TensorSpec> specs;
   std::vector<Tensor> values;
   const auto add = [&](const std::string& name, const Tensor& value) {
@@ -51,18 +60,19 @@ void save_state(const std::filesystem::path& path, const Optimizer& optimizer,
   }
   for (std::size_t i = 0; i < memory.layers_BMD.size(); ++i)
     add("memory." + std::to_string(i), memory.layers_BMD[i]);
-  checkpoint::SafetensorsWriter writer(
-      path, specs,
-      {{"format_version", kFormatVersion},
-       {"steps_done", std::to_string(optimizer.steps_done())},
-       {"memory_layers", std::to_string(memory.layers_BMD.size())}});
+  checkpoint::SafetensorsWriter writer(path, specs,
+                                       {{"format_version", kFormatVersion},
+                                        {"steps_done", std::to_string(optimizer.steps_done())},
+                                        {"memory_layers", std::to_string(memory.layers_BMD.size())},
+                                        {"window_loss", exact(window.sum)},
+                                        {"window_steps", std::to_string(window.steps)}});
   for (std::size_t i = 0; i < specs.size(); ++i)
     writer.write(specs[i].name, model::bytes_of(values[i]));
   writer.commit();
 }
 
 std::int64_t load_state(const std::filesystem::path& path, Optimizer& optimizer,
-                        model::Memory& memory, std::int64_t layers) {
+                        model::Memory& memory, LossWindow& window, std::int64_t layers) {
   const torch::NoGradGuard no_grad;
   const checkpoint::SafetensorsFile file(path);
   const auto version = file.metadata().find("format_version");
@@ -83,7 +93,7 @@ std::int64_t load_state(const std::filesystem::path& path, Optimizer& optimizer,
     copy_into(mean, file, "mean." + m.name);
     copy_into(square, file, "square." + m.name);
   }
-  const std::int64_t remembered = number_in(file, "memory_layers");
+  const std::int64_t remembered = number_in<std::int64_t>(file, "memory_layers");
   if (remembered != 0 && remembered != layers)
     throw Error(ErrorKind::file, concat(path.string(), ": memory of ", remembered,
                                         " layers, the model has ", layers))
@@ -95,7 +105,8 @@ std::int64_t load_state(const std::filesystem::path& path, Optimizer& optimizer,
     memory.layers_BMD.push_back(
         model::tensor_over(file.at(name), nullptr, name, path.string()).clone());
   }
-  const std::int64_t steps = number_in(file, "steps_done");
+  window = {number_in<double>(file, "window_loss"), number_in<std::int64_t>(file, "window_steps")};
+  const std::int64_t steps = number_in<std::int64_t>(file, "steps_done");
   optimizer.restore(steps);
   return steps;
 }

@@ -1,12 +1,12 @@
 #include "train/trainer.h"
 
-#include <chrono>
 #include <cmath>
 #include <memory>
 
 #include "base/file.h"
 #include "base/log.h"
 #include "base/process.h"
+#include "base/stopwatch.h"
 #include "base/toml.h"
 #include "kernels/linear/gemm/gemm.h"
 #include "model/loss.h"
@@ -22,11 +22,6 @@ namespace mote::train {
 namespace {
 
 namespace fs = std::filesystem;
-using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point begin) {
-  return std::chrono::duration<double>(Clock::now() - begin).count();
-}
 
 std::string first_difference(const Json& a, const Json& b, const std::string& path) {
   for (const auto& [key, value] : a.items()) {
@@ -132,6 +127,7 @@ class Run {
   std::unique_ptr<Optimizer> optimizer_;
   std::unique_ptr<Metrics> metrics_;
   model::Memory memory_;
+  LossWindow window_;
   std::int64_t first_step_ = 0, saved_step_ = -1;
   double norm_ = 0;
   TrainResult result_;
@@ -155,11 +151,12 @@ Run::Run(const Recipe& recipe, const fs::path& folder, std::unique_ptr<text::Cor
   model::initialize(*model_, static_cast<std::uint64_t>(recipe.training.seed));
   optimizer_ = std::make_unique<Optimizer>(model::trainable_parameters(*model_), recipe.training);
   if (fs::exists(state_path_)) {
-    first_step_ = saved_step_ = load_state(state_path_, *optimizer_, memory_, config.layers);
+    first_step_ = saved_step_ =
+        load_state(state_path_, *optimizer_, memory_, window_, config.layers);
     log::info(concat("going on after step ", first_step_));
   }
   metrics_ = std::make_unique<Metrics>(folder / "metrics.jsonl", first_step_);
-  tokenizer_->save(folder);
+  model::save_tokenizer(*tokenizer_, folder);
   result_.parameters = model::count_parameters(config);
 }
 
@@ -250,18 +247,17 @@ void Run::save() {
   if (saved_step_ == optimizer_->steps_done()) return;
   // The state last: a run killed in between goes on from the state before and writes both again.
   model::save_model(*model_, folder_);
-  save_state(state_path_, *optimizer_, memory_);
+  save_state(state_path_, *optimizer_, memory_, window_);
   saved_step_ = optimizer_->steps_done();
 }
 
 TrainResult Run::go() {
-  const auto begin = Clock::now();
+  const Stopwatch stopwatch;
   const std::int64_t steps = recipe_.training.steps,
                      tokens_per_step = recipe_.training.streams * recipe_.model.context;
   log::Progress progress("training", steps, "steps");
   progress.start_at(first_step_);
-  double training_seconds = 0, window = 0;
-  std::int64_t window_steps = 0;
+  double training_seconds = 0;
   for (std::int64_t index = first_step_; index < steps; ++index) {
     if (interrupted()) {
       save();
@@ -270,13 +266,13 @@ TrainResult Run::go() {
     // Before the step rather than after: a run that was stopped while it evaluated does it again.
     const std::int64_t every = recipe_.training.eval_every;
     if (every > 0 && index > 0 && index % every == 0) evaluate(index);
-    const auto step_begin = Clock::now();
+    const Stopwatch step_stopwatch;
     const double loss = step(index);
-    training_seconds += seconds_since(step_begin);
-    window += loss, ++window_steps;
+    training_seconds += step_stopwatch.seconds();
+    window_.sum += loss, ++window_.steps;
     const std::int64_t done = index + 1;
     if (done % recipe_.training.log_every == 0 || done == steps) {
-      const double mean = window / static_cast<double>(window_steps);
+      const double mean = window_.sum / static_cast<double>(window_.steps);
       result_.train_loss = mean;
       metrics_->write(
           {{"step", done},
@@ -286,7 +282,7 @@ TrainResult Run::go() {
            {"tokens", done * tokens_per_step},
            {"tokens_per_second",
             static_cast<double>((done - first_step_) * tokens_per_step) / training_seconds}});
-      window = 0, window_steps = 0;
+      window_ = {};
     }
     progress.update(done, concat("loss ", loss));
     if (done % recipe_.training.save_every == 0) save();
@@ -296,7 +292,7 @@ TrainResult Run::go() {
   evaluate(steps);
   result_.steps = steps;
   result_.tokens = steps * tokens_per_step;
-  result_.seconds = seconds_since(begin);
+  result_.seconds = stopwatch.seconds();
   result_.tokens_per_second =
       training_seconds > 0
           ? static_cast<double>((steps - first_step_) * tokens_per_step) / training_seconds

@@ -77,7 +77,7 @@ def mote(*words, prefix=(), timeout=120, **options):
 
 def losses(folder):
     """Everything in metrics.jsonl that a rerun must repeat, line by line."""
-    keys = ("step", "loss", "grad_norm", "valid_loss")
+    keys = ("step", "loss", "mean_loss", "grad_norm", "valid_loss")
     lines = (Path(folder) / "metrics.jsonl").read_text().splitlines()
     return [{k: v for k, v in json.loads(line).items() if k in keys} for line in lines]
 

@@ -1,0 +1,19 @@
+// Wall-clock seconds since it was made or restarted.
+#pragma once
+
+#include <chrono>
+
+namespace mote {
+
+class Stopwatch {
+ public:
+  double seconds() const {
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin_).count();
+  }
+  void restart() { begin_ = std::chrono::steady_clock::now(); }
+
+ private:
+  std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
+};
+
+}  // namespace mote

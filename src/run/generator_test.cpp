@@ -1,0 +1,124 @@
+#include "run/generator.h"
+
+#include "base/check.h"
+#include "run/evaluator.h"
+#include "tests/support/models.h"
+#include "text/bpe.h"
+#include "text/utf8.h"
+
+namespace mote::run {
+namespace {
+
+using testing::test_pass;
+
+std::unique_ptr<model::LanguageModel> make_model(model::AttentionKind kind) {
+  model::ModelConfig config;
+  config.vocab_size = text::make_byte_tokenizer()->vocab_size();
+  config.layers = 2;
+  config.dim = 16;
+  config.context = 12;
+  config.attention.kind = kind;
+  config.attention.heads = 2, config.attention.head_dim = 8;
+  if (kind == model::AttentionKind::absolute) config.attention.memory_blocks = 0;
+  config.feed_forward.experts = 4, config.feed_forward.expert_width = 8;
+  config.feed_forward.experts_per_token = 2;
+  auto model = std::make_unique<model::LanguageModel>(config);
+  initialize(*model, 1);
+  return model;
+}
+
+GenerateOptions some(std::int64_t new_tokens, double temperature = 1) {
+  GenerateOptions options;
+  options.new_tokens = new_tokens;
+  options.sampler.temperature = temperature;
+  options.sampler.top_k = 0, options.sampler.top_p = 1;
+  return options;
+}
+
+Generated run(const model::LanguageModel& model, const std::string& prompt,
+              const GenerateOptions& options, std::vector<std::string>* pieces = nullptr) {
+  return generate(model, *text::make_byte_tokenizer(), prompt, options, test_pass(),
+                  [&](const std::string& piece) {
+                    if (pieces) pieces->push_back(piece);
+                  });
+}
+
+TEST(Generator, TextIsThatOfTheModelsOwnMostProbableTokens) {
+  const auto model = make_model(model::AttentionKind::transformer_xl);
+  const Generated g = run(*model, "abc", some(15, 0));
+  // The same without a cache, memory or steps: the whole text is read anew for every token.
+  const torch::NoGradGuard no_grad;
+  std::vector<text::TokenId> ids = {text::make_byte_tokenizer()->end_of_text(), 'a', 'b', 'c'};
+  for (const text::TokenId want : g.ids) {
+    model::Cache cache = model->make_cache();
+    const Tensor all = torch::tensor(at::ArrayRef<text::TokenId>(ids), torch::kInt64).view({1, -1});
+    const Tensor logits = model->logits(model->hidden(all, cache, test_pass()), test_pass());
+    ASSERT_EQ(logits[0][-1].argmax().item<std::int64_t>(), want) << ids.size();
+    ids.push_back(want);
+  }
+  EXPECT_EQ(g.prompt_tokens, 4);
+  EXPECT_EQ(g.ids.size(), 15u);
+}
+
+TEST(Generator, PromptStepsDoNotChangeAToken) {
+  const auto model = make_model(model::AttentionKind::transformer_xl);
+  GenerateOptions options = some(20);
+  const std::string prompt = "a prompt longer than a block of twelve";
+  const auto whole = run(*model, prompt, options).ids;
+  for (const std::int64_t step : {1, 5, 12}) {
+    options.prompt_step = step;
+    EXPECT_EQ(run(*model, prompt, options).ids, whole) << step;
+  }
+}
+
+TEST(Generator, PiecesAreValidUtf8AndMakeUpTheText) {
+  const auto model = make_model(model::AttentionKind::transformer_xl);
+  std::vector<std::string> pieces;
+  const Generated g = run(*model, "x", some(200), &pieces);
+  std::string joined;
+  for (const std::string& piece : pieces) {
+    EXPECT_EQ(text::valid_utf8_prefix(piece), piece.size());
+    joined += piece;
+  }
+  EXPECT_EQ(joined, g.text);
+}
+
+TEST(Generator, StopTextsAcrossTokensNeverComeOut) {
+  const auto model = make_model(model::AttentionKind::transformer_xl);
+  const std::string free = run(*model, "x", some(60)).text;
+  for (const std::size_t length : {1, 2, 5}) {
+    GenerateOptions options = some(60);
+    options.stop = {"never said by this model", free.substr(20, length)};
+    std::string joined;
+    std::vector<std::string> pieces;
+    const Generated g = run(*model, "x", options, &pieces);
+    for (const std::string& piece : pieces) joined += piece;
+    EXPECT_EQ(joined, free.substr(0, free.find(options.stop[1])));
+    EXPECT_EQ(g.text, joined);
+    EXPECT_EQ(g.stop_reason, "stop");
+  }
+}
+
+TEST(Generator, AbsolutePositionsEndTheTextWhereTheyEnd) {
+  const auto model = make_model(model::AttentionKind::absolute);
+  const Generated g = run(*model, "12345", some(100));
+  EXPECT_EQ(g.stop_reason, "context");
+  EXPECT_EQ(g.ids.size(), 7u) << "6 + 6 positions are read, the token after the last is still told";
+  EXPECT_EQ(run(*model, "12345", some(7)).stop_reason, "length");
+  EXPECT_EQ(run(*model, "12345678901", some(5)).ids.size(), 1u);
+  EXPECT_THROW(run(*model, "123456789012", some(5)), Error);
+}
+
+TEST(MemoryForContext, IsWhatTheBlockLeaves) {
+  model::ModelConfig config;
+  config.context = 12;
+  EXPECT_EQ(memory_for_context(config, 0), -1);
+  EXPECT_EQ(memory_for_context(config, 12), 0);
+  EXPECT_EQ(memory_for_context(config, 40), 28);
+  EXPECT_THROW(memory_for_context(config, 11), Error);
+  config.attention.kind = model::AttentionKind::absolute;
+  EXPECT_THROW(memory_for_context(config, 40), Error);
+}
+
+}  // namespace
+}  // namespace mote::run
