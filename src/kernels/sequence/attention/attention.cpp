@@ -10,7 +10,7 @@
 namespace mote::kernels {
 namespace {
 
-constexpr Index kQueries = 64;  // per step
+constexpr Index kQueries = 64;  // per step, at most
 
 void check(const Attention& args) {
   const Index heads = args.q_BTHC.size(2), width = args.q_BTHC.size(3);
@@ -23,7 +23,9 @@ void check(const Attention& args) {
               keys_end = s.first_key + args.k_BSHC.size(1);
   MOTE_CHECK(last < keys_end, "attention: the last query is at ", last, ", the keys end before ",
              keys_end);
-  if (s.block > 0 && s.first_key > 0)
+  if (s.first_key > 0)
+    MOTE_CHECK(s.block > 0, "attention: every query sees all keys, they begin at ", s.first_key);
+  if (s.first_key > 0)
     MOTE_CHECK(s.first_key <= std::max<Index>(0, s.first_query / s.block * s.block - s.memory),
                "attention: the first query sees keys from ",
                s.first_query / s.block * s.block - s.memory, ", they begin at ", s.first_key);
@@ -59,9 +61,9 @@ struct Step {
   float *x = nullptr, *y = nullptr;    // [queries, keys]
 };
 
-class Block {
+class Plan {
  public:
-  Block(const Attention& args, const Run& run)
+  Plan(const Attention& args, const Run& run)
       : a_(args),
         run_(run),
         gemm_(gemm_variant({}, run)),
@@ -76,15 +78,21 @@ class Block {
   Index floats() const { return floats_; }
   const Variant<Gemm>& gemm() const { return gemm_; }
 
-  Step start(Index b, Index h, Index first, Memory& memory) const {
+  // The queries of a step are of one block, so that no distance in it is farther than what is seen.
+  Index num_steps() const {
+    const Index queries = a_.q_BTHC.size(1);
+    return queries == 0 ? 0 : cell(queries - 1) - cell(0) + 1;
+  }
+
+  Step start(Index b, Index h, Index number, Memory& memory) const {
     const AttentionSight& sight = a_.sight;
     Step s;
-    s.first = first;
-    s.queries = std::min(kQueries, a_.q_BTHC.size(1) - first);
-    const Index position = sight.first_query + first, last = position + s.queries - 1;
+    s.first = first_query(number);
+    s.queries = std::min(a_.q_BTHC.size(1), first_query(number + 1)) - s.first;
+    const Index position = sight.first_query + s.first, last = position + s.queries - 1;
     s.seen = sight.first_seen(position);
     s.keys = last - s.seen + 1;
-    s.q = at(a_.q_BTHC, b, first, h);
+    s.q = at(a_.q_BTHC, b, s.first, h);
     s.k = at(a_.k_BSHC, b, s.seen - sight.first_key, h);
     s.v = at(a_.v_BSHC, b, s.seen - sight.first_key, h);
     if (a_.r_DHC.data) s.r = &a_.r_DHC(a_.r_DHC.size(0) - s.keys, h, 0);
@@ -139,6 +147,23 @@ class Block {
   }
 
  private:
+  // Every block of positions is cut into cells of kQueries from its beginning; without blocks the
+  // call is. The number of the cell of query t:
+  Index cell(Index t) const {
+    const Index block = a_.sight.block, position = a_.sight.first_query + t;
+    return block == 0 ? t / kQueries
+                      : position / block * cells_per_block() + position % block / kQueries;
+  }
+  Index cells_per_block() const { return (a_.sight.block + kQueries - 1) / kQueries; }
+  // The first query of step `number`, which is a cell or the part of one that the call has.
+  Index first_query(Index number) const {
+    const Index block = a_.sight.block;
+    if (block == 0) return number * kQueries;
+    const Index c = cell(0) + number;
+    const Index position = c / cells_per_block() * block + c % cells_per_block() * kQueries;
+    return std::max<Index>(0, position - a_.sight.first_query);
+  }
+
   void add_bias(const Step& s, const float* bias, float* out) const {
     for (Index i = 0; i < s.queries; ++i) {
       const float* q = s.q + i * a_.q_BTHC.stride(1);
@@ -169,22 +194,23 @@ void attention(const Attention& args, const Run& run) {
   check(args);
   const Index batch = args.q_BTHC.size(0), queries = args.q_BTHC.size(1),
               heads = args.q_BTHC.size(2);
-  const Index width = args.q_BTHC.size(3), steps = (queries + kQueries - 1) / kQueries;
-  const Block block(args, run);
+  const Index width = args.q_BTHC.size(3);
+  const Plan plan(args, run);
+  const Index steps = plan.num_steps();
   parallel_for(*run.executor, batch * heads * steps, [&](Index item, int worker) {
     const Index b = item / (heads * steps), h = item / steps % heads;
-    Memory memory = worker_memory(run, worker, block.floats());
+    Memory memory = worker_memory(run, worker, plan.floats());
     float* scratch = memory.take(gemm_scratch_floats());
-    const Step s = block.start(b, h, item % steps * kQueries, memory);
-    block.scores(s, h, scratch);
+    const Step s = plan.start(b, h, item % steps, memory);
+    plan.scores(s, h, scratch);
     for (Index i = 0; i < s.queries; ++i) {
       float unused;
-      block.softmax(
-          s, i, args.lse_BHT ? args.lse_BHT + (b * heads + h) * queries + s.first + i : &unused);
+      plan.softmax(s, i,
+                   args.lse_BHT ? args.lse_BHT + (b * heads + h) * queries + s.first + i : &unused);
     }
-    block.product(s.queries, width, s.keys, {s.x, s.keys, Rows::outer},
-                  {s.v, args.v_BSHC.stride(1), Rows::inner}, Block::at(args.o_BTHC, b, s.first, h),
-                  args.o_BTHC.stride(1), false, scratch);
+    plan.product(s.queries, width, s.keys, {s.x, s.keys, Rows::outer},
+                 {s.v, args.v_BSHC.stride(1), Rows::inner}, Plan::at(args.o_BTHC, b, s.first, h),
+                 args.o_BTHC.stride(1), false, scratch);
   });
 }
 
@@ -192,60 +218,60 @@ namespace {
 
 // Backward of a few queries of one sequence and head. Gradients of k, v, r and of the biases are
 // added to.
-void step_backward(const AttentionBackward& args, const Block& block, const Run& run, Index b,
-                   Index h, Index first, Memory memory) {
+void step_backward(const AttentionBackward& args, const Plan& plan, const Run& run, Index b,
+                   Index h, Index number, Memory memory) {
   const Attention& a = args.forward;
   const Index queries = a.q_BTHC.size(1), heads = a.q_BTHC.size(2), width = a.q_BTHC.size(3);
   float* scratch = memory.take(gemm_scratch_floats());
-  const Step s = block.start(b, h, first, memory);
+  const Step s = plan.start(b, h, number, memory);
   float* dx = memory.take(s.queries * s.keys);
-  block.scores(s, h, scratch);
-  const float* out_grad = Block::at(args.do_BTHC, b, first, h);
+  plan.scores(s, h, scratch);
+  const float* out_grad = Plan::at(args.do_BTHC, b, s.first, h);
   const Operand do_outer{out_grad, args.do_BTHC.stride(1), Rows::outer};
-  block.product(s.queries, s.keys, width, do_outer, {s.v, a.v_BSHC.stride(1), Rows::outer}, dx,
-                s.keys, false, scratch);
+  plan.product(s.queries, s.keys, width, do_outer, {s.v, a.v_BSHC.stride(1), Rows::outer}, dx,
+               s.keys, false, scratch);
 
   const auto& softmax_backward = select(softmax_backward_row_variants(), run);
   float dscale = 0;
   for (Index i = 0; i < s.queries; ++i)
-    softmax_backward.call({s.x + i * s.keys, block.shifted(s, s.y, i), dx + i * s.keys,
-                           block.begin(s, i), block.end(s, i), s.keys, a.scale,
-                           a.lse_BHT[(b * heads + h) * queries + first + i], &dscale},
+    softmax_backward.call({s.x + i * s.keys, plan.shifted(s, s.y, i), dx + i * s.keys,
+                           plan.begin(s, i), plan.end(s, i), s.keys, a.scale,
+                           a.lse_BHT[(b * heads + h) * queries + s.first + i], &dscale},
                           run);
   if (args.dscale_BH) args.dscale_BH[b * heads + h] += dscale;
 
   const Index key = s.seen - a.sight.first_key;
   const Operand do_inner{out_grad, args.do_BTHC.stride(1), Rows::inner};
-  block.product(s.keys, width, s.queries, {s.x, s.keys, Rows::inner}, do_inner,
-                Block::at(args.dv_BSHC, b, key, h), args.dv_BSHC.stride(1), true, scratch);
-  block.product(s.keys, width, s.queries, {dx, s.keys, Rows::inner}, {s.qu, width, Rows::inner},
-                Block::at(args.dk_BSHC, b, key, h), args.dk_BSHC.stride(1), true, scratch);
+  plan.product(s.keys, width, s.queries, {s.x, s.keys, Rows::inner}, do_inner,
+               Plan::at(args.dv_BSHC, b, key, h), args.dv_BSHC.stride(1), true, scratch);
+  plan.product(s.keys, width, s.queries, {dx, s.keys, Rows::inner}, {s.qu, width, Rows::inner},
+               Plan::at(args.dk_BSHC, b, key, h), args.dk_BSHC.stride(1), true, scratch);
   float* dq = memory.take(s.queries * width);
-  block.product(s.queries, width, s.keys, {dx, s.keys, Rows::outer},
-                {s.k, a.k_BSHC.stride(1), Rows::inner}, dq, width, false, scratch);
+  plan.product(s.queries, width, s.keys, {dx, s.keys, Rows::outer},
+               {s.k, a.k_BSHC.stride(1), Rows::inner}, dq, width, false, scratch);
   if (s.r) {
     add_columns(dq, s.queries, width, args.du_BHC + (b * heads + h) * width);
     // The gradient of y is that of x shifted back; what falls outside a row's sight is 0.
     std::fill_n(s.y, s.queries * s.keys, 0.0f);
     for (Index i = 0; i < s.queries; ++i)
-      std::copy(dx + i * s.keys + block.begin(s, i), dx + i * s.keys + block.end(s, i),
-                block.shifted(s, s.y, i) + block.begin(s, i));
+      std::copy(dx + i * s.keys + plan.begin(s, i), dx + i * s.keys + plan.end(s, i),
+                plan.shifted(s, s.y, i) + plan.begin(s, i));
     const Index distances = a.r_DHC.size(0);
     float* dr = args.dr_BDHC + ((b * distances + distances - s.keys) * heads + h) * width;
-    block.product(s.keys, width, s.queries, {s.y, s.keys, Rows::inner}, {s.qw, width, Rows::inner},
-                  dr, heads * width, true, scratch);
+    plan.product(s.keys, width, s.queries, {s.y, s.keys, Rows::inner}, {s.qw, width, Rows::inner},
+                 dr, heads * width, true, scratch);
     float* dqw = memory.take(s.queries * width);
-    block.product(s.queries, width, s.keys, {s.y, s.keys, Rows::outer},
-                  {s.r, a.r_DHC.stride(0), Rows::inner}, dqw, width, false, scratch);
+    plan.product(s.queries, width, s.keys, {s.y, s.keys, Rows::outer},
+                 {s.r, a.r_DHC.stride(0), Rows::inner}, dqw, width, false, scratch);
     add_columns(dqw, s.queries, width, args.dw_BHC + (b * heads + h) * width);
     for (Index i = 0; i < s.queries * width; ++i) dq[i] += dqw[i];
   }
   for (Index i = 0; i < s.queries; ++i)
-    std::copy_n(dq + i * width, width, Block::at(args.dq_BTHC, b, first + i, h));
+    std::copy_n(dq + i * width, width, Plan::at(args.dq_BTHC, b, s.first + i, h));
 }
 
 void zero_head(const View<float, 4>& x, Index b, Index h) {
-  for (Index t = 0; t < x.size(1); ++t) std::fill_n(Block::at(x, b, t, h), x.size(3), 0.0f);
+  for (Index t = 0; t < x.size(1); ++t) std::fill_n(Plan::at(x, b, t, h), x.size(3), 0.0f);
 }
 
 }  // namespace
@@ -255,7 +281,7 @@ void attention_backward(const AttentionBackward& args, const Run& run) {
   check(a);
   MOTE_CHECK(a.lse_BHT || a.q_BTHC.empty(), "attention_backward: forward kept no log-sum-exp");
   const Index heads = a.q_BTHC.size(2), width = a.q_BTHC.size(3), distances = a.r_DHC.size(0);
-  const Block block(a, run);
+  const Plan plan(a, run);
   // One thread has all queries of a sequence and head, whose keys they share.
   parallel_for(*run.executor, a.q_BTHC.size(0) * heads, [&](Index item, int worker) {
     const Index b = item / heads, h = item % heads;
@@ -268,8 +294,8 @@ void attention_backward(const AttentionBackward& args, const Run& run) {
       std::fill_n(args.dw_BHC + item * width, width, 0.0f);
     }
     if (args.dscale_BH) args.dscale_BH[item] = 0;
-    for (Index first = 0; first < a.q_BTHC.size(1); first += kQueries)
-      step_backward(args, block, run, b, h, first, worker_memory(run, worker, block.floats()));
+    for (Index number = 0; number < plan.num_steps(); ++number)
+      step_backward(args, plan, run, b, h, number, worker_memory(run, worker, plan.floats()));
   });
 }
 
@@ -288,11 +314,11 @@ void attention_reference(const Attention& args) {
     for (Index h = 0; h < args.q_BTHC.size(2); ++h)
       for (Index t = 0; t < args.q_BTHC.size(1); ++t) {
         const Index i = sight.first_query + t, first = sight.first_seen(i);
-        const float* q = Block::at(args.q_BTHC, b, t, h);
+        const float* q = Plan::at(args.q_BTHC, b, t, h);
         logits.clear();
         for (Index j = first; j <= i; ++j) {
           double l = dot(q, args.u_HC ? args.u_HC + h * width : nullptr,
-                         Block::at(args.k_BSHC, b, j - sight.first_key, h));
+                         Plan::at(args.k_BSHC, b, j - sight.first_key, h));
           if (args.r_DHC.data)
             l += dot(q, args.w_HC ? args.w_HC + h * width : nullptr,
                      &args.r_DHC(args.r_DHC.size(0) - 1 - (i - j), h, 0));
@@ -308,8 +334,8 @@ void attention_reference(const Attention& args) {
           double o = 0;
           for (Index j = first; j <= i; ++j)
             o += std::exp(logits[static_cast<std::size_t>(j - first)] - largest) / sum *
-                 static_cast<double>(Block::at(args.v_BSHC, b, j - sight.first_key, h)[c]);
-          Block::at(args.o_BTHC, b, t, h)[c] = static_cast<float>(o);
+                 static_cast<double>(Plan::at(args.v_BSHC, b, j - sight.first_key, h)[c]);
+          Plan::at(args.o_BTHC, b, t, h)[c] = static_cast<float>(o);
         }
       }
 }

@@ -7,14 +7,14 @@
 //
 // Positions are absolute: query t is at first_query + t, key s at first_key + s. Query position i
 // sees key position j where
-//   j <= i  and  j >= floor(i / block) * block - memory      (block 0: every j <= i)
+//   j <= i  and  j >= floor(i / block) * block - memory      (block 0: every j <= i, first_key 0)
 // so what a position sees depends on its block and the memory before that block, never on how many
 // positions one call brings. All keys that a query may see must be there, except those before
 // position 0.
 //
 // r is stored by falling distance: row t of r_DHC is for distance D-1-t, and D exceeds every
-// distance that is seen. Scores of 64 queries are made at a time and never stored whole; backward
-// makes them again from the log-sum-exp of each row.
+// distance that is seen. Scores of up to 64 queries of one block are made at a time and never
+// stored whole; backward makes them again from the log-sum-exp of each row.
 #pragma once
 
 #include "kernels/core/variants.h"

@@ -29,8 +29,10 @@ inline std::vector<AttentionCase> attention_cases() {
       cases.push_back({1, queries, 1, queries % 2 == 0 ? 8 : 7, relative});
     cases.push_back({2, 33, 3, 16, relative, 0, 10, 5});    // several blocks, some in one call
     cases.push_back({2, 16, 2, 33, relative, 16, 16, 16});  // a block and the one before
-    cases.push_back({1, 100, 2, 8, relative, 7, 40, 60});   // starts within a block
-    cases.push_back({1, 1, 2, 8, relative, 39, 40, 0});     // one step
+    cases.push_back({1, 150, 1, 8, relative, 0, 24, 96});   // blocks that do not divide a step
+    cases.push_back({1, 90, 1, 8, relative, 150, 100, 30});
+    cases.push_back({1, 100, 2, 8, relative, 7, 40, 60});  // starts within a block
+    cases.push_back({1, 1, 2, 8, relative, 39, 40, 0});    // one step
     cases.push_back({0, 4, 2, 8, relative});
   }
   return cases;
@@ -47,7 +49,10 @@ struct AttentionData {
     sight.first_key = std::max<Index>(0, sight.first_seen(c.first_query));
     const Index last = c.first_query + c.queries - 1;
     keys = last + 1 - sight.first_key;
-    distances = keys + 2;  // more than are seen
+    // One more than the farthest that is seen, so that a read beyond it is one outside the buffer.
+    distances = 0;
+    for (Index i = c.first_query; i <= last; ++i)
+      distances = std::max(distances, i - std::max<Index>(0, sight.first_seen(i)) + 1);
     q = normals(c.batch * c.queries * c.heads * c.width, 1);
     k = normals(c.batch * keys * c.heads * c.width, 2);
     v = normals(c.batch * keys * c.heads * c.width, 3);
