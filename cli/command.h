@@ -25,6 +25,20 @@ struct Context {
   }
 };
 
+// --activations f32|int8 of the verbs that run a model.
+class ActivationsOption {
+ public:
+  void add(CLI::App& app) {
+    app.add_option("--activations", name_,
+                   "f32, or int8: what packed ternary experts multiply (less exact)")
+        ->check(CLI::IsMember({"f32", "int8"}));
+  }
+  bool int8() const { return name_ == "int8"; }
+
+ private:
+  std::string name_ = "f32";
+};
+
 class Verb {
  public:
   virtual ~Verb() = default;

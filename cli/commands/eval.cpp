@@ -14,11 +14,13 @@ class Eval final : public Verb {
                    "tokens that the end of a block sees (default: the model's)")
         ->check(CLI::Range(std::int64_t{0}, std::int64_t{1} << 40));
     app.add_option("--max-bytes", max_bytes_, "score the first bytes only");
+    activations_.add(app);
   }
 
   Json run(const Context& context) override {
-    const run::Evaluation e =
-        run::evaluate(model_, data_, max_bytes_, context_size_, context.pass());
+    model::Pass pass = context.pass();
+    pass.int8_activations = activations_.int8();
+    const run::Evaluation e = run::evaluate(model_, data_, max_bytes_, context_size_, pass);
     return {{"loss", e.loss.mean()},
             {"perplexity", e.loss.perplexity()},
             {"bits_per_byte", e.loss.bits_per_byte()},
@@ -32,6 +34,7 @@ class Eval final : public Verb {
   std::string model_, data_;
   std::int64_t context_size_ = 0;
   std::uint64_t max_bytes_ = 0;
+  ActivationsOption activations_;
 };
 
 }  // namespace

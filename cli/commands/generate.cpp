@@ -4,6 +4,7 @@
 #include "base/file.h"
 #include "base/process.h"
 #include "cli/command.h"
+#include "model/packed_weight.h"
 #include "model/saved.h"
 #include "run/evaluator.h"
 #include "run/generator.h"
@@ -31,6 +32,7 @@ class Generate final : public Verb {
     app.add_option("--ctx-size", context_size_,
                    "tokens that the end of a block sees (default: the model's)")
         ->check(CLI::Range(std::int64_t{0}, std::int64_t{1} << 40));
+    activations_.add(app);
   }
 
   Json run(const Context& context) override {
@@ -38,6 +40,9 @@ class Generate final : public Verb {
     if (context.seed) options_.sampler.seed = *context.seed;
     run::validate(options_.sampler);
     const auto model = model::load_model(model_, *context.run.executor);
+    model::Pass pass = context.pass();
+    pass.int8_activations = activations_.int8();
+    if (pass.int8_activations) model::check_int8_activations(*model);
     const auto tokenizer = text::load_tokenizer(model_);
     options_.memory_tokens = run::memory_for_context(model->config(), context_size_);
     Json results = Json::array();
@@ -46,8 +51,7 @@ class Generate final : public Verb {
       const auto emit = [&](const std::string& piece) {
         if (!context.json) std::cout << piece << std::flush;
       };
-      const run::Generated g =
-          run::generate(*model, *tokenizer, prompt, options_, context.pass(), emit);
+      const run::Generated g = run::generate(*model, *tokenizer, prompt, options_, pass, emit);
       if (!context.json) std::cout << std::endl;
       results.push_back(facts_of(g));
     }
@@ -91,6 +95,7 @@ class Generate final : public Verb {
 
   std::string model_, prompt_, prompts_file_;
   std::int64_t context_size_ = 0;
+  ActivationsOption activations_;
   run::GenerateOptions options_;
 };
 

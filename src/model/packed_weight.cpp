@@ -2,6 +2,7 @@
 
 #include "base/check.h"
 #include "kernels/packed/q16_product/q16_product.h"
+#include "kernels/packed/q16_product_a8/q16_product_a8.h"
 #include "kernels/packed/two_bit_product/two_bit_product.h"
 #include "model/ops/bridge.h"
 
@@ -49,6 +50,10 @@ class Q16Weight final : public PackedWeight<kernels::Q16Experts> {
     MOTE_CHECK(!bias.defined(), name_, ": a packed weight takes no bias");
     const Tensor x = without_gradient(x_any);
     Tensor y = torch::empty({x.size(0), shape_.out}, x.options());
+    if (pass.int8_activations) {
+      multiply_int8(x, *routes, y, pass);
+      return y;
+    }
     Tensor scratch = torch::empty({kernels::q16_scratch(x.size(0), shape_.in)}, x.options());
     kernels::q16_product(
         {w_, ops::view_of<const float, 2>(x), ops::view_of<const std::int32_t, 1>(routes->ends_E),
@@ -81,6 +86,17 @@ class Q16Weight final : public PackedWeight<kernels::Q16Experts> {
         for (const std::uint8_t trit : trits) *out++ = levels[trit];
       }
     return dense;
+  }
+
+ private:
+  void multiply_int8(const Tensor& x, const ops::SortedRoutes& routes, Tensor& y,
+                     const Pass& pass) const {
+    Tensor scratch = torch::empty({kernels::q16_a8_scratch(x.size(0), shape_.in)}, torch::kUInt8);
+    kernels::q16_product_a8(
+        {w_, ops::view_of<const float, 2>(x), ops::view_of<const std::int32_t, 1>(routes.ends_E),
+         ops::view_of<float, 2>(y),
+         kernels::view(static_cast<std::byte*>(scratch.mutable_data_ptr()), scratch.size(0))},
+        pass.run);
   }
 };
 
@@ -151,6 +167,34 @@ const kernels::Q16Experts* as_q16(const Weight& weight) {
 const kernels::TwoBitExperts* as_two_bit(const Weight& weight) {
   const auto* packed = dynamic_cast<const TwoBitWeight*>(&weight);
   return packed ? &packed->parts() : nullptr;
+}
+
+namespace {
+
+class Int8Check final : public ParameterVisitor {
+ public:
+  bool found = false;
+  void matrix(const std::string& name, WeightPtr& weight, const WeightShape&,
+              const Init&) override {
+    if (weight->storage() == "f32") return;
+    if (!as_q16(*weight))
+      throw Error(ErrorKind::unsupported, concat("'", name, "' is stored as ", weight->storage(),
+                                                 "; only ternary q16 multiplies 8-bit activations"))
+          .at(name);
+    found = true;
+  }
+  void tensor(const std::string&, Tensor&, const std::vector<std::int64_t>&, const Init&) override {
+  }
+};
+
+}  // namespace
+
+void check_int8_activations(LanguageModel& model) {
+  Int8Check check;
+  model.visit(check);
+  if (!check.found)
+    throw Error(ErrorKind::unsupported,
+                "no weight of the model is packed; only ternary q16 multiplies 8-bit activations");
 }
 
 }  // namespace mote::model

@@ -4,7 +4,7 @@
 #include <memory>
 
 #include "checkpoint/packed.h"
-#include "model/weight.h"
+#include "model/language_model.h"
 
 namespace mote::model {
 
@@ -17,5 +17,8 @@ WeightPtr make_packed_weight(const kernels::TwoBitExperts& w, std::shared_ptr<co
 // The parts of a packed weight, for writing; null for another storage.
 const kernels::Q16Experts* as_q16(const Weight& weight);
 const kernels::TwoBitExperts* as_two_bit(const Weight& weight);
+
+// Throws unless the model has packed weights and all of them can multiply 8-bit activations.
+void check_int8_activations(LanguageModel& model);
 
 }  // namespace mote::model

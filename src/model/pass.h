@@ -10,8 +10,9 @@ namespace mote::model {
 struct Pass {
   kernels::Run run;
   kernels::Precision precision = kernels::Precision::f32;  // of the products
-  bool train = false;                                      // dropout and expert dropout are on
-  std::uint64_t seed = 0, step = 0;                        // the random key
+  bool int8_activations = false;     // q16 weights multiply rows rounded to 8 bits
+  bool train = false;                // dropout and expert dropout are on
+  std::uint64_t seed = 0, step = 0;  // the random key
 
   Rng rng(Purpose purpose, std::int64_t part) const {
     return Rng(seed, purpose, step, static_cast<std::uint32_t>(part));

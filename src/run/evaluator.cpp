@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "base/process.h"
 #include "base/stopwatch.h"
+#include "model/packed_weight.h"
 #include "model/saved.h"
 
 namespace mote::run {
@@ -24,6 +25,7 @@ std::int64_t memory_for_context(const model::ModelConfig& config, std::int64_t c
 Evaluation evaluate(const std::filesystem::path& model_folder, const std::string& corpus_name,
                     std::uint64_t max_bytes, std::int64_t context, const model::Pass& pass) {
   const auto model = model::load_model(model_folder, *pass.run.executor);
+  if (pass.int8_activations) model::check_int8_activations(*model);
   const auto tokenizer = text::load_tokenizer(model_folder);
   const auto corpus = text::open_corpus(corpus_name, max_bytes);
   const auto documents = model::encode_documents(*tokenizer, *corpus);

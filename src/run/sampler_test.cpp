@@ -35,8 +35,7 @@ SamplerConfig plain() {
 }
 
 // Probabilities 0.4, 0.3, 0.2, 0.1 for the tokens 2, 0, 3, 1.
-const std::vector<float> kLogits = {std::log(0.3f), std::log(0.1f), std::log(0.4f),
-                                    std::log(0.2f)};
+const std::vector<float> kLogits = {std::log(0.3f), std::log(0.1f), std::log(0.4f), std::log(0.2f)};
 
 TEST(Sampler, ZeroTemperatureTakesTheLowestIdAmongTheMostProbable) {
   SamplerConfig config;
@@ -71,8 +70,8 @@ TEST(Sampler, TopKKeepsTheMostProbableAndOfEqualOnesTheLowestIds) {
 
 TEST(Sampler, TopPKeepsTheFewestThatReachTheShare) {
   SamplerConfig config = plain();
-  for (const auto& [p, kept] : std::map<double, std::size_t>{{0.0, 1}, {0.39, 1}, {0.41, 2},
-                                                             {0.69, 2}, {0.71, 3}, {1.0, 4}}) {
+  for (const auto& [p, kept] : std::map<double, std::size_t>{
+           {0.0, 1}, {0.39, 1}, {0.41, 2}, {0.69, 2}, {0.71, 3}, {1.0, 4}}) {
     config.top_p = p;
     EXPECT_EQ(tokens_drawn(config, kLogits).size(), kept) << p;
   }

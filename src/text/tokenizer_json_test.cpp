@@ -4,7 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/check.h"
-#include "tests/support/files.h"
+#include "tests/support/fixture_kinds.h"
 #include "text/byte_alphabet.h"
 #include "text/utf8.h"
 
@@ -257,23 +257,21 @@ TEST(LoadTokenizer, NamesTheFileThatIsMissingOrHasABadPattern) {
   }
 }
 
-// The reference files and their cases: PREFIXtokenizer.json with PREFIXcases.json in each folder
-// tokenizer-bpe*.
+// The reference files and their cases: PREFIXtokenizer.json with PREFIXcases.json in each folder of
+// the kind.
 struct Fixture {
   fs::path tokenizer, cases;
 };
 
 std::vector<Fixture> fixtures() {
   std::vector<Fixture> found;
-  std::error_code none;
-  for (const auto& folder : fs::directory_iterator(test::fixtures_folder(), none)) {
-    if (!folder.path().filename().string().starts_with("tokenizer-bpe")) continue;
+  for (const fs::path& folder : test::fixtures_of_kind("tokenizer:byte-level-bpe")) {
     for (const auto& entry : fs::directory_iterator(folder)) {
       const std::string name = entry.path().filename().string();
       const std::string end = "tokenizer.json";
       if (!name.ends_with(end)) continue;
       const std::string prefix = name.substr(0, name.size() - end.size());
-      found.push_back({entry.path(), folder.path() / (prefix + "cases.json")});
+      found.push_back({entry.path(), folder / (prefix + "cases.json")});
     }
   }
   return found;
@@ -293,7 +291,7 @@ bool holds_added_token(const std::string& text, const json& file) {
 
 TEST(FixturesTokenizer, IdsAndDecodedTextsAreEqual) {
   const std::vector<Fixture> all = fixtures();
-  if (all.empty()) GTEST_SKIP() << "no tokenizer-bpe in " << test::fixtures_folder();
+  if (all.empty()) GTEST_SKIP() << "no byte-level BPE at " << test::fixtures_folder();
   std::string left_out;
   for (const Fixture& fixture : all) {
     SCOPED_TRACE(fixture.tokenizer.string());

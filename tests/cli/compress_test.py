@@ -47,6 +47,19 @@ class Compression(TrainedTest):
         self.assert_done(listed)
         self.assertIn("ternary", str(listed.json()))
 
+    def test_eight_bit_activations_are_asked_for_by_name_and_err_a_little(self):
+        out, report = self.compress("ternary", "--bits", "ternary")
+        words = ("--data", self.shared / "valid.txt", "--json", "--activations", "int8")
+        result = mote("eval", out, *words)
+        self.assert_done(result)
+        self.assertNotEqual(result.json()["loss"], report["loss_after"])
+        self.assertAlmostEqual(result.json()["loss"], report["loss_after"], delta=0.01)
+        self.assert_done(mote("generate", out, "-p", "the", "-n", "5", "--activations", "int8"))
+        self.assert_refused(mote("eval", self.model, *words), 1, "q16")
+        two, _ = self.compress("two", "--bits", "2")
+        self.assert_refused(mote("eval", two, *words), 1, "2-bit", "q16")
+        self.assert_refused(mote("eval", out, *words[:-1], "int4"), 2, "int4", "int8")
+
     def test_every_option_changes_the_weights(self):
         weights = {}
         for words in ([], ["--damping", "0.01"], ["--act-order"], ["--search-clip"],

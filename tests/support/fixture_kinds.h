@@ -30,11 +30,13 @@ inline std::string folder_kind(const fs::path& folder) {
     return "adapter:" + read_json(folder / "adapter_config.json").value("peft_type", "unknown");
   if (fs::exists(folder / "config.json"))
     return "checkpoint:" + read_json(folder / "config.json").value("model_type", "unknown");
-  if (fs::exists(folder / "cases.json"))
-    return fs::exists(folder / "spiece.model") || fs::exists(folder / "tokenizer.model")
-               ? "tokenizer:sentencepiece"
-               : "tokenizer:byte-level-bpe";
-  return "";
+  bool cases = false;
+  for (const auto& entry : fs::directory_iterator(folder))
+    cases = cases || entry.path().filename().string().ends_with("cases.json");
+  if (!cases) return "";
+  return fs::exists(folder / "spiece.model") || fs::exists(folder / "tokenizer.model")
+             ? "tokenizer:sentencepiece"
+             : "tokenizer:byte-level-bpe";
 }
 
 inline std::string file_kind(const fs::path& path) {
@@ -60,6 +62,15 @@ inline std::vector<Fixture> find_fixtures(const fs::path& root) {
   }
   std::sort(found.begin(), found.end());
   return found;
+}
+
+// Those of one kind under MOTE_FIXTURES; none where it is missing.
+inline std::vector<fs::path> fixtures_of_kind(const std::string& kind) {
+  std::vector<fs::path> paths;
+  if (!fs::is_directory(fixtures_folder())) return paths;
+  for (const auto& [each, path] : find_fixtures(fixtures_folder()))
+    if (each == kind) paths.push_back(path);
+  return paths;
 }
 
 }  // namespace mote::test

@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 #include <cmath>
+#include <functional>
 #include <map>
 #include <string>
 
@@ -54,6 +55,37 @@ inline void expect_close(const Tensor& a, const Tensor& b, double tolerance,
 inline void expect_values(const Tensor& a, const std::vector<double>& values, double tolerance,
                           const std::string& what = "") {
   expect_close(a.reshape({-1}), torch::tensor(values, torch::kFloat64), tolerance, what);
+}
+
+// What every differentiable operation must pass. Its value is that of the naive expression in
+// double, its gradients are those torch derives from that expression, and those agree with central
+// differences along a direction. `inputs` are double; all are differentiated.
+using Expression = std::function<Tensor(const std::vector<Tensor>&)>;
+inline void check_operation(const Expression& operation, const Expression& naive,
+                            const std::vector<Tensor>& inputs, double tolerance = 1e-5) {
+  std::vector<Tensor> floats, doubles;
+  for (const Tensor& x : inputs) {
+    floats.push_back(x.to(torch::kFloat32).requires_grad_());
+    doubles.push_back(x.clone().requires_grad_());
+  }
+  const Tensor got = operation(floats), want = naive(doubles);
+  expect_close(got, want, tolerance, "value");
+  const Tensor dy = fill_double(90, want.sizes().vec());
+  (got * dy.to(torch::kFloat32)).sum().backward();
+  (want * dy).sum().backward();
+  for (std::size_t i = 0; i < inputs.size(); ++i) {
+    expect_close(floats[i].grad(), doubles[i].grad(), tolerance, "gradient " + std::to_string(i));
+    const Tensor direction = fill_double(20 + static_cast<int>(i), inputs[i].sizes().vec());
+    const auto loss = [&](double step) {
+      const torch::NoGradGuard no_grad;
+      std::vector<Tensor> moved = inputs;
+      moved[i] = inputs[i] + step * direction;
+      return (naive(moved) * dy).sum().item<double>();
+    };
+    const double numeric = (loss(1e-6) - loss(-1e-6)) / 2e-6;
+    const double analytic = (floats[i].grad().to(torch::kFloat64) * direction).sum().item<double>();
+    EXPECT_NEAR(analytic, numeric, tolerance * std::max(1.0, std::abs(numeric))) << "input " << i;
+  }
 }
 
 // Sets every tensor whose name ends with a key of `values`; each key must be used.

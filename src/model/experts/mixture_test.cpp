@@ -135,31 +135,16 @@ TEST(SigmaMoe, ForwardAndGradientsEqualTheNaiveExpression) {
 }
 
 TEST(SigmaMoe, GradientsEqualFiniteDifferences) {
-  // Of the double expression, along a random direction, on the layer's own gradients.
-  const Tensor x = fill_double(1, {5, 6}), up = fill_double(2, {3, 4, 6}),
-               down = fill_double(3, {3, 6, 4}), router = fill_double(4, {3, 6}),
-               dy = fill_double(5, {5, 6});
-  const auto copy = [](const Tensor& t) { return t.to(torch::kFloat32).requires_grad_(); };
-  std::vector<Tensor> leaves = {copy(x), copy(up), copy(down), copy(router)};
-  Mixture layer(mixture_config(6, 3, 4, 2), 0);
-  Setter setter(
-      {{"router.weight", leaves[3]}, {"experts.up", leaves[1]}, {"experts.down", leaves[2]}});
-  layer.visit("ff", setter);
-  (layer.forward({.x_ND = leaves[0], .pass = test_pass(true)}).y_ND * dy.to(torch::kFloat32))
-      .sum()
-      .backward();
-  const std::vector<Tensor> at = {x, up, down, router};
-  for (std::size_t i = 0; i < at.size(); ++i) {
-    const Tensor direction = fill_double(20 + static_cast<int>(i), at[i].sizes().vec());
-    const auto loss = [&](double step) {
-      std::vector<Tensor> moved = at;
-      moved[i] = at[i] + step * direction;
-      return (naive_mixture(moved[0], moved[1], moved[2], moved[3], 2) * dy).sum().item<double>();
-    };
-    const double numeric = (loss(1e-6) - loss(-1e-6)) / 2e-6;
-    const double analytic = (leaves[i].grad().to(torch::kFloat64) * direction).sum().item<double>();
-    EXPECT_NEAR(analytic, numeric, 1e-5 * std::max(1.0, std::abs(numeric))) << "leaf " << i;
-  }
+  testing::check_operation(
+      [](const std::vector<Tensor>& f) {
+        Mixture layer(mixture_config(6, 3, 4, 2), 0);
+        Setter setter({{"router.weight", f[3]}, {"experts.up", f[1]}, {"experts.down", f[2]}});
+        layer.visit("ff", setter);
+        return layer.forward({.x_ND = f[0], .pass = test_pass(true)}).y_ND;
+      },
+      [](const std::vector<Tensor>& d) { return naive_mixture(d[0], d[1], d[2], d[3], 2); },
+      {fill_double(1, {5, 6}), fill_double(2, {3, 4, 6}), fill_double(3, {3, 6, 4}),
+       fill_double(4, {3, 6})});
 }
 
 TEST(SigmaMoe, PermutingExpertsChangesNothing) {

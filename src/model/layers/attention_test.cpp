@@ -104,30 +104,18 @@ TEST(Attention, ForwardAndGradientsEqualTheNaiveExpression) {
 }
 
 TEST(Attention, GradientsEqualFiniteDifferences) {
-  std::vector<Tensor> x = {fill_double(1, {1, 3, 2, 2}), fill_double(2, {1, 5, 2, 2}),
-                           fill_double(3, {1, 5, 2, 2}), torch::full({1}, 0.7, torch::kFloat64),
-                           fill_double(4, {5, 2, 2}),    fill_double(5, {2, 2}),
-                           fill_double(6, {2, 2})};
-  const Tensor dy = fill_double(9, {1, 3, 2, 2});
-  std::vector<Tensor> f;
-  for (const Tensor& t : x) f.push_back(t.to(torch::kFloat32).requires_grad_());
-  kernels::AttentionSight sight;
-  sight.first_query = 2;
-  (ops::attention(f[0], f[1], f[2], {f[4], f[5], f[6]}, f[3], sight, test_pass()) *
-   dy.to(torch::kFloat32))
-      .sum()
-      .backward();
-  for (std::size_t i = 0; i < x.size(); ++i) {
-    const Tensor direction = fill_double(30 + static_cast<int>(i), x[i].sizes().vec());
-    const auto loss = [&](double step) {
-      std::vector<Tensor> m = x;
-      m[i] = x[i] + step * direction;
-      return (naive_attention(m[0], m[1], m[2], m[4], m[5], m[6], m[3]) * dy).sum().item<double>();
-    };
-    const double numeric = (loss(1e-6) - loss(-1e-6)) / 2e-6;
-    const double analytic = (f[i].grad().to(torch::kFloat64) * direction).sum().item<double>();
-    EXPECT_NEAR(analytic, numeric, 1e-5 * std::max(1.0, std::abs(numeric))) << "input " << i;
-  }
+  testing::check_operation(
+      [](const std::vector<Tensor>& f) {
+        kernels::AttentionSight sight;
+        sight.first_query = 2;
+        return ops::attention(f[0], f[1], f[2], {f[4], f[5], f[6]}, f[3], sight, test_pass());
+      },
+      [](const std::vector<Tensor>& d) {
+        return naive_attention(d[0], d[1], d[2], d[4], d[5], d[6], d[3]);
+      },
+      {fill_double(1, {1, 3, 2, 2}), fill_double(2, {1, 5, 2, 2}), fill_double(3, {1, 5, 2, 2}),
+       torch::full({1}, 0.7, torch::kFloat64), fill_double(4, {5, 2, 2}), fill_double(5, {2, 2}),
+       fill_double(6, {2, 2})});
 }
 
 }  // namespace

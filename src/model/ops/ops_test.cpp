@@ -1,0 +1,104 @@
+// The differentiable operations that have no file of tests of their own: value, gradients and
+// differences of each (tests/support/models.h), and what dropout draws.
+#include <cmath>
+
+#include "model/ops/dropout.h"
+#include "model/ops/head_loss.h"
+#include "model/ops/layer_norm.h"
+#include "model/ops/linear.h"
+#include "tests/support/models.h"
+
+namespace mote::model::ops {
+namespace {
+
+using testing::check_operation;
+using testing::fill;
+using testing::fill_double;
+using testing::test_pass;
+using Tensors = std::vector<Tensor>;
+
+TEST(LinearOp, EqualsTheNaiveExpressionAndItsGradients) {
+  for (const std::int64_t rows : {1, 5, 70})
+    check_operation([](const Tensors& f) { return linear(f[0], f[1], f[2], test_pass()); },
+                    [](const Tensors& d) { return d[0].matmul(d[1].t()) + d[2]; },
+                    {fill_double(1, {2, rows, 9}), fill_double(2, {7, 9}), fill_double(3, {7})});
+  check_operation([](const Tensors& f) { return linear(f[0], f[1], {}, test_pass()); },
+                  [](const Tensors& d) { return d[0].matmul(d[1].t()); },
+                  {fill_double(1, {6, 33}), fill_double(2, {17, 33})});
+}
+
+TEST(LinearOp, TakesInputsThatAreNotContiguous) {
+  check_operation(
+      [](const Tensors& f) {
+        return linear(f[0].transpose(0, 1), f[1].t(), {}, test_pass());
+      },
+      [](const Tensors& d) { return d[0].transpose(0, 1).matmul(d[1]); },
+      {fill_double(1, {9, 6}), fill_double(2, {9, 7})});
+}
+
+TEST(LayerNormOp, EqualsTheNaiveExpressionAndItsGradients) {
+  for (const std::int64_t columns : {8, 17})
+    check_operation([](const Tensors& f) { return layer_norm(f[0], f[1], f[2], test_pass()); },
+                    [](const Tensors& d) {
+                      const Tensor centred = d[0] - d[0].mean(-1, true);
+                      const Tensor variance = centred.square().mean(-1, true);
+                      return centred / (variance + 1e-5).sqrt() * d[1] + d[2];
+                    },
+                    {fill_double(1, {2, 5, columns}), fill_double(2, {columns}),
+                     fill_double(3, {columns})});
+}
+
+TEST(HeadLossOp, EqualsTheNaiveExpressionAndItsGradients) {
+  const Tensor targets = torch::tensor({3, 0, 10, 7, 3});
+  check_operation(
+      [&](const Tensors& f) { return head_loss(f[0], f[1], f[2], targets, test_pass()).mean; },
+      [&](const Tensors& d) {
+        const Tensor log_p = torch::log_softmax(d[0].matmul(d[1].t()) + d[2], -1);
+        return -log_p.gather(1, targets.unsqueeze(1)).mean();
+      },
+      {fill_double(1, {5, 12}), fill_double(2, {11, 12}), fill_double(3, {11})});
+}
+
+TEST(HeadLossOp, RowsWithoutATargetDoNotCount) {
+  const Tensor x = fill(1, {4, 6}), w = fill(2, {9, 6}), b = fill(3, {9});
+  const auto some = head_loss(x, w, b, torch::tensor({2, -1, 5, -1}), test_pass());
+  const auto two = head_loss(x.index_select(0, torch::tensor({0, 2})), w, b,
+                             torch::tensor({2, 5}), test_pass());
+  EXPECT_NEAR(some.mean.item<double>(), two.mean.item<double>(), 1e-6);
+  EXPECT_EQ(some.each_N[1].item<double>(), 0);
+}
+
+TEST(DropoutOp, KeepsTheStatedShareScaledSoThatTheMeanStays) {
+  const double rate = 0.3;
+  const Tensor kept = dropout(torch::ones({200, 500}), rate, 1, test_pass(true));
+  const double share = kept.ne(0).to(torch::kFloat64).mean().item<double>();
+  EXPECT_NEAR(share, 1 - rate, 4 * std::sqrt(rate * (1 - rate) / 100'000));
+  EXPECT_TRUE(kept.masked_select(kept.ne(0)).allclose(torch::full({1}, 1 / (1 - rate))));
+}
+
+TEST(DropoutOp, DependsOnSiteAndStepAndNotOnThreads) {
+  const Tensor x = torch::ones({70, 300});
+  const auto draw = [&](std::int64_t site, std::uint64_t step, int threads) {
+    Pass pass = test_pass(true, threads);
+    pass.step = step;
+    return dropout(x, 0.5, site, pass);
+  };
+  EXPECT_TRUE(draw(1, 1, 1).equal(draw(1, 1, 3)));
+  EXPECT_FALSE(draw(1, 1, 1).equal(draw(2, 1, 1)));
+  EXPECT_FALSE(draw(1, 1, 1).equal(draw(1, 2, 1)));
+}
+
+TEST(DropoutOp, PassesGradientsWhereItKept) {
+  const Tensor x = fill(1, {20, 30}).requires_grad_();
+  const Tensor y = dropout(x, 0.4, 1, test_pass(true));
+  y.sum().backward();
+  testing::expect_close(x.grad(), (y / x).detach(), 1e-5);
+}
+
+TEST(DropoutOp, IsTheIdentityInEvaluation) {
+  const Tensor x = fill(1, {4, 5});
+  EXPECT_TRUE(dropout(x, 0.9, 1, test_pass()).equal(x));
+}
+
+}  // namespace
+}  // namespace mote::model::ops
