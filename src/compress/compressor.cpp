@@ -43,8 +43,8 @@ struct Chunk {
   Tensor h_ND;
   std::shared_ptr<const model::ops::SortedRoutes> routes;
 };
-// Rows at a time, so that memory beyond the residual stream does not grow with the calibration
-// text.
+// Routed rows at a time, so that memory beyond the residual stream does not grow with the
+// calibration text.
 constexpr std::int64_t kChunkRows = 16384;
 
 class Compressor {
@@ -61,6 +61,8 @@ class Compressor {
  private:
   void compress_block(std::int64_t index, Samples& samples);
   void compress_experts(std::int64_t index, model::TransformerBlock& block, const Tensor& x_ND);
+  template <class Body>
+  void for_each_rows(const Tensor& x_ND, const Body& body) const;
   template <class Body>
   void for_each_chunk(model::TransformerBlock& block, const Tensor& x_ND, const Body& body) const;
   Tensor refitted_down(const Tensor& down_EDG, const Moments& c, const Moments& v) const;
@@ -107,15 +109,23 @@ Tensor Compressor::refitted_down(const Tensor& down_EDG, const Moments& c, const
 }
 
 template <class Body>
+void Compressor::for_each_rows(const Tensor& x_ND, const Body& body) const {
+  const model::FeedForwardConfig& ff = model_.config().feed_forward;
+  const std::int64_t most = std::max<std::int64_t>(1, kChunkRows / ff.experts_per_token);
+  for (std::int64_t first = 0; first < x_ND.size(0); first += most) {
+    stop_if_interrupted();
+    body(x_ND.narrow(0, first, std::min(most, x_ND.size(0) - first)));
+  }
+}
+
+template <class Body>
 void Compressor::for_each_chunk(model::TransformerBlock& block, const Tensor& x_ND,
                                 const Body& body) const {
   const model::Mixture& mixture = *block.feed_forward().mixture();
-  for (std::int64_t first = 0; first < x_ND.size(0); first += kChunkRows) {
-    stop_if_interrupted();
-    const Tensor rows = x_ND.narrow(0, first, std::min(kChunkRows, x_ND.size(0) - first));
+  for_each_rows(x_ND, [&](const Tensor& rows) {
     const Tensor h_ND = block.feed_forward_input(rows.unsqueeze(0), pass_);
     body(Chunk{h_ND, mixture.router().route({.x_ND = h_ND, .pass = pass_}).routes});
-  }
+  });
 }
 
 void Compressor::compress_experts(std::int64_t index, model::TransformerBlock& block,
@@ -175,10 +185,9 @@ void Compressor::compress_block(std::int64_t index, Samples& samples) {
     x_1TD.copy_(block.attend(x_1TD, cache, pass_));
   }
   if (block.feed_forward().mixture()) compress_experts(index, block, samples.x_ND);
-  for (std::int64_t first = 0; first < samples.x_ND.size(0); first += kChunkRows) {
-    Tensor rows = samples.x_ND.narrow(0, first, std::min(kChunkRows, samples.x_ND.size(0) - first));
+  for_each_rows(samples.x_ND, [&](Tensor rows) {
     rows.copy_(block.finish(rows.unsqueeze(0), {}, pass_).x_BTD.squeeze(0));
-  }
+  });
 }
 
 void Compressor::run(const std::vector<std::vector<text::TokenId>>& tokens) {

@@ -129,8 +129,8 @@ class Compression(TrainedTest):
 
 class Memory(ProgramTest):
     """Peak memory at two sizes, so that growth shows. The model's experts are wide, so that a buffer
-    for all calibration rows at once would stand out: 4 * 512 floats for each of 60,000 tokens are half
-    a gigabyte."""
+    for all calibration rows at once would stand out: 4 * 512 floats for each of 200,000 tokens are
+    1.6 GB. The allocator keeps what was freed, some 150 MB more in a long run than in a short one."""
 
     SIZES = ["--set", "model.dim=64", "--set", "model.feed_forward.expert_width=512",
              "--set", "model.feed_forward.experts_per_token=4", "--set", "training.steps=1"]
@@ -153,9 +153,9 @@ class Memory(ProgramTest):
             return self.peak("compress", self.model, self.scratch / samples, "--bits", "ternary",
                              "--calibration", self.shared / "long.txt", "--samples", samples)
 
-        few, many = peak("20"), peak("80")
-        residual_stream = 60 * 1025 * 64 * 4
-        self.assertLess(many - few, 3 * residual_stream)
+        few, many = peak("20"), peak("200")
+        residual_stream = 180 * 1025 * 64 * 4
+        self.assertLess(many - few, residual_stream + 250_000_000)
 
     def test_evaluation_does_not_grow_with_the_text(self):
         # The logits of the longer text alone would be 200 MB; 50 MB is what the allocator may keep.
