@@ -20,6 +20,7 @@
 #pragma once
 
 #include <array>
+#include <cmath>
 #include <cstdint>
 #include <limits>
 #include <nlohmann/json.hpp>
@@ -162,6 +163,7 @@ void from_json(const Json& json, T& value, const Place& place) {
   } else if constexpr (std::is_floating_point_v<T>) {
     if (!json.is_number()) throw_wrong_type(place, "a number", json);
     value = json.template get<T>();
+    if (!std::isfinite(value)) throw_config_error(place, "is not finite");
   } else {
     if (!json.is_string()) throw_wrong_type(place, "text", json);
     value = json.template get<std::string>();
@@ -177,6 +179,12 @@ void check_complete(const Json& json, const Place& place) {
     if (found == json.end()) throw_config_error(place.inside(field.name), "is missing");
     using T = std::remove_cvref_t<decltype(std::declval<Config>().*field.member)>;
     if constexpr (IsConfig<T>) check_complete<T>(*found, place.inside(field.name));
+    if constexpr (IsVector<T>::value) {
+      using Item = typename T::value_type;
+      if constexpr (IsConfig<Item>)
+        for (std::size_t i = 0; i < found->size(); ++i)
+          check_complete<Item>((*found)[i], place.inside(concat(field.name, ".", i)));
+    }
   };
   std::apply([&](const auto&... field) { (check(field), ...); }, Config::fields());
 }

@@ -4,9 +4,10 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
-#include <fstream>
+#include <sstream>
 
 #include "base/check.h"
 
@@ -34,24 +35,34 @@ void sync_folder(const fs::path& folder) {
 }
 
 fs::path temporary_beside(const fs::path& path) {
-  fs::path name = path.filename();
-  if (name.empty()) name = path.parent_path().filename();
-  const fs::path parent =
-      path.filename().empty() ? path.parent_path().parent_path() : path.parent_path();
-  return parent / ("." + name.string() + kTemporary + std::to_string(getpid()));
+  return path.parent_path() /
+         ("." + path.filename().string() + kTemporary + std::to_string(getpid()));
+}
+
+// Without "." and a slash at the end, so that it has a name and a folder that it is in.
+fs::path plain(const fs::path& path) {
+  const fs::path whole = fs::absolute(path).lexically_normal();
+  return whole.filename().empty() ? whole.parent_path() : whole;
 }
 
 }  // namespace
 
 std::string read_file(const fs::path& path) {
-  std::error_code ignored;
-  if (fs::is_directory(path, ignored)) errno = EISDIR, throw_system("read", path);
-  std::ifstream in(path, std::ios::binary);
-  if (!in) throw_system("open", path);
-  std::ostringstream text;
-  text << in.rdbuf();
-  if (in.bad()) throw_system("read", path);
-  return std::move(text).str();
+  const int descriptor = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (descriptor < 0) throw_system("open", path);
+  std::string text;
+  for (;;) {
+    const std::size_t before = text.size();
+    text.resize(before + kBufferBytes);
+    const ssize_t count = ::read(descriptor, text.data() + before, kBufferBytes);
+    text.resize(before + static_cast<std::size_t>(std::max<ssize_t>(count, 0)));
+    if (count > 0 || (count < 0 && errno == EINTR)) continue;
+    const int code = errno;
+    close(descriptor);
+    if (count == 0) return text;
+    errno = code;
+    throw_system("read", path);
+  }
 }
 
 MappedFile::MappedFile(const fs::path& path) : path_(path) {
@@ -60,8 +71,9 @@ MappedFile::MappedFile(const fs::path& path) : path_(path) {
   struct stat info {};
   if (fstat(descriptor, &info) != 0 || !S_ISREG(info.st_mode)) {
     close(descriptor);
-    if (errno == 0 || S_ISDIR(info.st_mode)) errno = EISDIR;
-    throw_system("map", path);
+    throw Error(ErrorKind::system, concat("cannot map ", path.string(),
+                                          ": it is not a regular file; save it as one first"))
+        .in(path.string());
   }
   size_ = static_cast<std::size_t>(info.st_size);
   if (size_ > 0) {
@@ -158,17 +170,22 @@ void check_folder_is_free(const fs::path& path) {
         .in(path.string());
 }
 
-StagedFolder::StagedFolder(fs::path path)
-    : path_(std::move(path)), temporary_(temporary_beside(path_)) {
+StagedFolder::StagedFolder(const fs::path& path)
+    : path_(plain(path)), temporary_(temporary_beside(path_)) {
   check_folder_is_free(path_);
   std::error_code ignored;
   fs::remove_all(temporary_, ignored);
+  for (fs::path above = path_.parent_path(); !fs::exists(above, ignored);
+       above = above.parent_path())
+    made_above_.push_back(above);
   create_folder(temporary_);
 }
 
 StagedFolder::~StagedFolder() {
+  if (committed_) return;
   std::error_code ignored;
-  if (!committed_) fs::remove_all(temporary_, ignored);
+  fs::remove_all(temporary_, ignored);
+  for (const fs::path& above : made_above_) fs::remove(above, ignored);  // where empty
 }
 
 void StagedFolder::commit() {

@@ -8,6 +8,7 @@
 #include <functional>
 #include <span>
 #include <string>
+#include <vector>
 
 namespace mote {
 
@@ -67,7 +68,7 @@ void create_folder(const fs::path& path);
 // left behind when it is dropped. The final path must not exist, or be an empty folder.
 class StagedFolder {
  public:
-  explicit StagedFolder(fs::path path);
+  explicit StagedFolder(const fs::path& path);
   ~StagedFolder();
   StagedFolder(const StagedFolder&) = delete;
   StagedFolder& operator=(const StagedFolder&) = delete;
@@ -77,6 +78,7 @@ class StagedFolder {
 
  private:
   fs::path path_, temporary_;
+  std::vector<fs::path> made_above_;  // folders that were not there, the deepest first
   bool committed_ = false;
 };
 

@@ -84,7 +84,7 @@ TEST(MappedFile, RefusesWhatIsNoFile) {
   const Error missing = refusal([&] { MappedFile(folder.path() / "missing"); });
   EXPECT_EQ(missing.kind(), ErrorKind::system);
   EXPECT_EQ(missing.file(), (folder.path() / "missing").string());
-  EXPECT_NE(std::string(refusal([&] { MappedFile(folder.path()); }).what()).find("directory"),
+  EXPECT_NE(std::string(refusal([&] { MappedFile(folder.path()); }).what()).find("regular file"),
             std::string::npos);
   EXPECT_EQ(refusal([&] { read_file(folder.path()); }).kind(), ErrorKind::system);
 }
@@ -103,6 +103,39 @@ TEST(StagedFolder, AppearsWholeOrNotAtAll) {
   staged.commit();
   EXPECT_EQ(names_in(folder.path()), std::vector<std::string>{"out"});
   EXPECT_EQ(read_file(path / "a"), "1");
+}
+
+TEST(StagedFolder, TakesAnyWayToWriteAPath) {
+  const test::TemporaryFolder folder;
+  fs::create_directory(folder.path() / "here");
+  const fs::path before = fs::current_path();
+  for (const fs::path& path : {folder.path() / "a" / "", folder.path() / "b" / ".",
+                               folder.path() / "c" / "..", fs::path("."), fs::path("d")}) {
+    fs::current_path(folder.path() / "here");
+    if (path == folder.path() / "c" / "..") {
+      EXPECT_THROW(StagedFolder{path}, Error) << "the folder itself is not empty";
+      continue;
+    }
+    StagedFolder staged(path);
+    write_file(staged.path() / "file", "text");
+    staged.commit();
+    fs::current_path(folder.path());
+  }
+  for (const char* name : {"a", "b", "here"})
+    EXPECT_EQ(read_file(folder.path() / name / "file"), "text") << name;
+  fs::current_path(before);
+}
+
+TEST(StagedFolder, LeavesNoFolderAboveItWhenItIsDropped) {
+  const test::TemporaryFolder folder;
+  fs::create_directory(folder.path() / "old");
+  { const StagedFolder dropped(folder.path() / "old" / "new" / "deeper" / "out"); }
+  EXPECT_TRUE(fs::is_empty(folder.path() / "old"));
+}
+
+TEST(ReadFile, RefusesWhatCannotBeRead) {
+  EXPECT_THROW(read_file("/proc/self/mem"), Error) << "opens, but its first page cannot be read";
+  EXPECT_THROW(read_file("/"), Error);
 }
 
 TEST(StagedFolder, TakesTheNameOfAnEmptyFolderOnly) {

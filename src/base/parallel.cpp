@@ -8,6 +8,9 @@
 #include <new>
 #include <set>
 #include <string>
+#include <system_error>
+
+#include "base/check.h"
 
 namespace mote {
 namespace {
@@ -39,6 +42,7 @@ std::byte* Executor::scratch(int worker, std::size_t bytes) const {
   if (mine.bytes < bytes) {
     const std::size_t rounded = (bytes + 63) / 64 * 64;
     mine.memory.reset();
+    mine.bytes = 0;
     mine.memory.reset(static_cast<std::byte*>(std::aligned_alloc(64, rounded)));
     if (!mine.memory) throw std::bad_alloc();
     mine.bytes = rounded;
@@ -82,14 +86,25 @@ void wait_for_change(const std::atomic<T>& value, T old) {
 
 ThreadPool::ThreadPool(int threads, const std::function<void()>& on_start)
     : state_(std::make_unique<State>()) {
-  for (int worker = 1; worker < threads; ++worker)
-    helpers_.emplace_back([this, worker, on_start] {
-      if (on_start) on_start();
-      helper(worker);
-    });
+  try {
+    for (int worker = 1; worker < threads; ++worker)
+      helpers_.emplace_back([this, worker, on_start] {
+        if (on_start) on_start();
+        helper(worker);
+      });
+  } catch (const std::system_error& error) {
+    join();
+    throw Error(ErrorKind::system, concat("cannot start thread ", helpers_.size() + 1, " of ",
+                                          threads, ": ", error.what(), "; ask for fewer threads"))
+        .at("--threads");
+  }
 }
 
 ThreadPool::~ThreadPool() {
+  join();
+}
+
+void ThreadPool::join() {
   state_->stop = true;
   ++state_->round;
   state_->round.notify_all();

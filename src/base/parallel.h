@@ -58,6 +58,7 @@ class ThreadPool final : public Executor {
  private:
   struct State;
   void helper(int worker);
+  void join();
   std::unique_ptr<State> state_;
   std::vector<std::thread> helpers_;
 };

@@ -50,12 +50,15 @@ std::string dtype_names() {
 }
 
 // The product of the shape and the element size, where 63 bits hold it. A zero anywhere makes the
-// tensor empty, but the other sizes must still be sane.
+// tensor empty, but the product of the other sizes must still be sane.
 std::optional<std::uint64_t> checked_bytes(Dtype dtype, const std::vector<std::int64_t>& shape) {
   std::int64_t bytes = static_cast<std::int64_t>(bytes_per_element(dtype));
-  for (std::int64_t size : shape)
-    if (size < 0 || __builtin_mul_overflow(bytes, size, &bytes)) return std::nullopt;
-  return static_cast<std::uint64_t>(bytes);
+  bool empty = false;
+  for (std::int64_t size : shape) {
+    empty = empty || size == 0;
+    if (size < 0 || (size > 0 && __builtin_mul_overflow(bytes, size, &bytes))) return std::nullopt;
+  }
+  return empty ? 0 : static_cast<std::uint64_t>(bytes);
 }
 
 std::string in_brackets(const std::vector<std::int64_t>& shape) {
@@ -276,9 +279,11 @@ std::string header_for(const std::vector<TensorSpec>& specs,
   std::uint64_t offset = 0;
   const auto add = [&](const std::string& name, Dtype dtype, const auto& shape,
                        std::uint64_t bytes) {
-    header[name] = {{"dtype", checkpoint::name(dtype)},
-                    {"shape", shape},
-                    {"data_offsets", {offset, offset + bytes}}};
+    // Names are known to be distinct; looking each one up among those before it takes forever.
+    header.get_ref<nlohmann::ordered_json::object_t&>().emplace_back(
+        name, nlohmann::ordered_json{{"dtype", checkpoint::name(dtype)},
+                                     {"shape", shape},
+                                     {"data_offsets", {offset, offset + bytes}}});
     offset += bytes;
   };
   for (std::size_t i = 0; i < specs.size(); ++i) {

@@ -311,6 +311,8 @@ TEST_F(SafetensorsWritten, RefusesBadNamesAndShapes) {
   EXPECT_THROW(SafetensorsWriter(path(), {{"\xff", Dtype::u8, {1}}}), Error);
   EXPECT_THROW(SafetensorsWriter(path(), {{"a", Dtype::u8, {-1}}}), Error);
   EXPECT_THROW(SafetensorsWriter(path(), {{"a", Dtype::f64, {1LL << 62}}}), Error);
+  EXPECT_THROW(SafetensorsWriter(path(), {{"a", Dtype::u8, {0, 1LL << 62, 1LL << 62}}}), Error);
+  EXPECT_THROW(SafetensorsWriter(path(), {{"a", Dtype::u8, {1LL << 62, 1LL << 62, 0}}}), Error);
 }
 
 TEST_F(SafetensorsWritten, AMissingTensorIsNamedWithTheNearest) {

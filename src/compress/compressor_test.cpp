@@ -194,6 +194,7 @@ TEST_F(Compressor, DamagedFoldersAreRefusedByName) {
                Error);
   EXPECT_THROW(load(replaced("\"in\": 256", "\"in\": 255"), file), Error);
   EXPECT_THROW(load(replaced("\"q16\"", "\"two_bit\""), file), Error);
+  EXPECT_THROW(load(replaced("\"coder\": \"q16\",", ""), file), Error) << "no default here";
   // Offsets out of order, and codes that end too early.
   const checkpoint::Safetensors parsed =
       checkpoint::parse_safetensors(std::as_bytes(std::span(file)), "sound");

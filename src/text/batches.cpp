@@ -3,6 +3,7 @@
 #include <xxhash.h>
 #include <cassert>
 #include <cstdio>
+#include <utility>
 
 #include "base/check.h"
 #include "base/fields.h"
@@ -10,6 +11,7 @@
 #include "base/log.h"
 #include "base/parallel.h"
 #include "base/process.h"
+#include "text/utf8.h"
 
 namespace mote::text {
 namespace {
@@ -18,8 +20,8 @@ constexpr const char* kIdsFile = "tokens.bin";
 constexpr const char* kHeaderFile = "tokens.json";
 constexpr std::int64_t kFormat = 1;
 constexpr std::int64_t kMostIds16 = std::int64_t{1} << 16;  // vocabulary that two bytes can number
-// Text encoded at once for each thread; the ids of no more than this wait in memory for the file.
-constexpr std::uint64_t kRoundBytes = std::uint64_t{4} << 20;
+// Text encoded at once for each thread; the ids of about this much wait in memory for the file.
+constexpr std::uint64_t kPartBytes = std::uint64_t{4} << 20;
 
 // tokens.json. Whole numbers are signed so that a negative one in the file is seen as such.
 struct Header {
@@ -76,44 +78,51 @@ class Hash {
   XXH64_state_t* state_;
 };
 
-// Documents from `begin` on that make a round of about `bytes` bytes; at least one.
-std::size_t end_of_round(const std::vector<std::string_view>& documents, std::size_t begin,
-                         std::uint64_t bytes) {
-  std::uint64_t total = 0;
-  std::size_t end = begin;
-  while (end < documents.size() && total < bytes) total += documents[end++].size();
-  return end;
-}
+// A document, or a part of one that is encoded by itself.
+struct Part {
+  std::string_view text;
+  bool first;  // of its document
+};
 
 // Encodes into `path`; sets what is known afterwards: tokens, bytes and hash.
 void write_ids(const Corpus& corpus, const Tokenizer& tokenizer, const fs::path& path, int threads,
                Header& header) {
-  const std::vector<std::string_view>& documents = corpus.documents();
   const ThreadPool pool(threads);
   FileWriter writer(path);
   Hash hash;
   log::Progress progress("encoding", static_cast<std::int64_t>(corpus.bytes()), "bytes");
-  for (std::size_t begin = 0; begin < documents.size();) {
-    const std::size_t end =
-        end_of_round(documents, begin, kRoundBytes * static_cast<std::uint64_t>(pool.threads()));
-    std::vector<std::vector<TokenId>> ids(end - begin);
+  std::vector<Part> round;
+  std::uint64_t round_bytes = 0;
+  const auto encode_round = [&] {
+    std::vector<std::vector<TokenId>> ids(round.size());
     parallel_for(pool, static_cast<std::int64_t>(ids.size()), [&](std::int64_t i, int) {
       stop_if_interrupted();
+      const Part& part = round[static_cast<std::size_t>(i)];
       std::vector<TokenId>& mine = ids[static_cast<std::size_t>(i)];
-      mine.push_back(tokenizer.end_of_text());
-      tokenizer.encode(documents[begin + static_cast<std::size_t>(i)], mine);
+      if (part.first) mine.push_back(tokenizer.end_of_text());
+      tokenizer.encode(part.text, mine);
     });
     for (std::size_t i = 0; i < ids.size(); ++i) {
       std::string bytes;
       append_ids(bytes, ids[i], header.width);
       writer.write(bytes);
-      hash.add(documents[begin + i]);
+      hash.add(round[i].text);
       header.tokens += static_cast<std::int64_t>(ids[i].size());
-      header.bytes += static_cast<std::int64_t>(documents[begin + i].size());
+      header.bytes += static_cast<std::int64_t>(round[i].text.size());
     }
     progress.update(header.bytes);
-    begin = end;
+    round.clear();
+    round_bytes = 0;
+  };
+  for (const std::string_view document : corpus.documents()) {
+    bool first = true;
+    for (const std::string_view text : tokenizer.parts(document, kPartBytes)) {
+      round.push_back({text, std::exchange(first, false)});
+      round_bytes += text.size();
+      if (round_bytes >= kPartBytes * static_cast<std::uint64_t>(pool.threads())) encode_round();
+    }
   }
+  encode_round();
   writer.commit();
   header.xxh64 = hash.hex();
 }
@@ -148,7 +157,7 @@ Prepared prepare(const Corpus& corpus, const Tokenizer& tokenizer, const std::st
   header.format = kFormat;
   header.vocab_size = tokenizer.vocab_size();
   header.width = width_for(header.vocab_size);
-  header.corpus = corpus_name;
+  header.corpus = replace_invalid_utf8(corpus_name);  // a file may have any name
   write_ids(corpus, tokenizer, staged.path() / kIdsFile, threads, header);
   tokenizer.save(staged.path());
   write_file(staged.path() / kHeaderFile, to_json(header).dump(1) + "\n");

@@ -122,6 +122,10 @@ class BpeTokenizer final : public Tokenizer {
   int vocab_size() const override { return static_cast<int>(model_.tokens.size()); }
   TokenId end_of_text() const override { return model_.end_of_text; }
   void encode(std::string_view text, std::vector<TokenId>& ids) const override;
+  std::vector<std::string_view> parts(std::string_view text, std::size_t bytes) const override {
+    if (text.empty() || model_.patterns != std::vector<std::string>{kGpt2Pattern}) return {text};
+    return cut_between_words(text, bytes);
+  }
   std::string_view bytes(TokenId id) const override;
   void save(const std::filesystem::path& folder) const override {
     write_file(folder / kTokenizerFile,

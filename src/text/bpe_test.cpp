@@ -126,6 +126,19 @@ RC_GTEST_PROP(Bpe, DecodingGivesBackBytesLikeThoseItLearnedFrom, ()) {
   for (const TokenId id : ids) RC_ASSERT(id >= 0 && id < t->vocab_size());
 }
 
+RC_GTEST_PROP(BpeTokenizer, PartsOneAfterAnotherAreTheWhole, ()) {
+  static const auto trained = sample_tokenizer(), bytes = make_byte_tokenizer();
+  const std::string sample = sample_text();
+  const std::string text = sample.substr(0, *rc::gen::inRange<std::size_t>(0, sample.size()));
+  for (const Tokenizer* t : {trained.get(), bytes.get()}) {
+    Ids ids;
+    const auto parts = t->parts(text, *rc::gen::inRange<std::size_t>(1, 300));
+    RC_ASSERT(!parts.empty());
+    for (const std::string_view part : parts) t->encode(part, ids);
+    RC_ASSERT(ids == t->encode(text));
+  }
+}
+
 TEST(TrainBpe, GivesTheVocabularyAskedForOrWhatTheTextCanGive) {
   EXPECT_EQ(train_bpe(Texts({sample_text()}), 300, 1)->vocab_size(), 300);
   EXPECT_EQ(train_bpe(Texts({sample_text()}), 257, 1)->vocab_size(), 257);

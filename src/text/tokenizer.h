@@ -21,6 +21,11 @@ class Tokenizer {
   // Appends the ids of `text`. Any bytes are accepted; no special token is recognised in them or
   // added to them.
   virtual void encode(std::string_view text, std::vector<TokenId>& ids) const = 0;
+  // `text` in parts of about `bytes` bytes, at least one, whose ids one after another are those of
+  // the whole. Where the tokenizer knows no such places it is one part.
+  virtual std::vector<std::string_view> parts(std::string_view text, std::size_t) const {
+    return {text};
+  }
   // The bytes of one token; empty for a special token.
   virtual std::string_view bytes(TokenId id) const = 0;
   // Separates documents, and starts every one: what the first token of a text is predicted from.

@@ -1,10 +1,23 @@
 #include "kernels/core/variants.h"
 
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
 #include "base/check.h"
 #include "base/nearest.h"
 
 namespace mote::kernels {
 namespace {
+
+#if defined(__x86_64__)
+// Tiles with int8 and bfloat16 products, which __builtin_cpu_supports does not know.
+bool has_amx() {
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  constexpr unsigned kTile = 1u << 24, kInt8 = 1u << 25, kBf16 = 1u << 22;
+  return __get_cpuid_count(7, 0, &a, &b, &c, &d) != 0 && (d & kTile) && (d & kInt8) && (d & kBf16);
+}
+#endif
 
 bool detect(Isa isa) {
 #if defined(__x86_64__)
@@ -26,7 +39,7 @@ bool detect(Isa isa) {
     case Isa::avx512_bf16:
       return avx512 && __builtin_cpu_supports("avx512bf16");
     case Isa::amx:
-      return false;  // no kernel of ours uses it yet
+      return avx512 && has_amx();
   }
   return false;
 #else
@@ -34,7 +47,8 @@ bool detect(Isa isa) {
 #endif
 }
 
-constexpr Isa kAll[] = {Isa::reference, Isa::avx2, Isa::avx512, Isa::avx512_bf16, Isa::amx};
+constexpr Isa kAll[] = {Isa::reference,   Isa::avx2,        Isa::avx512,
+                        Isa::avx512_vnni, Isa::avx512_bf16, Isa::amx};
 
 }  // namespace
 
@@ -85,10 +99,6 @@ Isa ceiling_named(const std::string& text) {
   for (const Name& each : kNames) {
     known.push_back(each.text);
     if (text != each.text) continue;
-    if (each.needed == Isa::amx)
-      throw Error(ErrorKind::unsupported,
-                  "--isa amx: no kernel of this version uses AMX; choose avx512 or a lower one")
-          .at("--isa");
     if (!supported(each.needed))
       throw Error(ErrorKind::unsupported,
                   concat("--isa ", text, ": this processor offers ", name(best_isa()),

@@ -80,7 +80,8 @@ inline double worst_error(const SortedInputs& in, const std::vector<float>& weig
           scale += std::abs(term);
         }
         const double got = static_cast<double>(y[static_cast<std::size_t>(r * out + o)]);
-        worst = std::max(worst, std::abs(got - sum) / (tolerance * scale));
+        const double error = std::abs(got - sum) / (tolerance * scale);
+        worst = error <= worst ? worst : std::isnan(error) ? INFINITY : error;
       }
   return worst;
 }

@@ -24,8 +24,8 @@ ModelConfig dense_config(std::int64_t dim, std::int64_t width) {
 DenseFeedForward dense(const ModelConfig& config, const Tensors& up_bias_down_bias) {
   DenseFeedForward layer(config, 0);
   const Tensors& w = up_bias_down_bias;
-  Setter setter({{"up.weight", w[0]}, {"up.bias", w[1]}, {"down.weight", w[2]},
-                 {"down.bias", w[3]}});
+  Setter setter(
+      {{"up.weight", w[0]}, {"up.bias", w[1]}, {"down.weight", w[2]}, {"down.bias", w[3]}});
   layer.visit("ff", setter);
   EXPECT_TRUE(setter.all_used());
   return layer;

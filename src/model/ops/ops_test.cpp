@@ -29,23 +29,21 @@ TEST(LinearOp, EqualsTheNaiveExpressionAndItsGradients) {
 
 TEST(LinearOp, TakesInputsThatAreNotContiguous) {
   check_operation(
-      [](const Tensors& f) {
-        return linear(f[0].transpose(0, 1), f[1].t(), {}, test_pass());
-      },
+      [](const Tensors& f) { return linear(f[0].transpose(0, 1), f[1].t(), {}, test_pass()); },
       [](const Tensors& d) { return d[0].transpose(0, 1).matmul(d[1]); },
       {fill_double(1, {9, 6}), fill_double(2, {9, 7})});
 }
 
 TEST(LayerNormOp, EqualsTheNaiveExpressionAndItsGradients) {
   for (const std::int64_t columns : {8, 17})
-    check_operation([](const Tensors& f) { return layer_norm(f[0], f[1], f[2], test_pass()); },
-                    [](const Tensors& d) {
-                      const Tensor centred = d[0] - d[0].mean(-1, true);
-                      const Tensor variance = centred.square().mean(-1, true);
-                      return centred / (variance + 1e-5).sqrt() * d[1] + d[2];
-                    },
-                    {fill_double(1, {2, 5, columns}), fill_double(2, {columns}),
-                     fill_double(3, {columns})});
+    check_operation(
+        [](const Tensors& f) { return layer_norm(f[0], f[1], f[2], test_pass()); },
+        [](const Tensors& d) {
+          const Tensor centred = d[0] - d[0].mean(-1, true);
+          const Tensor variance = centred.square().mean(-1, true);
+          return centred / (variance + 1e-5).sqrt() * d[1] + d[2];
+        },
+        {fill_double(1, {2, 5, columns}), fill_double(2, {columns}), fill_double(3, {columns})});
 }
 
 TEST(HeadLossOp, EqualsTheNaiveExpressionAndItsGradients) {
@@ -62,8 +60,8 @@ TEST(HeadLossOp, EqualsTheNaiveExpressionAndItsGradients) {
 TEST(HeadLossOp, RowsWithoutATargetDoNotCount) {
   const Tensor x = fill(1, {4, 6}), w = fill(2, {9, 6}), b = fill(3, {9});
   const auto some = head_loss(x, w, b, torch::tensor({2, -1, 5, -1}), test_pass());
-  const auto two = head_loss(x.index_select(0, torch::tensor({0, 2})), w, b,
-                             torch::tensor({2, 5}), test_pass());
+  const auto two =
+      head_loss(x.index_select(0, torch::tensor({0, 2})), w, b, torch::tensor({2, 5}), test_pass());
   EXPECT_NEAR(some.mean.item<double>(), two.mean.item<double>(), 1e-6);
   EXPECT_EQ(some.each_N[1].item<double>(), 0);
 }

@@ -24,6 +24,11 @@ void check(const View<const float, 2>& x_ND, const View<const float, 3>& up_EGD,
       u_RG.size(0), ", ", u_RG.size(1), "] where [", rows, ", ", width, "] is needed");
 }
 
+void check_rows(const char* name, const View<float, 2>& x, Index rows, Index columns) {
+  MOTE_CHECK(x.size(0) == rows && x.size(1) == columns, "experts: ", name, " is [", x.size(0), ", ",
+             x.size(1), "] where [", rows, ", ", columns, "] is needed");
+}
+
 View<float, 2> rows_of(View<float, 2> x, const RowBlock& block) {
   x.data = x.row(block.first);
   x.sizes[0] = block.count;
@@ -43,6 +48,8 @@ void product(const Variant<Gemm>& gemm, Gemm g, const View<float, 2>& c, const R
 
 void experts_forward(const ExpertsForward& args, const Run& run) {
   check(args.x_ND, args.up_EGD, args.down_EDG, args.u_RG, args.routes);
+  check_rows("p", args.p_RD, args.u_RG.size(0), args.x_ND.size(1));
+  check_rows("y", args.y_ND, args.x_ND.size(0), args.x_ND.size(1));
   const Index width = args.up_EGD.size(1), dim = args.up_EGD.size(2);
   Gemm like;
   like.precision = args.precision;
@@ -138,6 +145,13 @@ void backward_to_weights(const ExpertsBackward& args, const Variant<Gemm>& gemm,
 
 void experts_backward(const ExpertsBackward& args, const Run& run) {
   check(args.x_ND, args.up_EGD, args.down_EDG, args.u_RG, args.routes);
+  check_rows("p", args.p_RD, args.u_RG.size(0), args.x_ND.size(1));
+  MOTE_CHECK(
+      args.dy_ND.sizes == args.x_ND.sizes && args.dx_ND.sizes == args.x_ND.sizes &&
+          args.dup_EGD.sizes == args.up_EGD.sizes && args.ddown_EDG.sizes == args.down_EDG.sizes &&
+          args.dh_RG.sizes == args.u_RG.sizes,
+      "experts_backward: a gradient has not the shape of what it is the gradient of (dy and ",
+      "dx of x with ", args.x_ND.size(0), " x ", args.x_ND.size(1), ")");
   Gemm like;
   like.precision = args.precision;
   const auto& gemm = gemm_variant(like, run);

@@ -1,6 +1,6 @@
 // The row for any vector type of core/simd.h; included by the variant files only. Exponentials are
 // summed in float32 lanes: the relative error of the sum is at most n / lanes roundings of terms
-// that are all positive, about 1e-5 at n = 32,768.
+// that are all positive, 2.4e-4 at n = 32,768 with 8 lanes if all went one way.
 #pragma once
 
 #include <cmath>

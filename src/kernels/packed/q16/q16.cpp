@@ -123,22 +123,24 @@ bool last_trit_is_zero(std::uint32_t entry) {
   return true;
 }
 
-void check_row(const Q16Matrix& m, Index row, const std::string& place) {
+void check_row(const Q16Matrix& m, Index row, const std::string& name, Index expert) {
+  const auto refuse_row = [&](const std::string& what) {
+    refuse(name, concat("expert ", expert, " row ", row, what));
+  };
   const Index begin = m.row_begin(row), end = m.row_end(row), wanted = (m.columns + 1) / 2;
   if ((row == 0 && begin != 0) || begin > end || end > m.num_codes)
-    refuse(place, concat("row ", row, " has codes ", begin, " to ", end, " of ", m.num_codes));
+    refuse_row(concat(" has codes ", begin, " to ", end, " of ", m.num_codes));
   const std::uint32_t* entries = q16_entries();
   Index pairs = 0;
   for (Index i = begin; i < end; ++i) pairs += q16_pairs(entries[m.codes[i]]);
   if (pairs != wanted)
-    refuse(place, concat("row ", row, " decodes to ", pairs, " pairs, ", m.columns,
-                         " columns need ", wanted));
+    refuse_row(concat(" decodes to ", pairs, " pairs, ", m.columns, " columns need ", wanted));
   if (m.columns % 2 != 0 && !last_trit_is_zero(entries[m.codes[end - 1]]))
-    refuse(place, concat("row ", row, " has a weight after its last column ", m.columns - 1));
+    refuse_row(concat(" has a weight after its last column ", m.columns - 1));
   const float low = m.minimum(row), high = m.maximum(row);
   if (!(std::isfinite(low) && std::isfinite(high) && low <= 0 && high >= 0))
-    refuse(place, concat("row ", row, " has levels ", low, " and ", high,
-                         "; finite ones with minimum <= 0 <= maximum are possible"));
+    refuse_row(concat(" has levels ", low, " and ", high,
+                      "; finite ones with minimum <= 0 <= maximum are possible"));
 }
 
 }  // namespace
@@ -157,8 +159,7 @@ void validate(const Q16Experts& w, const std::string& name, const Executor& exec
     refuse(name, concat("has no rows and ", w.codes_N.size(0), " codes"));
   parallel_for(executor, w.experts(), [&](Index e, int) {
     const Q16Matrix m = w.expert(e);
-    for (Index row = 0; row < m.rows; ++row)
-      check_row(m, row, w.experts() == 1 ? name : concat(name, ", expert ", e));
+    for (Index row = 0; row < m.rows; ++row) check_row(m, row, name, e);
   });
 }
 

@@ -13,16 +13,18 @@ namespace {
 }
 
 void check_row(const TwoBitMatrix& m, Index row, const std::string& name, Index expert) {
-  const std::string place = concat("expert ", expert, " row ", row);
+  const auto refuse_row = [&](const std::string& what) {
+    refuse(name, concat("expert ", expert, " row ", row, what));
+  };
   const float scale = from_bf16(m.scales_R[row]);
-  if (!std::isfinite(scale)) refuse(name, concat(place, " has the scale ", scale));
+  if (!std::isfinite(scale)) refuse_row(concat(" has the scale ", scale));
   if (m.zeros_R[row] > 3)
-    refuse(name, concat(place, " has the zero ", int{m.zeros_R[row]}, ", codes go to 3"));
+    refuse_row(concat(" has the zero ", int{m.zeros_R[row]}, ", codes go to 3"));
   const Index used = m.columns % kTwoBitPerByte;
   if (used == 0) return;
   const int last = m.row(row)[two_bit_bytes(m.columns) - 1];
   if (last >> 2 * used != 0)
-    refuse(name, concat(place, " has weights after its last column ", m.columns - 1));
+    refuse_row(concat(" has weights after its last column ", m.columns - 1));
 }
 
 }  // namespace

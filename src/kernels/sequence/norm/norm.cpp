@@ -110,6 +110,10 @@ void layer_norm(const LayerNorm& args, const Run& run) {
 }
 
 void layer_norm_backward(const LayerNormBackward& args, const Run& run) {
+  MOTE_CHECK(args.dy_ND.sizes == args.x_ND.sizes && args.dx_ND.sizes == args.x_ND.sizes,
+             "layer_norm_backward: x has ", args.x_ND.size(0), " x ", args.x_ND.size(1),
+             " entries, dy ", args.dy_ND.size(0), " x ", args.dy_ND.size(1), ", dx ",
+             args.dx_ND.size(0), " x ", args.dx_ND.size(1));
   const Index columns = args.x_ND.size(1), blocks = num_blocks(args.x_ND.size(0));
   const auto& variant = select(layer_norm_backward_variants(), run);
   parallel_for(*run.executor, blocks, [&](Index block, int) {

@@ -175,5 +175,16 @@ TEST(Softmax, NanScoresStayNan) {
   }
 }
 
+TEST(SoftmaxBackward, ANanLogSumExpStaysNan) {
+  for (const Variant<SoftmaxBackwardRow>& variant : softmax_backward_row_variants()) {
+    if (!supported(variant.isa)) continue;
+    std::vector<float> x(20, 1), dp(20, 1);
+    float dscale = 0;
+    variant.call({x.data(), nullptr, dp.data(), 2, 19, 20, 1, NAN, &dscale}, {});
+    for (std::size_t j = 2; j < 19; ++j)
+      EXPECT_TRUE(std::isnan(x[j])) << name(variant.isa) << " at " << j;
+  }
+}
+
 }  // namespace
 }  // namespace mote::kernels

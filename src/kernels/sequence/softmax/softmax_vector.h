@@ -55,9 +55,10 @@ template <class S>
 void softmax_backward_row_vector(const SoftmaxBackwardRow& args) {
   using V = typename S::V;
   const V scale = S::set(args.scale), lse = S::set(-args.lse);
-  // exp_of_negative needs l - lse <= 0, which rounding may miss by an ulp.
+  // exp_of_negative needs l - lse <= 0, which rounding may miss by an ulp. min gives its second
+  // operand where one is NaN, and NaN must stay.
   const auto probability = [&](V score) {
-    return exp_of_negative<S>(S::min(S::fma(scale, score, lse), S::zero()));
+    return exp_of_negative<S>(S::min(S::zero(), S::fma(scale, score, lse)));
   };
   // The probabilities are divided by their own sum: an lse rounded to float32 scales them all, and
   // the error would be multiplied by scores that may be large.
