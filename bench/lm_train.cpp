@@ -30,6 +30,15 @@ model::ModelConfig peer_config(bool dense) {
   return config;
 }
 
+// Of one step, products alone: per token 6 for every weight it is multiplied with, and scores and
+// values of the keys before it.
+double step_flops(const model::ModelConfig& c) {
+  const auto weights =
+      static_cast<double>(model::count_parameters(c).active - (c.vocab_size + c.context) * c.dim);
+  const double attention = 6.0 * static_cast<double>(c.layers * c.context * c.dim);
+  return static_cast<double>(kBatch * kContext) * (6 * weights + attention);
+}
+
 }  // namespace
 
 void lm_train(const Report& report) {
@@ -60,9 +69,12 @@ void lm_train(const Report& report) {
         optimizer.step(2.5e-4);
       };
       const auto seconds = sample(step, report.options().repeat, 0.5);
+      Json extra = {{"parameters", model::count_parameters(lm.config()).total}};
+      if (!bf16)
+        extra["share_of_limit"] =
+            step_flops(lm.config()) / median(seconds) / report.peak_flops_per_second();
       report.rate("lm_train", shape, bf16 ? "bf16 products, f32 weights" : "fp32", "tokens/s",
-                  static_cast<double>(kBatch * kContext), seconds,
-                  {{"parameters", model::count_parameters(lm.config()).total}});
+                  static_cast<double>(kBatch * kContext), seconds, extra);
     }
 }
 

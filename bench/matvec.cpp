@@ -34,11 +34,6 @@ std::size_t copies_for(std::size_t bytes, bool cold) {
   return cold ? std::clamp<std::size_t>((kColdBytes + bytes - 1) / bytes, 2, 512) : 1;
 }
 
-double median_of(std::vector<double> seconds) {
-  std::sort(seconds.begin(), seconds.end());
-  return seconds[seconds.size() / 2];
-}
-
 // Seconds of one bfloat16 product by LibTorch, weights from memory.
 double bf16_seconds(const Shape& s, Index batch, bool cold, int repeat) {
   const std::size_t copies = copies_for(static_cast<std::size_t>(s.rows * s.columns * 2), cold);
@@ -47,7 +42,7 @@ double bf16_seconds(const Shape& s, Index batch, bool cold, int repeat) {
     weights.push_back(torch::randn({s.rows, s.columns}).to(torch::kBFloat16));
   const Tensor x = torch::randn({batch, s.columns}).to(torch::kBFloat16);
   const torch::NoGradGuard no_grad;
-  return median_of(sample(
+  return median(sample(
              [&] {
                for (const Tensor& w : weights) torch::linear(x, w);
              },
@@ -58,11 +53,13 @@ double bf16_seconds(const Shape& s, Index batch, bool cold, int repeat) {
 // What the timed products have in common: activations, outputs, all rows of the one matrix.
 struct Buffers {
   std::vector<float> x, y, scratch;
+  std::vector<std::byte> scratch_a8;
   std::vector<std::int32_t> ends;
   Buffers(const Shape& s, Index batch)
       : x(static_cast<std::size_t>(batch * s.columns)),
         y(static_cast<std::size_t>(batch * s.rows)),
         scratch(static_cast<std::size_t>(kernels::q16_scratch(batch, s.columns))),
+        scratch_a8(static_cast<std::size_t>(kernels::q16_a8_scratch(batch, s.columns))),
         ends{static_cast<std::int32_t>(batch)} {
     const Rng rng(2, Purpose::test);
     for (std::size_t i = 0; i < x.size(); ++i) x[i] = static_cast<float>(rng.normal(i));
@@ -88,7 +85,7 @@ void time_packed(const Report& report, const std::string& kind, const std::strin
           },
           report.options().repeat);
       for (double& t : seconds) t /= static_cast<double>(copies.size());
-      const double time = median_of(seconds), weights = static_cast<double>(s.rows * s.columns);
+      const double time = median(seconds), weights = static_cast<double>(s.rows * s.columns);
       Json extra = {
           {"kind", kind},
           {"bits_per_weight", static_cast<double>(bits) / weights},
@@ -125,7 +122,15 @@ void matvec(const Report& report) {
       return kernels::view(static_cast<const std::int32_t*>(b.ends.data()), Index{1});
     };
     time_packed(
-        report, "q16", "f32 activations", s, q16,
+        report, "q16_a8", "q16, 8-bit activations", s, q16,
+        [&](const kernels::Q16Encoded& w, Buffers& b, Index batch) {
+          kernels::q16_product_a8(
+              {w.view(), x_of(b, batch), ends_of(b), kernels::view(b.y.data(), batch, s.rows),
+               kernels::view(b.scratch_a8.data(), static_cast<Index>(b.scratch_a8.size()))},
+              run);
+        });
+    time_packed(
+        report, "q16", "q16, f32 activations", s, q16,
         [&](const kernels::Q16Encoded& w, Buffers& b, Index batch) {
           kernels::q16_product(
               {w.view(), x_of(b, batch), ends_of(b), kernels::view(b.y.data(), batch, s.rows),
@@ -138,7 +143,7 @@ void matvec(const Report& report) {
     two.codes.assign(static_cast<std::size_t>(s.rows * ((s.columns + 3) / 4)), 0x1b);
     two.scales.assign(static_cast<std::size_t>(s.rows), kernels::to_bf16(0.02f));
     two.zeros.assign(static_cast<std::size_t>(s.rows), 1);
-    time_packed(report, "two_bit", "f32 activations", s, two,
+    time_packed(report, "two_bit", "2-bit, f32 activations", s, two,
                 [&](const checkpoint::TwoBitEncoded& w, Buffers& b, Index batch) {
                   kernels::two_bit_product({w.view(), x_of(b, batch), ends_of(b),
                                             kernels::view(b.y.data(), batch, s.rows)},

@@ -47,11 +47,16 @@ void products(const Report& report) {
   struct Shape {
     std::int64_t m, k, n;
   };
-  for (const Shape& s : {Shape{4096, 4096, 4096}, Shape{256, 4096, 4096}, Shape{256, 2048, 5632}})
+  std::vector<Shape> shapes = {{4096, 4096, 4096}};
+  for (const std::int64_t m : {1, 16, 256})
+    for (const Shape& s : {Shape{m, 4096, 4096}, Shape{m, 2048, 5632}}) shapes.push_back(s);
+  for (const Shape& s : shapes)
     for (const bool bf16 : {false, true}) {
       const std::string shape = concat("m=", s.m, " k=", s.k, " n=", s.n, bf16 ? " bf16" : " fp32");
       if (!report.wants("memory.gemm", shape)) continue;
-      const Tensor a = torch::randn({s.m, s.k}), b = torch::randn({s.n, s.k});
+      // With few rows the weights come from memory: as many copies as make 256 Mi elements.
+      const std::int64_t copies = s.m == 4096 ? 1 : (std::int64_t{256} << 20) / (s.k * s.n);
+      const Tensor a = torch::randn({s.m, s.k}), b = torch::randn({copies * s.n, s.k});
       Tensor c = torch::empty({s.m, s.n});
       kernels::Gemm g;
       g.m = s.m, g.n = s.n, g.k = s.k;
@@ -59,13 +64,24 @@ void products(const Report& report) {
       g.b = {b.const_data_ptr<float>(), s.k, kernels::Rows::outer};
       g.c = c.mutable_data_ptr<float>(), g.c_stride = s.n;
       g.precision = bf16 ? kernels::Precision::bf16 : kernels::Precision::f32;
-      const auto seconds = sample([&] { kernels::matmul(g, report.options().pass.run); },
-                                  report.options().repeat, 0.2);
-      const double work = 2.0 * static_cast<double>(s.m * s.n * s.k);
+      const auto seconds = sample(
+          [&] {
+            for (std::int64_t i = 0; i < copies; ++i) {
+              g.b.data = b.const_data_ptr<float>() + i * s.n * s.k;
+              kernels::matmul(g, report.options().pass.run);
+            }
+          },
+          report.options().repeat, 0.2);
+      const double work = 2.0 * static_cast<double>(copies * s.m * s.n * s.k);
+      // Weights are float32 in memory for both.
+      const double time = median(seconds),
+                   of_bandwidth = 4.0 * static_cast<double>(copies * s.n * s.k) / time /
+                                  report.bandwidth_bytes_per_second();
       Json extra = Json::object();
-      if (!bf16)
-        extra["share_of_limit"] =
-            work / seconds[seconds.size() / 2] / report.peak_flops_per_second();
+      if (s.m == 1)
+        extra["share_of_limit"] = of_bandwidth;
+      else if (!bf16)
+        extra["share_of_limit"] = work / time / report.peak_flops_per_second();
       report.rate("memory.gemm", shape, bf16 ? "bf16" : "fp32", "GFLOP/s", 1e-9 * work, seconds,
                   extra);
     }

@@ -60,10 +60,8 @@ void time_shape(const Report& report, const Sizes& s, std::int64_t tokens, bool 
       sample(backward ? std::function<void()>(both) : forward, report.options().repeat);
   const double work =
       4.0 * static_cast<double>(tokens * s.dim * s.width * s.per_token) * (backward ? 3 : 1);
-  std::vector<double> sorted = seconds;
-  std::sort(sorted.begin(), sorted.end());
-  const double rate = work / sorted[sorted.size() / 2];
-  Json extra = {{"ms", 1e3 * sorted[sorted.size() / 2]}, {"GFLOP_per_s", 1e-9 * rate}};
+  const double time = median(seconds), rate = work / time;
+  Json extra = {{"ms", 1e3 * time}, {"GFLOP_per_s", 1e-9 * rate}};
   if (!bf16) extra["share_of_limit"] = rate / report.peak_flops_per_second();
   report.rate("moe_layer", shape, bf16 ? "bf16 products, f32 weights" : "fp32", "tokens/s",
               static_cast<double>(tokens), seconds, extra);
@@ -93,7 +91,9 @@ void time_experts_alone(const Report& report, const Sizes& s, std::int64_t token
         for (Tensor& each : leaves) each.mutable_grad() = Tensor();
       },
       report.options().repeat);
-  report.rate("moe_layer", shape, "fp32", "tokens/s", static_cast<double>(tokens), seconds);
+  const double flops = 12.0 * static_cast<double>(tokens * s.dim * s.width * s.per_token);
+  report.rate("moe_layer", shape, "fp32", "tokens/s", static_cast<double>(tokens), seconds,
+              {{"share_of_limit", flops / median(seconds) / report.peak_flops_per_second()}});
 }
 
 }  // namespace

@@ -10,12 +10,6 @@
 namespace mote::bench {
 namespace {
 
-double median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  const std::size_t n = values.size();
-  return n % 2 ? values[n / 2] : (values[n / 2 - 1] + values[n / 2]) / 2;
-}
-
 std::vector<std::string> words(const std::string& text) {
   std::istringstream in(text);
   std::vector<std::string> found;
@@ -23,7 +17,19 @@ std::vector<std::string> words(const std::string& text) {
   return found;
 }
 
+// The name that --isa has for it.
+const char* family(kernels::Isa isa) {
+  const bool kin = isa == kernels::Isa::avx512_vnni || isa == kernels::Isa::avx512_bf16;
+  return kernels::name(kin ? kernels::Isa::avx512 : isa);
+}
+
 }  // namespace
+
+double median(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  const std::size_t n = values.size();
+  return n % 2 ? values[n / 2] : (values[n / 2 - 1] + values[n / 2]) / 2;
+}
 
 std::vector<double> sample(const std::function<void()>& call, int repeat, double least) {
   call();
@@ -118,7 +124,7 @@ void Report::rate(const std::string& name, const std::string& shape, const std::
               {"shape", shape},
               {"dtype", dtype},
               {"threads", options_.threads},
-              {"isa", kernels::name(std::min(options_.pass.run.ceiling, kernels::best_isa()))},
+              {"isa", family(std::min(options_.pass.run.ceiling, kernels::best_isa()))},
               {"metric", "rate"},
               {"unit", unit},
               {"median", median(rates)},

@@ -21,6 +21,8 @@ struct Options {
 // Seconds per call: after a warm-up, `repeat` samples of as many calls as take `least` seconds.
 std::vector<double> sample(const std::function<void()>& call, int repeat, double least = 0.1);
 
+double median(std::vector<double> values);
+
 class Report {
  public:
   Report(const Options& options, std::function<void(const Json&)> print);

@@ -46,8 +46,8 @@ void add_common(CLI::App& app, CommonOptions& options) {
 }
 
 std::string version_text() {
-  std::string text =
-      concat("mote ", MOTE_VERSION, " (", MOTE_COMMIT, "), ", __VERSION__, ", instruction sets:");
+  std::string text = concat("mote ", MOTE_VERSION, " (", MOTE_COMMIT, "), " MOTE_COMPILER " ",
+                            __VERSION__, ", instruction sets:");
   for (const kernels::Isa isa : kernels::compiled_isas()) text += concat(" ", kernels::name(isa));
   return text;
 }
@@ -55,6 +55,9 @@ std::string version_text() {
 void print_value(const std::string& key, const Json& value) {
   if (value.is_object()) {
     for (const auto& [inner, each] : value.items()) print_value(key + "." + inner, each);
+  } else if (value.is_array() && !value.empty() && value[0].is_object()) {
+    std::cout << key << ":\n";
+    for (const Json& each : value) std::cout << "  " << each.dump() << "\n";
   } else {
     std::cout << key << ": " << (value.is_string() ? value.get<std::string>() : value.dump())
               << "\n";
@@ -151,9 +154,11 @@ int main_checked(int argc, char** argv) {
   try {
     const auto pool = model::ops::make_thread_pool(options.threads);
     const Context context = make_context(options, *pool);
+    const std::uint64_t startup_rss = rss_bytes();  // nearly all of it is LibTorch's
     for (std::size_t i = 0; i < verbs.size(); ++i) {
       if (!app.got_subcommand(kCommands[i].name)) continue;
-      const Json facts = verbs[i]->run(context);
+      Json facts = verbs[i]->run(context);
+      if (facts.contains("peak_rss_bytes")) facts["startup_rss_bytes"] = startup_rss;
       if (options.json && !facts.is_null())
         std::cout << json_line(facts) << std::endl;
       else if (facts.is_object())

@@ -105,6 +105,6 @@ function(mote_program name)
                     OUTPUT_VARIABLE commit OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET)
   endif()
   set_source_files_properties(${CMAKE_SOURCE_DIR}/cli/main.cpp ${CMAKE_SOURCE_DIR}/bench/record.cpp PROPERTIES COMPILE_DEFINITIONS
-    "MOTE_VERSION=\"${PROJECT_VERSION}\";MOTE_COMMIT=\"${commit}\"")
+    "MOTE_VERSION=\"${PROJECT_VERSION}\";MOTE_COMMIT=\"${commit}\";MOTE_COMPILER=\"${CMAKE_CXX_COMPILER_ID}\"")
   install(TARGETS ${name} RUNTIME DESTINATION bin)
 endfunction()

@@ -1,4 +1,4 @@
-# The layering, checked: which folder includes what (docs/style.md, "Direction"), and that vector objects lend no code to others.
+# The layering, checked: which folder includes what (docs/architecture.md), and that vector objects lend no code to others.
 #   cmake -DSOURCE=... [-DNM=... -DLIBRARY=libmote_kernels.a -DVARIANTS=a.cpp,b.cpp] -P layout.cmake
 cmake_minimum_required(VERSION 3.25)
 

@@ -1,6 +1,7 @@
 #include "base/process.h"
 #include "cli/command.h"
 #include "compress/compressor.h"
+#include "model/saved.h"
 
 namespace mote::cli {
 namespace {
@@ -8,7 +9,8 @@ namespace {
 class Compress final : public Verb {
  public:
   void add_options(CLI::App& app) override {
-    app.add_option("MODEL", model_, "a trained model's folder")->required();
+    app.add_option("MODEL", model_, "a trained model's folder, or its model.safetensors")
+        ->required();
     app.add_option("OUT", out_, "a new folder")->required();
     app.add_option("--bits", bits_, "ternary or 2")->required();
     app.add_option("--method", method_,
@@ -33,7 +35,8 @@ class Compress final : public Verb {
   Json run(const Context& context) override {
     set_choices();
     if (context.seed) options_.seed = *context.seed;
-    const compress::CompressReport r = compress::compress(model_, out_, options_, context.pass());
+    const compress::CompressReport r =
+        compress::compress(model::find_model(model_), out_, options_, context.pass());
     Json facts = {
         {"bytes_before", r.bytes_before},
         {"bytes_after", r.bytes_after},

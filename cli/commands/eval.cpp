@@ -1,5 +1,6 @@
 #include "base/process.h"
 #include "cli/command.h"
+#include "model/saved.h"
 #include "run/evaluator.h"
 
 namespace mote::cli {
@@ -8,7 +9,7 @@ namespace {
 class Eval final : public Verb {
  public:
   void add_options(CLI::App& app) override {
-    app.add_option("MODEL", model_, "a model's folder")->required();
+    app.add_option("MODEL", model_, "a model's folder, or its model.safetensors")->required();
     app.add_option("--data", data_, "a corpus: NAME:SPLIT, a file or a folder")->required();
     app.add_option("--ctx-size", context_size_,
                    "tokens that the end of a block sees (default: the model's)")
@@ -20,7 +21,8 @@ class Eval final : public Verb {
   Json run(const Context& context) override {
     model::Pass pass = context.pass();
     pass.int8_activations = activations_.int8();
-    const run::Evaluation e = run::evaluate(model_, data_, max_bytes_, context_size_, pass);
+    const run::Evaluation e =
+        run::evaluate(model::find_model(model_), data_, max_bytes_, context_size_, pass);
     return {{"loss", e.loss.mean()},
             {"perplexity", e.loss.perplexity()},
             {"bits_per_byte", e.loss.bits_per_byte()},

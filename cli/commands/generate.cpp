@@ -16,7 +16,7 @@ namespace {
 class Generate final : public Verb {
  public:
   void add_options(CLI::App& app) override {
-    app.add_option("MODEL", model_, "a model's folder")->required();
+    app.add_option("MODEL", model_, "a model's folder, or its model.safetensors")->required();
     auto* prompt = app.add_option("-p,--prompt", prompt_, "the text to continue");
     app.add_option("--prompts", prompts_file_, "a file with one prompt per line")->excludes(prompt);
     app.add_option("-n,--predict", options_.new_tokens, "tokens to add")
@@ -39,11 +39,12 @@ class Generate final : public Verb {
     const std::vector<std::string> prompts = read_prompts();
     if (context.seed) options_.sampler.seed = *context.seed;
     run::validate(options_.sampler);
-    const auto model = model::load_model(model_, *context.run.executor);
+    const std::filesystem::path folder = model::find_model(model_);
+    const auto model = model::load_model(folder, *context.run.executor);
     model::Pass pass = context.pass();
     pass.int8_activations = activations_.int8();
     if (pass.int8_activations) model::check_int8_activations(*model);
-    const auto tokenizer = text::load_tokenizer(model_);
+    const auto tokenizer = text::load_tokenizer(folder);
     options_.memory_tokens = run::memory_for_context(model->config(), context_size_);
     Json results = Json::array();
     for (const std::string& prompt : prompts) {

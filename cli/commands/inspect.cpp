@@ -34,13 +34,14 @@ class Lister final : public model::ParameterVisitor {
 class Inspect final : public Verb {
  public:
   void add_options(CLI::App& app) override {
-    app.add_option("MODEL", model_, "a model's folder")->required();
+    app.add_option("MODEL", model_, "a model's folder, or its model.safetensors")->required();
     app.add_flag("--tensors", tensors_, "list the tensors too");
   }
 
   Json run(const Context& context) override {
-    const model::SavedConfig saved = model::load_config(model_);
-    const auto model = model::load_model(model_, *context.run.executor);
+    const std::filesystem::path folder = model::find_model(model_);
+    const model::SavedConfig saved = model::load_config(folder);
+    const auto model = model::load_model(folder, *context.run.executor);
     Lister lister;
     model->visit(lister);
     const model::ParameterCounts counts = model::count_parameters(saved.model);
@@ -60,8 +61,7 @@ class Inspect final : public Verb {
     }
     facts["layers"] = saved.model.layers;
     facts["dtype"] = "float32";
-    facts["bytes"] =
-        std::filesystem::file_size(std::filesystem::path(model_) / "model.safetensors");
+    facts["bytes"] = std::filesystem::file_size(folder / "model.safetensors");
     if (saved.quantization) facts["made_from"] = to_json(saved.quantization->made_from);
     if (tensors_) facts["tensors"] = lister.tensors;
     return facts;

@@ -43,6 +43,10 @@ class Prepare final : public Verb {
       tokenizer = text::make_byte_tokenizer();
     else if (tokenizer_ == "bpe")
       tokenizer = text::train_bpe(corpus, vocab_size_, context.threads);
+    else if (tokenizer_ == "unigram")
+      throw Error(ErrorKind::unsupported,
+                  "--tokenizer unigram: not built yet; choose bytes, bpe or a tokenizer's folder")
+          .at("--tokenizer");
     else
       tokenizer = text::load_tokenizer(tokenizer_);
     std::string names;

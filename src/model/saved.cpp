@@ -178,6 +178,19 @@ void save_tokenizer(const text::Tokenizer& tokenizer, const fs::path& folder) {
   write_file(folder / "generation_config.json", ids.dump(2) + "\n");
 }
 
+fs::path find_model(const std::string& name) {
+  const fs::path path = name;
+  std::error_code ignored;
+  if (fs::is_directory(path, ignored)) return path;
+  if (fs::is_regular_file(path, ignored) && path.filename() == kModelFile)
+    return path.has_parent_path() ? path.parent_path() : ".";
+  throw Error(fs::exists(path, ignored) ? ErrorKind::unsupported : ErrorKind::file,
+              concat(name, fs::exists(path, ignored) ? ": is no model" : ": no such model",
+                     "; give a folder that mote wrote, or its model.safetensors (GGUF files and "
+                     "names of published models are not read yet)"))
+      .in(name);
+}
+
 SavedConfig load_config(const fs::path& folder) {
   const std::string path = (folder / kConfigFile).string();
   Json json;

@@ -24,6 +24,10 @@ void save_model(LanguageModel& model, const fs::path& folder,
 // Writes tokenizer.json, and generation_config.json with the tokens that begin and end a text.
 void save_tokenizer(const text::Tokenizer& tokenizer, const fs::path& folder);
 
+// The folder that a command line's MODEL names: itself, or the one that a model.safetensors lies
+// in. Throws when there is neither, saying what is read.
+fs::path find_model(const std::string& name);
+
 // config.json: the model, and what is packed in a compressed one.
 struct SavedConfig {
   ModelConfig model;

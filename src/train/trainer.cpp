@@ -99,6 +99,20 @@ kernels::Precision training_precision(const TrainingConfig& config, const kernel
   return kernels::Precision::f32;
 }
 
+// exp(entropy of the shares of the routed rows that the experts got) / experts: 1 when all are used
+// alike, 1 / experts when one gets everything.
+double usage_perplexity(const model::Usage& usage) {
+  const Tensor& ends_E = usage.routes->ends_E;
+  const auto* ends = ends_E.const_data_ptr<std::int32_t>();
+  const auto rows = static_cast<double>(usage.routes->rows());
+  double entropy = 0;
+  for (std::int64_t e = 0; e < ends_E.size(0); ++e) {
+    const double share = (ends[e] - (e == 0 ? 0 : ends[e - 1])) / rows;
+    if (share > 0) entropy -= share * std::log(share);
+  }
+  return std::exp(entropy) / static_cast<double>(ends_E.size(0));
+}
+
 class Run {
  public:
   Run(const Recipe& recipe, const fs::path& folder, std::unique_ptr<text::Corpus> valid,
@@ -130,6 +144,7 @@ class Run {
   LossWindow window_;
   std::int64_t first_step_ = 0, saved_step_ = -1;
   double norm_ = 0;
+  std::optional<double> usage_;  // the least of the layers with experts
   TrainResult result_;
 };
 
@@ -183,6 +198,9 @@ double Run::step(std::int64_t index) {
   const double value = loss.token_mean.item<double>();
   if (!std::isfinite(value) || !std::isfinite(loss.total.item<double>()))
     stop_at_nonfinite(index, batch, before, concat("the loss is ", value));
+  usage_.reset();
+  for (const model::Usage& usage : loss.usage)
+    usage_ = std::min(usage_.value_or(1), usage_perplexity(usage));
   loss.total.backward();
   const std::int64_t horizon =
       recipe_.training.schedule_steps ? recipe_.training.schedule_steps : recipe_.training.steps;
@@ -274,14 +292,16 @@ TrainResult Run::go() {
     if (done % recipe_.training.log_every == 0 || done == steps) {
       const double mean = window_.sum / static_cast<double>(window_.steps);
       result_.train_loss = mean;
-      metrics_->write(
-          {{"step", done},
-           {"loss", loss},
-           {"mean_loss", mean},
-           {"grad_norm", norm_},
-           {"tokens", done * tokens_per_step},
-           {"tokens_per_second",
-            static_cast<double>((done - first_step_) * tokens_per_step) / training_seconds}});
+      Json line = {
+          {"step", done},
+          {"loss", loss},
+          {"mean_loss", mean},
+          {"grad_norm", norm_},
+          {"tokens", done * tokens_per_step},
+          {"tokens_per_second",
+           static_cast<double>((done - first_step_) * tokens_per_step) / training_seconds}};
+      if (usage_) line["usage_perplexity"] = *usage_;
+      metrics_->write(line);
       window_ = {};
     }
     progress.update(done, concat("loss ", loss));

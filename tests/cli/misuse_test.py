@@ -166,11 +166,19 @@ class Folders(TrainedTest):
     def test_a_missing_model_is_named(self):
         missing = self.scratch / "missing"
         self.assert_refused(mote("generate", missing, "-p", "a"), 1, missing)
+        self.assert_refused(mote("inspect", "someone/some-model"), 1, "someone/some-model", "folder")
+        self.assert_refused(mote("inspect", self.recipe), 1, self.recipe, "folder")
         self.assert_refused(mote("eval", missing, "--data", self.recipe), 1, missing)
 
 
 class Json(TrainedTest):
     KEYS = {
+        "inspect": {"family", "format", "parameters", "experts_per_layer", "experts_per_token",
+                    "layers", "dtype", "bytes", "tensors"},
+        "doctor": {"cpu", "isa", "cores", "memory_bytes", "disk_free_bytes",
+                   "bandwidth_bytes_per_second", "libtorch", "corpora", "problems"},
+        "bench": {"name", "peer", "version", "shape", "dtype", "threads", "isa", "metric", "unit",
+                  "median", "min", "best", "n", "cpu", "clock"},
         "train": {"steps", "tokens", "train_loss", "valid_loss", "valid_bits_per_byte",
                   "tokens_per_second", "seconds", "peak_rss_bytes", "parameters"},
         "eval": {"loss", "perplexity", "bits_per_byte", "tokens", "bytes", "tokens_per_second",
@@ -187,6 +195,9 @@ class Json(TrainedTest):
             "eval": [self.model, "--data", valid],
             "generate": [self.model, "-p", "a", "-n", "3"],
             "prepare": [valid, "--out", self.scratch / "tokens"],
+            "inspect": [self.model / "model.safetensors", "--tensors"],
+            "doctor": [],
+            "bench": ["memory", "--only", "L2", "--repeat", "2"],
         }
         for verb, words in calls.items():
             result = mote(verb, *words, "--json")
