@@ -53,7 +53,8 @@ void lm_train(const Report& report) {
       model::initialize(lm, 1);
       train::TrainingConfig training;
       training.clip_norm = 0.25;
-      train::Optimizer optimizer(model::trainable_parameters(lm), training);
+      train::Optimizer optimizer(model::trainable_parameters(lm), training,
+                                 *report.options().pass.run.executor);
       std::vector<Tensor> batches;
       for (int i = 0; i < 4; ++i)
         batches.push_back(torch::randint(0, kVocabulary, {kBatch, kContext + 1}, torch::kInt64));

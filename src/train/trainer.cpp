@@ -164,7 +164,8 @@ Run::Run(const Recipe& recipe, const fs::path& folder, std::unique_ptr<text::Cor
   config.vocab_size = tokenizer_->vocab_size();
   model_ = std::make_unique<model::LanguageModel>(config);
   model::initialize(*model_, static_cast<std::uint64_t>(recipe.training.seed));
-  optimizer_ = std::make_unique<Optimizer>(model::trainable_parameters(*model_), recipe.training);
+  optimizer_ = std::make_unique<Optimizer>(model::trainable_parameters(*model_), recipe.training,
+                                           *run.executor);
   if (fs::exists(state_path_)) {
     first_step_ = saved_step_ =
         load_state(state_path_, *optimizer_, memory_, window_, config.layers);

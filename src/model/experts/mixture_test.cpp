@@ -1,5 +1,6 @@
 #include "model/experts/mixture.h"
 
+#include "tests/support/live_memory.h"
 #include "tests/support/models.h"
 
 namespace mote::model {
@@ -233,6 +234,37 @@ TEST(SigmaMoe, NoTokensAndOneTokenWork) {
     const auto result = a.layer().forward({.x_ND = fill(1, {n, 4}), .pass = test_pass(true)});
     EXPECT_EQ(result.y_ND.size(0), n);
     EXPECT_TRUE(result.penalty.isfinite().item<bool>());
+  }
+}
+
+// specs/sparse-ffn 5.5 and 7.8: what waits for backward is the hidden units, N * K * G, within a
+// tenth, whatever E; x is the caller's.
+TEST(SigmaMoe, KeepsTheHiddenUnitsForBackwardAndLittleElse) {
+  for (const std::int64_t experts : {16, 32}) {
+    const std::int64_t tokens = 600, dim = 200, width = 256, per_token = 4;
+    ModelConfig config = mixture_config(dim, experts, width, per_token);
+    config.feed_forward.entropy_weight = 0.001;
+    Mixture layer(config, 0);
+    const auto leaf = [](std::vector<std::int64_t> sizes) {
+      return (0.02 * torch::randn(sizes)).requires_grad_();
+    };
+    Setter setter({{"router.weight", leaf({experts, dim})},
+                   {"experts.up", leaf({experts, width, dim})},
+                   {"experts.down", leaf({experts, dim, width})}});
+    layer.visit("ff", setter);
+    const Tensor x = leaf({tokens, dim});
+    const testing::LiveMemory memory;
+    std::int64_t kept = -memory.bytes();
+    Tensor y, penalty;
+    {
+      const FeedForwardResult result = layer.forward({.x_ND = x, .pass = test_pass(true)});
+      y = result.y_ND, penalty = result.penalty;
+    }
+    kept += memory.bytes() - static_cast<std::int64_t>(y.nbytes());
+    const auto hidden = static_cast<double>(4 * tokens * per_token * width);
+    EXPECT_LE(static_cast<double>(kept), 1.1 * hidden) << experts << " experts";
+    EXPECT_GE(static_cast<double>(kept), hidden) << experts << " experts";
+    y = Tensor(), penalty = Tensor();
   }
 }
 

@@ -94,6 +94,7 @@ TEST(Q16Dictionary, HasThePublishedChecksums) {
 
 TEST(Q16Dictionary, TrieHasThePublishedChecksum) {
   EXPECT_EQ(crc32(q16_trie(), 4 * 9 * (kQ16Entries + 1)), 0x69083216u);
+  EXPECT_EQ(crc32(q16_entries(), 4 * static_cast<std::size_t>(kQ16Entries)), 0xc24045e4u);
 }
 
 TEST(Q16Dictionary, NodesHaveNoneOneFiveOrNineChildren) {
@@ -204,8 +205,30 @@ TEST(Q16Encode, DecodesRowsOfOneTrit) {
     Index pairs = 0;
     for (std::uint16_t code : codes) pairs += q16_pairs(q16_entries()[code]);
     EXPECT_EQ(pairs, 1040);
+    const std::vector<Bf16> levels = {to_bf16(-1), to_bf16(1)};
+    const Q16Encoded made = q16_encode(view(row.data(), Index{1}, Index{1}, Index{2080}),
+                                       view(levels.data(), Index{1}, Index{1}, Index{2}));
+    std::vector<std::uint8_t> back(row.size());
+    q16_decode_row(made.view().expert(0), 0, back.data());
+    EXPECT_EQ(back, row);
     EXPECT_EQ(codes.size(), trit == 0 ? 75u : 1040u);
   }
+}
+
+// docs/formats.md prints this matrix.
+TEST(Q16Encode, GivesTheDocumentedBytes) {
+  const std::vector<std::uint8_t> trits = {0, 0, 1, 2, 0, 0, 2, 0, 0, 0, 0,
+                                           0, 0, 0, 2, 2, 0, 0, 0, 0, 1};
+  std::vector<Bf16> levels;
+  for (const float level : {-0.5f, 0.75f, -1.0f, 1.0f, -0.25f, 1.0f})
+    levels.push_back(to_bf16(level));
+  const Q16Encoded made = q16_encode(view(trits.data(), Index{1}, Index{3}, Index{7}),
+                                     view(levels.data(), Index{1}, Index{3}, Index{2}));
+  EXPECT_EQ(made.codes, (std::vector<std::uint16_t>{8487, 3, 8762}));
+  EXPECT_EQ(made.offsets, (std::vector<std::uint64_t>{0, 3}));
+  EXPECT_EQ(made.row_base, (std::vector<std::uint32_t>{0}));
+  EXPECT_EQ(made.row_start, (std::vector<std::uint16_t>{0, 1, 2}));
+  EXPECT_EQ(num_bits(made.view()), 352u);
 }
 
 TEST(Q16Encode, HandlesNoExpertsNoRowsAndNoColumns) {

@@ -1,0 +1,161 @@
+#include "compress/calibration.h"
+
+#include <set>
+
+#include "base/check.h"
+#include "tests/support/models.h"
+#include "text/bpe.h"
+
+namespace mote::compress {
+namespace {
+
+using testing::expect_close;
+using testing::fill;
+using testing::test_pass;
+
+constexpr std::int64_t kExperts = 4, kTokens = 50, kPerToken = 2;
+
+model::ops::SortedRoutes some_routes(std::int64_t tokens = kTokens) {
+  const Tensor first = torch::arange(tokens) * 7 % 3;
+  return model::ops::sort_routes(torch::stack({first, first + 1}, 1).to(torch::kInt32), kExperts);
+}
+
+// sum of a b^T over the first `cap` tokens that an expert takes, in double.
+Tensor naive_moments(const Tensor& a_ND, const Tensor& b_ND,
+                     const model::ops::SortedRoutes& routes, std::int64_t expert,
+                     std::int64_t cap) {
+  Tensor sum = torch::zeros({a_ND.size(1), b_ND.size(1)}, torch::kFloat64);
+  for (std::int64_t n = 0, counted = 0; n < a_ND.size(0) && counted < cap; ++n)
+    if (routes.experts_NK[n].eq(expert).any().item<bool>()) {
+      sum += torch::outer(a_ND[n].to(torch::kFloat64), b_ND[n].to(torch::kFloat64));
+      ++counted;
+    }
+  return sum;
+}
+
+MomentRows picked(const Tensor& x_ND, const model::ops::SortedRoutes& routes) {
+  return {x_ND, routes.token_R.const_data_ptr<std::int32_t>()};
+}
+
+TEST(Moments, AreTheSumsOverEachExpertsRows) {
+  const auto routes = some_routes();
+  const Tensor a = fill(1, {kTokens, 9}), b = fill(2, {kTokens, 5});
+  Moments picked_rows(kExperts, 9, 5, 1000), sorted_rows(kExperts, 9, 5, 1000);
+  picked_rows.add(picked(a, routes), picked(b, routes), routes, test_pass());
+  const auto sorted = [&](const Tensor& x) {
+    return x.index_select(0, routes.token_R.to(torch::kInt64));
+  };
+  sorted_rows.add({sorted(a)}, {sorted(b)}, routes, test_pass());
+  for (std::int64_t e = 0; e < kExperts; ++e)
+    expect_close(picked_rows.sum_ELR()[e], naive_moments(a, b, routes, e, 1000), 1e-5);
+  EXPECT_TRUE(picked_rows.sum_ELR().equal(sorted_rows.sum_ELR()));
+  std::int64_t rows = 0;
+  for (const std::int64_t n : picked_rows.rows()) rows += n;
+  EXPECT_EQ(rows, kTokens * kPerToken);
+}
+
+TEST(Moments, OfChunksAreThoseOfTheWhole) {
+  const auto whole = some_routes();
+  const Tensor x = fill(1, {kTokens, 9});
+  Moments together(kExperts, 9, 9, 20), apart(kExperts, 9, 9, 20);
+  together.add(picked(x, whole), picked(x, whole), whole, test_pass());
+  for (std::int64_t first = 0; first < kTokens; first += 20) {
+    const std::int64_t count = std::min<std::int64_t>(20, kTokens - first);
+    const auto routes =
+        model::ops::sort_routes(whole.experts_NK.narrow(0, first, count).contiguous(), kExperts);
+    const Tensor part = x.narrow(0, first, count);
+    apart.add(picked(part, routes), picked(part, routes), routes, test_pass());
+  }
+  expect_close(apart.sum_ELR(), together.sum_ELR(), 1e-5);
+  EXPECT_EQ(apart.rows(), together.rows());
+}
+
+TEST(Moments, ACapCountsAnExpertsFirstRowsAndLeavesTheOthers) {
+  const auto routes = some_routes();
+  const Tensor x = fill(1, {kTokens, 6});
+  Moments capped(kExperts, 6, 6, 20), all(kExperts, 6, 6, 1000);
+  capped.add(picked(x, routes), picked(x, routes), routes, test_pass());
+  all.add(picked(x, routes), picked(x, routes), routes, test_pass());
+  bool some_capped = false, some_not = false;
+  for (std::int64_t e = 0; e < kExperts; ++e) {
+    const auto at = static_cast<std::size_t>(e);
+    expect_close(capped.sum_ELR()[e], naive_moments(x, x, routes, e, 20), 1e-5);
+    EXPECT_EQ(capped.rows()[at], std::min<std::int64_t>(all.rows()[at], 20));
+    if (all.rows()[at] > 20) {
+      some_capped = true;
+    } else {
+      EXPECT_TRUE(capped.sum_ELR()[e].equal(all.sum_ELR()[e])) << e;
+      some_not = true;
+    }
+  }
+  EXPECT_TRUE(some_capped && some_not);
+}
+
+TEST(Moments, HaveTheSameBitsForAnyThreads) {
+  const auto routes = some_routes(400);
+  const Tensor x = fill(1, {400, 33});
+  const auto with = [&](int threads) {
+    Moments moments(kExperts, 33, 33, 1000);
+    moments.add(picked(x, routes), picked(x, routes), routes, test_pass(false, threads));
+    return moments.sum_ELR();
+  };
+  EXPECT_TRUE(with(1).equal(with(3)));
+}
+
+class Letters final : public text::Corpus {
+ public:
+  Letters() {
+    for (int i = 0; i < 5; ++i) {
+      std::string text;
+      for (int k = 0; k < 100; ++k) text += static_cast<char>('a' + i);
+      text += static_cast<char>('A' + i);
+      texts_.push_back(text);
+    }
+    for (const std::string& text : texts_) documents_.push_back(text);
+  }
+  const std::vector<std::string_view>& documents() const override { return documents_; }
+
+ private:
+  std::vector<std::string> texts_;
+  std::vector<std::string_view> documents_;
+};
+
+using Samples = std::vector<std::vector<text::TokenId>>;
+Samples draw(std::int64_t samples, std::uint64_t seed) {
+  return draw_samples(Letters(), *text::make_byte_tokenizer(), {samples, 10, seed});
+}
+
+TEST(DrawSamples, ArePiecesOfOneDocumentInTheOrderOfTheText) {
+  const Samples all = draw(1000, 1);
+  EXPECT_EQ(all.size(), 55u) << "ten pieces of ten tokens and one of one, of each document";
+  text::TokenId last = 'a';
+  for (const auto& sample : all) {
+    EXPECT_EQ(sample[0], text::make_byte_tokenizer()->end_of_text());
+    EXPECT_LE(sample.size(), 11u);
+    const auto letter = static_cast<text::TokenId>(std::tolower(sample[1]));
+    EXPECT_GE(letter, last);
+    last = letter;
+    for (std::size_t i = 1; i < sample.size(); ++i)
+      EXPECT_EQ(static_cast<text::TokenId>(std::tolower(sample[i])), letter);
+  }
+}
+
+TEST(DrawSamples, DependOnTheSeedAlone) {
+  EXPECT_EQ(draw(8, 3), draw(8, 3));
+  EXPECT_NE(draw(8, 3), draw(8, 4));
+  EXPECT_EQ(draw(8, 3).size(), 8u);
+}
+
+TEST(DrawSamples, RefuseACorpusWithoutText) {
+  class Nothing final : public text::Corpus {
+   public:
+    const std::vector<std::string_view>& documents() const override { return documents_; }
+
+   private:
+    std::vector<std::string_view> documents_;
+  };
+  EXPECT_THROW(draw_samples(Nothing(), *text::make_byte_tokenizer(), {}), Error);
+}
+
+}  // namespace
+}  // namespace mote::compress
