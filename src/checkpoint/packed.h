@@ -33,6 +33,7 @@ struct PackedTensor {
 // Where the numbers came from.
 struct Provenance {
   std::string source_xxh64;  // of the source's model.safetensors, 16 hexadecimal digits
+  std::string options;       // as the command line spells them
   std::string calibration;
   std::int64_t samples = 0, calibration_tokens = 0, seed = 0;
   double expert_bits_per_weight = 0, loss_before = 0, loss_after = 0;
@@ -41,6 +42,7 @@ struct Provenance {
     using C = Provenance;
     return std::tuple{
         Field{&C::source_xxh64, "source_xxh64", "hash of the model this was made from"},
+        Field{&C::options, "options", "of the method"},
         Field{&C::calibration, "calibration", "corpus of the calibration samples"},
         Field{&C::samples, "samples", "calibration samples"},
         Field{&C::calibration_tokens, "calibration_tokens", "tokens in them"},

@@ -21,9 +21,8 @@ model::ops::SortedRoutes some_routes(std::int64_t tokens = kTokens) {
 }
 
 // sum of a b^T over the first `cap` tokens that an expert takes, in double.
-Tensor naive_moments(const Tensor& a_ND, const Tensor& b_ND,
-                     const model::ops::SortedRoutes& routes, std::int64_t expert,
-                     std::int64_t cap) {
+Tensor naive_moments(const Tensor& a_ND, const Tensor& b_ND, const model::ops::SortedRoutes& routes,
+                     std::int64_t expert, std::int64_t cap) {
   Tensor sum = torch::zeros({a_ND.size(1), b_ND.size(1)}, torch::kFloat64);
   for (std::int64_t n = 0, counted = 0; n < a_ND.size(0) && counted < cap; ++n)
     if (routes.experts_NK[n].eq(expert).any().item<bool>()) {

@@ -213,6 +213,18 @@ std::string validation_name(const CompressOptions& options, const std::string& c
              : "";
 }
 
+// What the result depends on beside samples and seed, as the command line spells it.
+std::string options_text(const CompressOptions& options) {
+  const MethodOptions& m = options.rounding;
+  std::string text = concat("--damping ", m.damping);
+  if (m.rate > 0) text += concat(" --rate ", m.rate);
+  if (m.act_order) text += " --act-order";
+  if (m.search_clip) text += " --search-clip";
+  if (options.true_sequential) text += " --true-sequential";
+  if (options.match_outputs) text += " --match-outputs";
+  return text;
+}
+
 }  // namespace
 
 CompressReport compress(const fs::path& source, const fs::path& target,
@@ -266,6 +278,7 @@ CompressReport compress(const fs::path& source, const fs::path& target,
   q.bits = enum_name(options.rounding.bits);
   q.method = enum_name(options.method);
   q.made_from = {checkpoint::xxh64_of_file(source / "model.safetensors"),
+                 wants_text ? options_text(options) : "",
                  wants_text ? calibration : "",
                  static_cast<std::int64_t>(samples.size()),
                  report.calibration_tokens,

@@ -23,8 +23,8 @@ TEST(Recipes, AllAreRead) {
   EXPECT_GE(found, 15);
 }
 
-// specs/sparse-ffn 3.3, less the unused scalar per layer. E8 has 257 byte tokens here, the paper 205:
-// 2 d + 1 parameters for each.
+// specs/sparse-ffn 3.3, less the unused scalar per layer. E8 has 257 byte tokens here, the paper
+// 205: 2 d + 1 parameters for each.
 TEST(Recipes, PublishedOnesHaveThePublishedSizes) {
   const std::map<std::string, std::int64_t> totals = {
       {"enwik8-41m-dense", 41'234'721 + 52 * 1025 - 12},
@@ -43,7 +43,8 @@ TEST(Recipes, PublishedOnesHaveThePublishedSizes) {
        fs::directory_iterator(fs::path(MOTE_SOURCE_DIR) / "recipes" / "published")) {
     const Recipe recipe = load_recipe(entry.path().string(), {});
     model::ModelConfig config = recipe.model;
-    config.vocab_size = recipe.data.tokenizer == TokenizerKind::bytes ? 257 : recipe.data.vocab_size;
+    config.vocab_size =
+        recipe.data.tokenizer == TokenizerKind::bytes ? 257 : recipe.data.vocab_size;
     const auto total = totals.find(entry.path().stem().string());
     ASSERT_NE(total, totals.end()) << entry.path();
     EXPECT_EQ(model::count_parameters(config).total, total->second) << entry.path();
