@@ -12,8 +12,8 @@ done
 if [ ${#missing[@]} -gt 0 ]; then
   if [ "$(id -u)" = 0 ]; then
     as_root=()
-  elif command -v sudo >/dev/null && sudo -n true 2>/dev/null; then
-    as_root=(sudo -n)
+  elif command -v sudo >/dev/null && { sudo -n true 2>/dev/null || [ -t 0 ]; }; then
+    as_root=(sudo)  # asks for a password where it must
   else
     echo "setup: missing Debian packages, and no root rights to install them. Have them installed with:" >&2
     echo "  apt-get install ${missing[*]}" >&2

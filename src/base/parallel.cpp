@@ -168,7 +168,7 @@ int physical_cores() {
     std::string package, core;
     std::ifstream(folder + "physical_package_id") >> package;
     std::ifstream(folder + "core_id") >> core;
-    cores.insert(core.empty() ? std::to_string(cpu) : package + ":" + core);
+    cores.insert(core.empty() ? std::to_string(cpu) : concat(package, ":", core));
   }
   return std::max<int>(1, static_cast<int>(cores.size()));
 }

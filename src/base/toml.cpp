@@ -3,6 +3,7 @@
 #include <toml++/toml.h>
 #include <sstream>
 
+#include "base/check.h"
 #include "base/file.h"
 
 namespace mote {
@@ -34,10 +35,10 @@ std::string dump_line(const Json& value) {
 
 void write_table(const Json& table, const std::string& prefix, std::string& text) {
   for (const auto& [key, value] : table.items())
-    if (!value.is_object()) text += key + " = " + dump_line(value) + "\n";
+    if (!value.is_object()) text += concat(key, " = ", dump_line(value), "\n");
   for (const auto& [key, value] : table.items()) {
     if (!value.is_object()) continue;
-    const std::string path = prefix.empty() ? key : prefix + "." + key;
+    const std::string path = prefix.empty() ? key : concat(prefix, ".", key);
     text += "\n[" + path + "]\n";
     write_table(value, path, text);
   }

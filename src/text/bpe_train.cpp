@@ -22,7 +22,7 @@ using PieceCounts = std::unordered_map<std::string_view, std::uint64_t>;
 struct Pair {
   TokenId left, right;
   bool operator==(const Pair&) const = default;
-  auto operator<=>(const Pair&) const = default;
+  auto operator<=>(const Pair&) const = default;  // NOLINT(modernize-use-nullptr): there is no 0
 };
 struct PairHash {
   std::size_t operator()(const Pair& pair) const {

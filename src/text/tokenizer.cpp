@@ -26,13 +26,13 @@ std::string StreamDecoder::push(TokenId id) {
     const Utf8Sequence last = first_sequence(std::string_view(pending_).substr(at));
     if (last.kind == Utf8Sequence::Kind::incomplete && last.length == back) decided = at;
   }
-  const std::string ready = replace_invalid_utf8(std::string_view(pending_).substr(0, decided));
+  std::string ready = replace_invalid_utf8(std::string_view(pending_).substr(0, decided));
   pending_.erase(0, decided);
   return ready;
 }
 
 std::string StreamDecoder::finish() {
-  const std::string rest = replace_invalid_utf8(pending_);
+  std::string rest = replace_invalid_utf8(pending_);
   pending_.clear();
   return rest;
 }

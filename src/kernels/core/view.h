@@ -39,6 +39,7 @@ struct View {
       if (n == 0) return true;
     return false;
   }
+  // Implicit, as a pointer's is. NOLINTNEXTLINE(google-explicit-constructor)
   [[gnu::always_inline]] operator View<const T, Rank>() const requires(!std::is_const_v<T>) {
     return {data, sizes, strides};
   }

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/check.h"
+#include "kernels/core/aligned.h"
 #include "kernels/packed/q16_product/q16_product_block.h"
 #include "kernels/packed/sorted_rows.h"
 
@@ -57,9 +58,8 @@ void to_input_reference(const Q16ProductToInput& args, const Run&) {
 // Where a chunk's layout lies, on a boundary of 64 bytes. Four floats per entry of x are enough for
 // any number of lanes.
 float* layout_of(const RowChunk& chunk, View<float, 1> scratch, Index columns) {
-  const auto place =
-      reinterpret_cast<std::uintptr_t>(scratch.data + chunk.first * (4 * columns + 16));
-  return reinterpret_cast<float*>((place + 63) / 64 * 64);
+  float* place = scratch.data + chunk.first * (4 * columns + 16);
+  return reinterpret_cast<float*>(aligned(reinterpret_cast<std::byte*>(place)));
 }
 
 void lay_out(const RowChunk& chunk, View<const float, 2> x_RI, float* to) {

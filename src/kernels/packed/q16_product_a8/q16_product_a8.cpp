@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "base/check.h"
+#include "kernels/core/aligned.h"
 #include "kernels/packed/q16_product_a8/q16_product_a8_block.h"
 #include "kernels/packed/sorted_rows.h"
 
@@ -40,10 +41,6 @@ void product_reference(const Q16ProductA8& args, const Run&) {
       args.y_RO(r, o) = static_cast<float>(static_cast<double>(scale) * y);
     }
   });
-}
-
-std::byte* aligned(std::byte* p) {
-  return p + (64 - reinterpret_cast<std::uintptr_t>(p) % 64) % 64;
 }
 
 // Scratch holds a scale per row, then the layouts; a chunk's has room in proportion to its rows.

@@ -4,18 +4,13 @@
 #include <cmath>
 
 #include "base/check.h"
+#include "kernels/core/aligned.h"
 #include "kernels/core/dtype.h"
 #include "kernels/linear/gemm/gemm.h"
 #include "kernels/packed/rounding/rounding_block.h"
 
 namespace mote::kernels {
 namespace {
-
-constexpr std::size_t kLine = 64;  // bytes; scratch is cut on this boundary
-
-std::byte* aligned(std::byte* p) {
-  return p + (kLine - reinterpret_cast<std::uintptr_t>(p) % kLine) % kLine;
-}
 
 // `price` is half of what a ternary weight that is not 0 costs, in units of w^2.
 std::uint8_t symbol_of(Grid grid, const float* levels, float w, float price = 0) {
