@@ -23,9 +23,6 @@ class Compress final : public Verb {
         ->check(CLI::Range(1, 1 << 24));
     app.add_option("--damping", options_.rounding.damping, "of the mean second moment")
         ->check(CLI::Range(0.0, 1e12));
-    app.add_option("--rate", options_.rounding.rate,
-                   "what a ternary weight must save not to be 0 (0 to 1; more: fewer bits)")
-        ->check(CLI::Range(0.0, 1.0));
     app.add_flag("--act-order", options_.rounding.act_order, "round the strongest inputs first");
     app.add_flag("--search-clip", options_.rounding.search_clip,
                  "levels by least error instead of the extremes");
@@ -67,8 +64,6 @@ class Compress final : public Verb {
     if (method_ != "gptq" && method_ != "qmoe" && method_ != "rtn")
       refuse("--method", method_, "gptq, qmoe or rtn");
     options_.method = method_ == "rtn" ? compress::MethodKind::rtn : compress::MethodKind::gptq;
-    if (options_.rounding.rate > 0 && (bits_ != "ternary" || method_ == "rtn"))
-      refuse("--rate", concat(options_.rounding.rate), "it with --bits ternary and gptq alone");
     const std::string coder = bits_ == "2" ? "two_bit" : "q16";
     if (coder_ != "auto" && coder_ != coder)
       refuse("--coder", coder_, concat("auto or ", coder, " with --bits ", bits_));

@@ -217,7 +217,6 @@ std::string validation_name(const CompressOptions& options, const std::string& c
 std::string options_text(const CompressOptions& options) {
   const MethodOptions& m = options.rounding;
   std::string text = concat("--damping ", m.damping);
-  if (m.rate > 0) text += concat(" --rate ", m.rate);
   if (m.act_order) text += " --act-order";
   if (m.search_clip) text += " --search-clip";
   if (options.true_sequential) text += " --true-sequential";

@@ -62,8 +62,7 @@ class Compression(TrainedTest):
 
     def test_every_option_changes_the_weights(self):
         weights = {}
-        for words in ([], ["--damping", "0.01"], ["--act-order"],
-                      ["--rate", "0.1"], ["--search-clip"],
+        for words in ([], ["--damping", "0.01"], ["--act-order"], ["--search-clip"],
                       ["--true-sequential"], ["--match-outputs"], ["--samples", "2"],
                       ["--seed", "3", "--samples", "2"]):
             out, _ = self.compress("-".join(words) or "plain", "--bits", "ternary", *words)
@@ -74,7 +73,6 @@ class Compression(TrainedTest):
         for words, parts in ((["--bits", "5"], ["--bits", "5"]),
                              (["--bits", "2", "--coder", "q16"], ["--coder", "two_bit"]),
                              (["--bits", "2", "--method", "magic"], ["--method", "rtn"]),
-                             (["--bits", "2", "--rate", "0.1"], ["--rate", "ternary"]),
                              (["--bits", "2", "--damping", "-1"], ["--damping", "-1"]),
                              (["--bits", "2", "--samples", "0"], ["--samples", "0"])):
             out = self.scratch / "out"

@@ -24,10 +24,7 @@ struct Statistics {
 
 struct MethodOptions {
   Bits bits = Bits::ternary;
-  double damping = 0.1;  // of the mean diagonal of the second moments
-  // What a ternary weight that is not 0 must save, as a share of what the average nonzero weight of
-  // its expert weighs in the objective; 0: nothing. More gives more zeros, and fewer bits.
-  double rate = 0;
+  double damping = 0.1;    // of the mean diagonal of the second moments
   bool act_order = false;  // round the inputs with the largest moments first
   bool search_clip =
       false;  // choose each row's levels by the error they cause, not by its extremes

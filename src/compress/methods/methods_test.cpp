@@ -138,19 +138,6 @@ TEST(SecondOrder, ActOrderAndClipSearchErrLessOnAverage) {
   EXPECT_LT(clipped, plain);
 }
 
-TEST(SecondOrder, ARateBuysBitsForError) {
-  const Problem p = make_problem(2, 60, 128, 400, 11);
-  MethodOptions options;
-  const MethodResult plain = run(MethodKind::gptq, p, options);
-  options.rate = 0.2;
-  const MethodResult cheap = run(MethodKind::gptq, p, options);
-  EXPECT_GT(cheap.zeros, plain.zeros);
-  EXPECT_LT(cheap.entropy_bits, plain.entropy_bits);
-  EXPECT_LT(cheap.weight->bits(), plain.weight->bits());
-  EXPECT_GT(output_error(p, cheap), output_error(p, plain));
-  EXPECT_LT(output_error(p, cheap), output_error(p, run(MethodKind::rtn, p)));
-}
-
 // Experts whose statistics are broken fall back to rounding to nearest; the others are what they
 // were.
 TEST(SecondOrder, BrokenStatisticsHurtOnlyTheirExpert) {

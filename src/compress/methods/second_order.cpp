@@ -28,13 +28,6 @@ Tensor inverse_factor(const Tensor& moments_II, std::int64_t tokens, double damp
   return u_II.isfinite().all().item<bool>() ? u_II : Tensor();
 }
 
-// rate * mean(level^2) * mean(1 / U_ii^2): of an average row and column, what rounding a whole
-// level to 0 adds to the objective.
-Tensor nonzero_costs(const Tensor& levels_EO2, const Tensor& u_EII, double rate) {
-  const Tensor weight_E = u_EII.diagonal(0, 1, 2).square().reciprocal().mean(1);
-  return (rate * levels_EO2.square().mean({1, 2}) * weight_E).contiguous();
-}
-
 }  // namespace
 
 InverseFactors inverse_factors(const Statistics& statistics, double damping,
@@ -84,8 +77,6 @@ MethodResult SecondOrder::compress(const Tensor& w_any, const Statistics& statis
   args.objective_ER = view_of<float, 2>(objective_EO);
   args.scratch =
       kernels::view(static_cast<std::byte*>(scratch.mutable_data_ptr()), scratch.size(0));
-  const Tensor cost_E = nonzero_costs(levels_EO2, factors.u_EII, options_.rate);
-  if (options_.bits == Bits::ternary) args.cost_E = view_of<const float, 1>(cost_E);
   kernels::gptq(args, pass.run);
   if (options_.act_order) {
     Tensor back_EOI = torch::empty_like(symbols_EOI);

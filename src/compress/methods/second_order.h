@@ -5,8 +5,7 @@
 //   U
 // then column by column as kernels/packed/rounding says. Scaling H changes nothing but the floor of
 // the damping. An expert without calibration rows, or whose H is not finite or not positive
-// definite after damping, gets H = identity: rounding to nearest, with the others untouched. With a
-// `rate` weights that are not 0 must pay for their bits (ours, not QMoE's).
+// definite after damping, gets H = identity: rounding to nearest, with the others untouched.
 #pragma once
 
 #include "compress/methods/method.h"

@@ -12,11 +12,10 @@
 namespace mote::kernels {
 namespace {
 
-// `price` is half of what a ternary weight that is not 0 costs, in units of w^2.
-std::uint8_t symbol_of(Grid grid, const float* levels, float w, float price = 0) {
+std::uint8_t symbol_of(Grid grid, const float* levels, float w) {
   if (grid == Grid::ternary) {
-    if (levels[1] > 0 && w > levels[1] / 2 + price / levels[1]) return 2;
-    return levels[0] < 0 && w < levels[0] / 2 + price / levels[0] ? 1 : 0;
+    if (levels[1] > 0 && w > levels[1] / 2) return 2;
+    return levels[0] < 0 && w < levels[0] / 2 ? 1 : 0;
   }
   const float code = std::nearbyint(w / levels[0]) + levels[1];
   return code > 0 ? static_cast<std::uint8_t>(std::min(code, 3.0f)) : 0;  // 0 for NaN too
@@ -55,10 +54,6 @@ void round_reference(const RoundToNearest& args, const Run&) {
         args.symbols_ERC(e, r, c) = symbol_of(args.grid, &args.levels_ER2(e, r, 0), w(e, r, c));
 }
 
-float cost_of(const Gptq& args, Index e) {
-  return args.cost_E.data ? args.cost_E(e) : 0;
-}
-
 void gptq_reference(const Gptq& args, const Run&) {
   const auto& w = args.w_ERC;
   const Index columns = w.size(2);
@@ -69,11 +64,9 @@ void gptq_reference(const Gptq& args, const Run&) {
       for (Index c = 0; c < columns; ++c) row[c] = static_cast<double>(w(e, r, c));
       double objective = 0;
       for (Index i = 0; i < columns; ++i) {
-        const float diagonal = args.u_ECC(e, i, i);
-        const std::uint8_t symbol = symbol_of(args.grid, levels, static_cast<float>(row[i]),
-                                              cost_of(args, e) * diagonal * diagonal / 2);
+        const std::uint8_t symbol = symbol_of(args.grid, levels, static_cast<float>(row[i]));
         const double value = static_cast<double>(grid_value(args.grid, levels, symbol));
-        const double error = (row[i] - value) / static_cast<double>(diagonal);
+        const double error = (row[i] - value) / static_cast<double>(args.u_ECC(e, i, i));
         for (Index j = i + 1; j < columns; ++j)
           row[j] -= error * static_cast<double>(args.u_ECC(e, i, j));
         args.symbols_ERC(e, r, i) = symbol;
@@ -118,8 +111,7 @@ void gptq_rows(const Gptq& args, Index e, Index first, Index count, const Worker
            {&args.levels_ER2(e, first, 0), {count, 2}, {args.levels_ER2.stride(1), 1}},
            {&args.symbols_ERC(e, first, a), {count, width}, {args.symbols_ERC.stride(1), 1}},
            scratch.corrections_CR,
-           objective,
-           cost_of(args, e)});
+           objective});
     Gemm behind;  // W[:, b:] += (-E) U[a:b, b:]
     behind.m = count;
     behind.n = columns - b;
@@ -212,13 +204,6 @@ void check_gptq(const Gptq& args, const Run& run) {
              needed, " are needed");
   MOTE_CHECK(args.block_columns >= 1 && args.block_columns <= kGptqColumns, op, ": blocks of ",
              args.block_columns, " columns; 1 to ", kGptqColumns, " are possible");
-  if (args.cost_E.data) {
-    MOTE_CHECK(args.cost_E.size(0) == experts, op, ": costs are for ", args.cost_E.size(0),
-               " experts, weights for ", experts);
-    for (Index e = 0; e < experts; ++e)
-      MOTE_CHECK(args.cost_E(e) >= 0 && std::isfinite(args.cost_E(e)), op, ": expert ", e,
-                 " has the cost ", args.cost_E(e), "; it must be finite and not negative");
-  }
   for (Index e = 0; e < experts; ++e)
     for (Index i = 0; i < columns; ++i) {
       const float diagonal = args.u_ECC(e, i, i);

@@ -13,10 +13,6 @@
 //   q_i = round(w_i),  e_i = (w_i - q_i) / U_ii,  w_j -= e_i U_ij for j > i;  objective sum e_i^2,
 // which is the diagonal of (W - Q) H (W - Q)'. Scaling H changes nothing. If U is diagonal it is
 // rounding to nearest, in every bit.
-//
-// A ternary weight that is not 0 may have a cost, since it takes bits: it must lower its e_i^2 by
-// that much. Column i then rounds to mx where w_i > mx / 2 + cost U_ii^2 / (2 mx), likewise to mn,
-// so that inputs which matter less keep fewer weights.
 #pragma once
 
 #include <span>
@@ -60,7 +56,6 @@ struct Gptq {
   View<float, 2> objective_ER;        // out: sum_i e_i^2
   View<std::byte, 1> scratch;         // gptq_scratch(C, threads of the executor) bytes
   Index block_columns = 128;          // 1 to 128
-  View<const float, 1> cost_E = {};   // of a ternary weight that is not 0; data null: 0
 };
 // Refuses a U whose diagonal is not positive and finite. Throws a numeric error that names expert
 // and row where the objective is not finite.

@@ -29,7 +29,6 @@ struct GptqBlock {
   View<std::uint8_t, 2> symbols_RC;
   float* corrections_CR = nullptr;  // out: -e, kGptqRows apart
   float* objective_R = nullptr;     // in and out
-  float cost = 0;
 };
 void gptq_block_avx2(const GptqBlock& block);
 void gptq_block_avx512(const GptqBlock& block);

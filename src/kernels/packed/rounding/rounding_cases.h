@@ -72,13 +72,12 @@ inline std::vector<float> to_floats(const Doubles& values) {
 struct RoundingCase {
   Index experts, rows, columns;
   Grid grid;
-  float cost = 0;  // of a weight that is not 0
 };
 
 inline std::string case_name(const RoundingCase& shape) {
   return std::string(shape.grid == Grid::ternary ? "ternary" : "two_bit") + "_experts" +
          std::to_string(shape.experts) + "_rows" + std::to_string(shape.rows) + "_columns" +
-         std::to_string(shape.columns) + (shape.cost > 0 ? "_costing" : "");
+         std::to_string(shape.columns);
 }
 
 inline std::vector<RoundingCase> rounding_cases() {
@@ -91,7 +90,6 @@ inline std::vector<RoundingCase> rounding_cases() {
     cases.push_back({1, 0, 5, grid});
     cases.push_back({0, 3, 5, grid});
   }
-  for (Index size : {15, 33}) cases.push_back({2, size, size, Grid::ternary, 1.5f});
   return cases;
 }
 

@@ -37,18 +37,16 @@ Symbols nearest(View<const float, 3> w, Grid grid, std::vector<float> levels,
 
 Result corrected(View<const float, 3> w, View<const float, 3> u, Grid grid,
                  const Variant<Gptq>& variant = gptq_variants()[0], Index block = 128,
-                 const Run& run = {}, float cost = 0) {
+                 const Run& run = {}) {
   const Index experts = w.size(0), rows = w.size(1), columns = w.size(2);
   Guarded<std::uint8_t> symbols(experts * rows * columns);
   Guarded<float> objective(experts * rows);
   std::vector<float> levels = levels_of(w, grid);
   std::vector<std::byte> scratch(
       static_cast<std::size_t>(gptq_scratch(columns, run.executor->threads())));
-  const std::vector<float> costs(static_cast<std::size_t>(experts), cost);
   variant.call({w, u, grid, view(levels.data(), experts, rows, Index{2}),
                 view(symbols.data(), experts, rows, columns), view(objective.data(), experts, rows),
-                view(scratch.data(), static_cast<Index>(scratch.size())), block,
-                view<const float>(costs.data(), experts)},
+                view(scratch.data(), static_cast<Index>(scratch.size())), block},
                run);
   return {symbols.values(), objective.values(), levels};
 }
@@ -205,8 +203,7 @@ class GptqVariant : public ::testing::TestWithParam<std::tuple<Variant<Gptq>, Ro
   const Variant<Gptq>& variant() const { return std::get<0>(GetParam()); }
   RoundingData data() const { return {std::get<1>(GetParam()), 3}; }
   Result result(const RoundingData& of, Index block = 128, const kernels::Run& run = {}) const {
-    return corrected(of.weights(), of.factors(), of.shape.grid, variant(), block, run,
-                     of.shape.cost);
+    return corrected(of.weights(), of.factors(), of.shape.grid, variant(), block, run);
   }
 };
 
@@ -215,8 +212,7 @@ class GptqVariant : public ::testing::TestWithParam<std::tuple<Variant<Gptq>, Ro
 TEST_P(GptqVariant, AgreesWithTheReference) {
   const RoundingData made = data();
   const Result got = result(made);
-  const Result want = corrected(made.weights(), made.factors(), made.shape.grid, gptq_variants()[0],
-                                128, {}, made.shape.cost);
+  const Result want = corrected(made.weights(), made.factors(), made.shape.grid);
   EXPECT_NEAR(sum_of(got.objective), sum_of(want.objective), 1e-3 * sum_of(want.objective));
   std::size_t differing = 0;
   for (std::size_t i = 0; i < want.symbols.size(); ++i)
@@ -258,7 +254,7 @@ TEST_P(GptqVariant, ExpertsInABatchAreThoseOfSingleRuns) {
     const Result one =
         corrected(view(made.w.data() + e * rows * columns, Index{1}, rows, columns),
                   view(made.u.data() + e * columns * columns, Index{1}, columns, columns),
-                  made.shape.grid, variant(), 128, {}, made.shape.cost);
+                  made.shape.grid, variant());
     EXPECT_TRUE(std::equal(one.symbols.begin(), one.symbols.end(),
                            batch.symbols.begin() + e * rows * columns));
   }
@@ -266,7 +262,6 @@ TEST_P(GptqVariant, ExpertsInABatchAreThoseOfSingleRuns) {
 
 TEST_P(GptqVariant, WithADiagonalFactorIsRoundingToNearest) {
   RoundingData made = data();
-  made.shape.cost = 0;
   const Index columns = made.shape.columns;
   for (Index i = 0; i < static_cast<Index>(made.u.size()); ++i) {
     const Index row = i / columns % columns, column = i % columns;
@@ -343,40 +338,6 @@ TEST(GptqObjective, IsBelowThatOfRoundingToNearestOnAverage) {
   }
 }
 
-// A nonzero weight that does not pay for itself is left out: with a diagonal U of 1 a weight w is
-// kept where w^2 - (w - level)^2 > cost.
-TEST(GptqCost, LeavesOutWhatDoesNotPay) {
-  const std::vector<float> w{1, 0.9f, 0.7f, 0.51f, -0.5f, -0.45f, -0.3f, 0};
-  std::vector<float> u(64);
-  for (std::size_t i = 0; i < 8; ++i) u[9 * i] = 1;
-  u[0] = 2;  // an input that matters a quarter
-  const auto symbols = [&](const Variant<Gptq>& variant, float cost) {
-    return corrected(one_row(w), view<const float>(u.data(), 1, 8, 8), Grid::ternary, variant, 128,
-                     {}, cost)
-        .symbols;
-  };
-  for (const auto& variant : gptq_variants()) {
-    if (!supported(variant.isa)) continue;
-    EXPECT_EQ(symbols(variant, 0), (Symbols{2, 2, 2, 2, 1, 1, 1, 0})) << name(variant.isa);
-    EXPECT_EQ(symbols(variant, 0.23f), (Symbols{2, 2, 2, 0, 1, 0, 0, 0})) << name(variant.isa);
-    EXPECT_EQ(symbols(variant, 0.26f), (Symbols{0, 2, 2, 0, 0, 0, 0, 0})) << name(variant.isa);
-  }
-}
-
-TEST(GptqCost, BuysZerosForAnObjectiveThatGrowsSlowly) {
-  const RoundingData data({2, 60, 64, Grid::ternary}, 4);
-  double objective = 0, zeros = 0;
-  for (const float cost : {0.0f, 20.0f, 60.0f}) {
-    const Result got =
-        corrected(data.weights(), data.factors(), Grid::ternary, gptq_variants()[0], 128, {}, cost);
-    EXPECT_GT(sum_of(got.objective), objective);
-    const auto now =
-        static_cast<double>(std::count(got.symbols.begin(), got.symbols.end(), std::uint8_t{0}));
-    EXPECT_GT(now, zeros);
-    objective = sum_of(got.objective), zeros = now;
-  }
-}
-
 class GptqRefuses : public ::testing::Test {
  protected:
   RoundingData data{{1, 3, 5, Grid::ternary}, 1};
@@ -395,21 +356,6 @@ class GptqRefuses : public ::testing::Test {
 
 TEST_F(GptqRefuses, NothingThatFits) {
   EXPECT_NO_THROW(run());
-}
-TEST_F(GptqRefuses, ACostThatIsNegative) {
-  std::vector<float> levels(6, 1), objective(3);
-  Symbols symbols(15);
-  std::vector<std::byte> scratch(static_cast<std::size_t>(gptq_scratch(5, 1)));
-  const std::vector<float> costs{-1};
-  Gptq args{data.weights(),
-            data.factors(),
-            Grid::ternary,
-            view(levels.data(), Index{1}, Index{3}, Index{2}),
-            view(symbols.data(), Index{1}, Index{3}, Index{5}),
-            view(objective.data(), Index{1}, Index{3}),
-            view(scratch.data(), static_cast<Index>(scratch.size()))};
-  args.cost_E = view<const float>(costs.data(), 1);
-  EXPECT_THROW(gptq(args, {}), Error);
 }
 TEST_F(GptqRefuses, ADiagonalThatIsNotPositive) {
   for (float bad : {0.0f, -1.0f, std::numeric_limits<float>::quiet_NaN()}) {

@@ -21,31 +21,26 @@ struct Rounded {
   typename S::V symbol, value;
 };
 
-// {low, 0, high} per lane. A level of 0 gets a threshold that nothing passes. Thresholds move
-// outwards by price / level.
+// {low, 0, high} per lane. A level of 0 gets a threshold that nothing passes.
 template <class S>
 struct TernaryGrid {
   using V = typename S::V;
-  V low, high, low_half, minus_high_half, low_inverse, minus_high_inverse;
+  V low, high, low_half, minus_high_half;
 
   [[gnu::always_inline]] TernaryGrid(const float* lows, const float* highs) {
-    float below[S::kLanes], above[S::kLanes], per_low[S::kLanes], per_high[S::kLanes];
+    float below[S::kLanes], above[S::kLanes];
     for (int i = 0; i < S::kLanes; ++i) {
       below[i] = lows[i] < 0 ? lows[i] / 2 : -__builtin_inff();
       above[i] = highs[i] > 0 ? -highs[i] / 2 : -__builtin_inff();
-      per_low[i] = lows[i] < 0 ? 1 / lows[i] : 0;
-      per_high[i] = highs[i] > 0 ? -1 / highs[i] : 0;
     }
     low = S::load(lows);
     high = S::load(highs);
     low_half = S::load(below);
     minus_high_half = S::load(above);
-    low_inverse = S::load(per_low);
-    minus_high_inverse = S::load(per_high);
   }
-  [[gnu::always_inline]] Rounded<S> operator()(V w, V price = S::zero()) const {
-    const V over = S::add(w, S::fma(price, minus_high_inverse, minus_high_half));
-    const V under = S::fma(w, S::set(-1), S::fma(price, low_inverse, low_half));
+  [[gnu::always_inline]] Rounded<S> operator()(V w) const {
+    const V over = S::add(w, minus_high_half);
+    const V under = S::fma(w, S::set(-1), low_half);
     return {S::add(S::where_positive(over, S::set(2)), S::where_positive(under, S::set(1))),
             S::add(S::where_positive(over, high), S::where_positive(under, low))};
   }
@@ -60,7 +55,7 @@ struct TwoBitGrid {
       : scale(S::load(scales)),
         zero(S::load(zeros)),
         minus_zero(S::mul(S::load(zeros), S::set(-1))) {}
-  [[gnu::always_inline]] Rounded<S> operator()(V w, V = S::zero()) const {
+  [[gnu::always_inline]] Rounded<S> operator()(V w) const {
     const V steps = S::add(S::round(S::div(w, scale)), zero);
     const V code = S::min(S::max(steps, S::zero()), S::set(3));
     return {code, S::mul(scale, S::add(code, minus_zero))};
@@ -127,7 +122,7 @@ template <class S, int kCount, class GridOfS>
 #pragma GCC unroll 8
   for (int i = 0; i < kCount; ++i) {
     const float* u = block.u + (a + i) * block.u_stride + a;
-    const Rounded<S> rounded = grid(w[i], S::set(block.cost * u[i] * u[i] / 2));
+    const Rounded<S> rounded = grid(w[i]);
     const V minus_error = S::fma(w[i], S::set(-1), rounded.value);
     minus_e[i] = S::div(minus_error, S::set(u[i]));
     objective = S::fma(minus_e[i], minus_e[i], objective);
