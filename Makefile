@@ -22,7 +22,7 @@ $(PRESETS): setup
 
 build: dev  ## the program, at build/mote
 
-demo: build  ## train, compress, evaluate and talk: about five minutes
+demo: build  ## train, compress, evaluate and talk: three to eight minutes
 	@scripts/demo.sh
 
 test: build asan-light  ## what a change must pass
