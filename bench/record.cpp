@@ -17,12 +17,6 @@ std::vector<std::string> words(const std::string& text) {
   return found;
 }
 
-// The name that --isa has for it.
-const char* family(kernels::Isa isa) {
-  const bool kin = isa == kernels::Isa::avx512_vnni || isa == kernels::Isa::avx512_bf16;
-  return kernels::name(kin ? kernels::Isa::avx512 : isa);
-}
-
 }  // namespace
 
 double median(std::vector<double> values) {
@@ -124,7 +118,7 @@ void Report::rate(const std::string& name, const std::string& shape, const std::
               {"shape", shape},
               {"dtype", dtype},
               {"threads", options_.threads},
-              {"isa", family(std::min(options_.pass.run.ceiling, kernels::best_isa()))},
+              {"isa", kernels::family(std::min(options_.pass.run.ceiling, kernels::best_isa()))},
               {"metric", "rate"},
               {"unit", unit},
               {"median", median(rates)},

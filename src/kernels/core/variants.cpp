@@ -58,6 +58,10 @@ const char* name(Isa isa) {
   return kNames[static_cast<int>(isa)];
 }
 
+const char* family(Isa isa) {
+  return name(isa == Isa::avx512_vnni || isa == Isa::avx512_bf16 ? Isa::avx512 : isa);
+}
+
 bool supported(Isa isa) {
   static const auto found = [] {
     std::vector<bool> here(static_cast<std::size_t>(Isa::amx) + 1);
@@ -101,7 +105,7 @@ Isa ceiling_named(const std::string& text) {
     if (text != each.text) continue;
     if (!supported(each.needed))
       throw Error(ErrorKind::unsupported,
-                  concat("--isa ", text, ": this processor offers ", name(best_isa()),
+                  concat("--isa ", text, ": this processor offers ", family(best_isa()),
                          " at best; choose that or a lower one"))
           .at("--isa");
     return each.ceiling;

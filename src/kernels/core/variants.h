@@ -17,6 +17,8 @@ namespace mote::kernels {
 enum class Isa { reference, avx2, avx512, avx512_vnni, avx512_bf16, amx };
 
 const char* name(Isa isa);
+// The name that `--isa` has for it: that of the AVX-512 kin is avx512.
+const char* family(Isa isa);
 // Whether this processor (and system) can run it.
 bool supported(Isa isa);
 // The best that is supported here.

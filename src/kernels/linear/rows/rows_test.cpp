@@ -7,6 +7,7 @@
 #include "base/check.h"
 #include "kernels/core/guarded.h"
 #include "kernels/core/random_cases.h"
+#include "kernels/core/variant_test.h"
 
 namespace mote::kernels {
 namespace {
@@ -38,18 +39,7 @@ std::vector<std::int32_t> positions(Index rows) {
 }
 
 template <class Args>
-class RowsVariant : public ::testing::TestWithParam<std::tuple<Variant<Args>, RowsCase>> {
- protected:
-  void SetUp() override {
-    const Isa isa = std::get<0>(this->GetParam()).isa;
-    if (!supported(isa)) GTEST_SKIP() << "no " << name(isa) << " here";
-  }
-};
-template <class Info>
-std::string print(const Info& info) {
-  return std::string(name(std::get<0>(info.param).isa)) + "_" + case_name(std::get<1>(info.param));
-}
-
+using RowsVariant = VariantTest<Args, RowsCase>;
 using CombineRowsVariant = RowsVariant<CombineRows>;
 
 TEST_P(CombineRowsVariant, MatchesReference) {
@@ -80,7 +70,7 @@ INSTANTIATE_TEST_SUITE_P(All, CombineRowsVariant,
                          ::testing::Combine(::testing::ValuesIn(combine_rows_variants().begin(),
                                                                 combine_rows_variants().end()),
                                             ::testing::ValuesIn(cases())),
-                         [](const auto& each) { return print(each); });
+                         [](const auto& each) { return print_variant_case(each); });
 
 using ReluBackwardRowsVariant = RowsVariant<ReluBackwardRows>;
 
@@ -115,7 +105,7 @@ INSTANTIATE_TEST_SUITE_P(
     ::testing::Combine(::testing::ValuesIn(relu_backward_rows_variants().begin(),
                                            relu_backward_rows_variants().end()),
                        ::testing::ValuesIn(cases())),
-    [](const auto& each) { return print(each); });
+    [](const auto& each) { return print_variant_case(each); });
 
 TEST(CombineRows, HasTheSameBitsForAnyThreads) {
   const Index tokens = 200, slots = 3, columns = 33;

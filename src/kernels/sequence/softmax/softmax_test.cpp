@@ -6,6 +6,7 @@
 
 #include "kernels/core/guarded.h"
 #include "kernels/core/random_cases.h"
+#include "kernels/core/variant_test.h"
 
 namespace mote::kernels {
 namespace {
@@ -91,18 +92,7 @@ Backward backward(const Data& data, float lse, const Variant<SoftmaxBackwardRow>
 }
 
 template <class Args>
-class SoftmaxVariant : public ::testing::TestWithParam<std::tuple<Variant<Args>, SoftmaxCase>> {
- protected:
-  void SetUp() override {
-    const Isa isa = std::get<0>(this->GetParam()).isa;
-    if (!supported(isa)) GTEST_SKIP() << "no " << name(isa) << " here";
-  }
-};
-template <class Info>
-std::string print(const Info& info) {
-  return std::string(name(std::get<0>(info.param).isa)) + "_" + case_name(std::get<1>(info.param));
-}
-
+using SoftmaxVariant = VariantTest<Args, SoftmaxCase>;
 using SoftmaxForward = SoftmaxVariant<SoftmaxRow>;
 
 TEST_P(SoftmaxForward, MatchesReference) {
@@ -129,7 +119,7 @@ INSTANTIATE_TEST_SUITE_P(All, SoftmaxForward,
                          ::testing::Combine(::testing::ValuesIn(softmax_row_variants().begin(),
                                                                 softmax_row_variants().end()),
                                             ::testing::ValuesIn(cases())),
-                         [](const auto& each) { return print(each); });
+                         [](const auto& each) { return print_variant_case(each); });
 
 using SoftmaxBackward = SoftmaxVariant<SoftmaxBackwardRow>;
 
@@ -162,7 +152,7 @@ INSTANTIATE_TEST_SUITE_P(
     ::testing::Combine(::testing::ValuesIn(softmax_backward_row_variants().begin(),
                                            softmax_backward_row_variants().end()),
                        ::testing::ValuesIn(cases())),
-    [](const auto& each) { return print(each); });
+    [](const auto& each) { return print_variant_case(each); });
 
 TEST(Softmax, NanScoresStayNan) {
   for (const Variant<SoftmaxRow>& variant : softmax_row_variants()) {
