@@ -1,5 +1,4 @@
 // The program: `mote <verb>`. The only place that catches errors and decides the exit status.
-#include <malloc.h>
 #include <algorithm>
 #include <cstdio>
 #include <iostream>
@@ -184,10 +183,6 @@ int main_checked(int argc, char** argv) {
 }  // namespace mote::cli
 
 int main(int argc, char** argv) {
-  // Activations of one step are freed and asked for again at once: keep the pages instead of
-  // returning them.
-  mallopt(M_MMAP_THRESHOLD, 1 << 30);
-  mallopt(M_TRIM_THRESHOLD, 1 << 30);
   mote::catch_interrupts();
   return mote::cli::main_checked(argc, argv);
 }

@@ -2,6 +2,7 @@
 #include <iostream>
 
 #include "base/nearest.h"
+#include "base/process.h"
 #include "bench/record.h"
 #include "cli/command.h"
 
@@ -27,6 +28,7 @@ class Bench final : public Verb {
   }
 
   Json run(const Context& context) override {
+    keep_freed_memory();  // as in training
     std::vector<std::string> known;
     for (const Workload& w : kWorkloads) known.push_back(w.name);
     for (const std::string& name : names_)

@@ -16,6 +16,7 @@ class Train final : public Verb {
   }
 
   Json run(const Context& context) override {
+    keep_freed_memory();  // activations of one step are those of the next
     if (context.seed) overrides_.push_back(concat("training.seed=", *context.seed));
     const train::Recipe recipe = train::load_recipe(recipe_, overrides_);
     const train::TrainResult r = train::train(recipe, out_, resume_, context.run);

@@ -130,7 +130,7 @@ class Compression(TrainedTest):
 class Memory(ProgramTest):
     """Peak memory at two sizes, so that growth shows. The model's experts are wide, so that a buffer
     for all calibration rows at once would stand out: 4 * 512 floats for each of 200,000 tokens are
-    1.6 GB. The allocator keeps what was freed, some 150 MB more in a long run than in a short one."""
+    1.6 GB. Some freed memory stays in pieces too small for the next chunk."""
 
     SIZES = ["--set", "model.dim=64", "--set", "model.feed_forward.expert_width=512",
              "--set", "model.feed_forward.experts_per_token=4", "--set", "training.steps=1"]
@@ -155,7 +155,7 @@ class Memory(ProgramTest):
 
         few, many = peak("20"), peak("200")
         residual_stream = 180 * 1025 * 64 * 4
-        self.assertLess(many - few, residual_stream + 250_000_000)
+        self.assertLess(many - few, residual_stream + 150_000_000)
 
     def test_evaluation_does_not_grow_with_the_text(self):
         # The logits of the longer text alone would be 200 MB; 50 MB is what the allocator may keep.
