@@ -15,7 +15,7 @@ set(may_cli ${may_bench} cli)
 set(torch_folders model train compress run bench cli)
 
 # Libraries with one user: a pattern of headers, and of the files that may include them.
-set(test_files "_(test|bench)\\.cpp$|_cases\\.h$|/guarded\\.h$")
+set(test_files "_(test|bench)\\.cpp$|_cases\\.h$|/(guarded|variant_test)\\.h$")
 set(libraries
   "^(gtest|gmock|rapidcheck)[/.]" "${test_files}"
   "^benchmark/" "_bench\\.cpp$|^bench/"
