@@ -4,6 +4,7 @@
 #include <iostream>
 
 #include "base/check.h"
+#include "base/json_text.h"
 #include "base/log.h"
 #include "base/parallel.h"
 #include "base/process.h"
@@ -56,9 +57,9 @@ void print_value(const std::string& key, const Json& value) {
     for (const auto& [inner, each] : value.items()) print_value(key + "." + inner, each);
   } else if (value.is_array() && !value.empty() && value[0].is_object()) {
     std::cout << key << ":\n";
-    for (const Json& each : value) std::cout << "  " << each.dump() << "\n";
+    for (const Json& each : value) std::cout << "  " << json_text(each) << "\n";
   } else {
-    std::cout << key << ": " << (value.is_string() ? value.get<std::string>() : value.dump())
+    std::cout << key << ": " << (value.is_string() ? value.get<std::string>() : json_text(value))
               << "\n";
   }
 }
@@ -96,11 +97,6 @@ bool wants_json(int argc, char** argv) {
   return std::find(argv, argv + argc, std::string("--json")) != argv + argc;
 }
 
-// One line of valid UTF-8, whatever bytes of a file or of the command line it quotes.
-std::string json_line(const Json& json) {
-  return json.dump(-1, ' ', false, Json::error_handler_t::replace);
-}
-
 int report(const Error& error, bool json) {
   std::string message = error.what();
   for (char& c : message)
@@ -109,7 +105,7 @@ int report(const Error& error, bool json) {
     Json facts = {{"kind", name(error.kind())}, {"message", message}};
     if (!error.file().empty()) facts["file"] = error.file();
     if (!error.field().empty()) facts["field"] = error.field();
-    std::cout << json_line(Json{{"error", facts}}) << std::endl;
+    std::cout << json_text(Json{{"error", facts}}) << std::endl;
   }
   std::fprintf(stderr, "mote: %s\n", message.c_str());
   if (error.kind() == ErrorKind::interrupted) return kInterrupted;
@@ -159,7 +155,7 @@ int main_checked(int argc, char** argv) {
       Json facts = verbs[i]->run(context);
       if (facts.contains("peak_rss_bytes")) facts["startup_rss_bytes"] = startup_rss;
       if (options.json && !facts.is_null())
-        std::cout << json_line(facts) << std::endl;
+        std::cout << json_text(facts) << std::endl;
       else if (facts.is_object())
         for (const auto& [key, value] : facts.items()) print_value(key, value);
     }

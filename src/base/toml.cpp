@@ -5,6 +5,7 @@
 
 #include "base/check.h"
 #include "base/file.h"
+#include "base/json_text.h"
 
 namespace mote {
 namespace {
@@ -28,14 +29,9 @@ Json to_json_value(const toml::node& node, const Place& place) {
   throw_config_error(place, "is a date or time, which no field takes");
 }
 
-// Bytes that are not UTF-8, as a file name may have, become U+FFFD.
-std::string dump_line(const Json& value) {
-  return value.dump(-1, ' ', false, Json::error_handler_t::replace);
-}
-
 void write_table(const Json& table, const std::string& prefix, std::string& text) {
   for (const auto& [key, value] : table.items())
-    if (!value.is_object()) text += concat(key, " = ", dump_line(value), "\n");
+    if (!value.is_object()) text += concat(key, " = ", json_text(value), "\n");
   for (const auto& [key, value] : table.items()) {
     if (!value.is_object()) continue;
     const std::string path = prefix.empty() ? key : concat(prefix, ".", key);

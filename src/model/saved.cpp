@@ -1,6 +1,7 @@
 #include "model/saved.h"
 
 #include "base/check.h"
+#include "base/json_text.h"
 #include "model/packed_weight.h"
 
 namespace mote::model {
@@ -167,7 +168,7 @@ void save_model(LanguageModel& model, const fs::path& folder,
     quantization->tensors = lister.packed;
     config["quantization_config"] = to_json(*quantization);
   }
-  write_file(folder / kConfigFile, config.dump(2) + "\n");
+  write_file(folder / kConfigFile, json_text(config, 2) + "\n");
   writer.commit();
 }
 

@@ -8,10 +8,10 @@
 #include "base/check.h"
 #include "base/fields.h"
 #include "base/file.h"
+#include "base/json_text.h"
 #include "base/log.h"
 #include "base/parallel.h"
 #include "base/process.h"
-#include "text/utf8.h"
 
 namespace mote::text {
 namespace {
@@ -157,10 +157,10 @@ Prepared prepare(const Corpus& corpus, const Tokenizer& tokenizer, const std::st
   header.format = kFormat;
   header.vocab_size = tokenizer.vocab_size();
   header.width = width_for(header.vocab_size);
-  header.corpus = replace_invalid_utf8(corpus_name);  // a file may have any name
+  header.corpus = corpus_name;
   write_ids(corpus, tokenizer, staged.path() / kIdsFile, threads, header);
   tokenizer.save(staged.path());
-  write_file(staged.path() / kHeaderFile, to_json(header).dump(1) + "\n");
+  write_file(staged.path() / kHeaderFile, json_text(to_json(header), 1) + "\n");
   staged.commit();
   return {static_cast<std::uint64_t>(header.tokens), static_cast<std::uint64_t>(header.bytes),
           tokenizer.vocab_size()};

@@ -79,6 +79,13 @@ class Compression(TrainedTest):
             self.assert_refused(mote(*self.words(out, *words)), 2, *parts)
             self.assertFalse(out.exists())
 
+    def test_a_text_may_have_any_name(self):
+        text = os.fsencode(self.scratch) + b"/caf\xe9.txt"
+        shutil.copy(self.shared / "train.txt", text)
+        self.assert_done(mote("prepare", text, "--out", self.scratch / "tokens"))
+        self.assert_done(mote("compress", self.model, self.scratch / "out", "--bits", "ternary",
+                              "--calibration", text, "--samples", "4"))
+
     def test_compressed_codes_cut_short_are_named(self):
         out, _ = self.compress("ternary", "--bits", "ternary")
         path = out / "model.safetensors"
