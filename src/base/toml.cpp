@@ -1,6 +1,7 @@
 #include "base/toml.h"
 
 #include <toml++/toml.h>
+#include <charconv>
 #include <sstream>
 
 #include "base/check.h"
@@ -29,15 +30,55 @@ Json to_json_value(const toml::node& node, const Place& place) {
   throw_config_error(place, "is a date or time, which no field takes");
 }
 
+bool is_array_of_tables(const Json& value) {
+  return value.is_array() && !value.empty() && value[0].is_object();
+}
+
+// TOML spells a list as JSON does, but the pairs of a table inside one with "=".
+std::string inline_text(const Json& value) {
+  if (!value.is_structured()) return json_text(value);
+  std::string text;
+  for (const auto& [key, item] : value.items())
+    text += concat(text.empty() ? "" : ", ", value.is_object() ? json_text(Json(key)) + " = " : "",
+                   inline_text(item));
+  return value.is_object() ? "{" + text + "}" : "[" + text + "]";
+}
+
 void write_table(const Json& table, const std::string& prefix, std::string& text) {
   for (const auto& [key, value] : table.items())
-    if (!value.is_object()) text += concat(key, " = ", json_text(value), "\n");
+    if (!value.is_object() && !is_array_of_tables(value))
+      text += concat(key, " = ", inline_text(value), "\n");
   for (const auto& [key, value] : table.items()) {
-    if (!value.is_object()) continue;
     const std::string path = prefix.empty() ? key : concat(prefix, ".", key);
-    text += "\n[" + path + "]\n";
-    write_table(value, path, text);
+    if (value.is_object()) {
+      text += "\n[" + path + "]\n";
+      write_table(value, path, text);
+    } else if (is_array_of_tables(value)) {
+      for (const Json& item : value) {
+        text += "\n[[" + path + "]]\n";
+        write_table(item, path, text);
+      }
+    }
   }
+}
+
+// The value that `key` names inside `at`, which is made where it is not there yet.
+Json& step_into(Json& at, const std::string& key, const std::string& assignment) {
+  if (at.is_null()) at = Json::object();
+  if (at.is_array()) {
+    std::size_t index = at.size();
+    std::from_chars(key.data(), key.data() + key.size(), index);
+    if (index >= at.size() || std::to_string(index) != key)
+      throw Error(ErrorKind::usage, concat("--set ", assignment, ": '", key, "' is none of the ",
+                                           at.size(), " items 0, 1, ... of that list"))
+          .at("--set");
+    return at[index];
+  }
+  if (!at.is_object())
+    throw Error(ErrorKind::usage, concat("--set ", assignment, ": '", key, "' is inside ",
+                                         quoted(at), ", which is no table"))
+        .at("--set");
+  return at[key];
 }
 
 }  // namespace
@@ -74,10 +115,16 @@ void set_override(Json& table, const std::string& assignment) {
     parsed = value;
   }
   Json* at = &table;
+  Json* inside = nullptr;
+  std::string last;
   std::istringstream path(assignment.substr(0, equals));
-  for (std::string key; std::getline(path, key, '.');) {
-    if (!at->is_object()) *at = Json::object();
-    at = &(*at)[key];
+  for (std::string key; std::getline(path, key, '.'); last = key) {
+    inside = at;
+    at = &step_into(*at, key, assignment);
+  }
+  if (last == "kind" && *at != parsed) {
+    *inside = {{"kind", parsed}};
+    return;
   }
   *at = parsed;
 }

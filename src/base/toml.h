@@ -13,7 +13,8 @@ Json read_toml(const std::string& path);
 std::string to_toml(const Json& table);
 
 // Sets `key.path=value` in `table`; the value is TOML (8, 1e-3, true, "text", [1, 2]) or, where
-// that does not parse, text.
+// that does not parse, text. Items of a list are reached by their number (rules.0.layers). Another
+// "kind" starts its table afresh: the keys of the former kind go.
 void set_override(Json& table, const std::string& assignment);
 
 }  // namespace mote

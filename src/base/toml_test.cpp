@@ -14,6 +14,14 @@ TEST(Toml, KeepsTypesAndNesting) {
   EXPECT_EQ(parse_toml(to_toml(table), "again"), table);
 }
 
+TEST(Toml, KeepsListsOfTables) {
+  const Json table = parse_toml(
+      "a = [[1, 2], [3]]\nb = [{x = 1, y = [{z = \"q\"}]}]\n[[c.d]]\ne = 1\n[[c.d]]\n[c.d.f]\ng = "
+      "2\n",
+      "recipe.toml");
+  EXPECT_EQ(parse_toml(to_toml(table), "again"), table);
+}
+
 TEST(Toml, NamesTheLineOfAMistake) {
   try {
     parse_toml("a = 1\nb = \n", "recipe.toml");
@@ -49,6 +57,23 @@ TEST(Override, ReadsValuesAsTomlAndElseAsText) {
 TEST(Override, ReachesNestedAndNewKeys) {
   EXPECT_EQ(overridden("b.c=5"), Json::parse(R"({"a": 1, "b": {"c": 5}})"));
   EXPECT_EQ(overridden("b.d.e=5")["b"], Json::parse(R"({"c": 2, "d": {"e": 5}})"));
+}
+
+TEST(Override, ReachesItemsOfAList) {
+  Json table = Json::parse(R"({"rules": [{"a": 1}, {"a": 2}]})");
+  set_override(table, "rules.1.a=5");
+  EXPECT_EQ(table["rules"], Json::parse(R"([{"a": 1}, {"a": 5}])"));
+  EXPECT_THROW(set_override(table, "rules.2.a=5"), Error);
+  EXPECT_THROW(set_override(table, "rules.x.a=5"), Error);
+  EXPECT_THROW(set_override(table, "rules.0.a.b=5"), Error) << "a number has no keys";
+}
+
+TEST(Override, StartsATableAfreshWithAnotherKind) {
+  Json table = Json::parse(R"({"layer": {"kind": "mixture", "experts": 4}})");
+  set_override(table, "layer.kind=mixture");
+  EXPECT_EQ(table["layer"]["experts"], 4);
+  set_override(table, "layer.kind=dense");
+  EXPECT_EQ(table, Json::parse(R"({"layer": {"kind": "dense"}})"));
 }
 
 TEST(Override, NeedsAKeyAndAValue) {
