@@ -1,7 +1,7 @@
 // A whole training step of a small decoder, the blocks and sizes of the peers' script: loss,
 // backward, clipping, Adam.
 #include "bench/record.h"
-#include "model/language_model.h"
+#include "model/model.h"
 #include "train/optimizer.h"
 
 namespace mote::bench {
@@ -9,30 +9,25 @@ namespace {
 
 constexpr std::int64_t kVocabulary = 8000, kContext = 256, kBatch = 8;
 
-model::ModelConfig peer_config(bool dense) {
-  model::ModelConfig config;
+checkpoint::ModelConfig peer_config(bool dense) {
+  checkpoint::ModelConfig config;
   config.vocab_size = kVocabulary;
   config.layers = 4;
   config.dim = 256;
   config.context = kContext;
-  config.head_bias = false;
-  config.attention.kind = model::AttentionKind::absolute;
-  config.attention.heads = 8;
-  config.attention.head_dim = 32;
-  config.attention.bias = true;
-  config.attention.memory_blocks = 0;
-  config.feed_forward.kind =
-      dense ? model::FeedForwardKind::dense : model::FeedForwardKind::sigma_moe;
-  config.feed_forward.width = 1024;
-  config.feed_forward.experts = 16;
-  config.feed_forward.expert_width = 64;
-  config.feed_forward.experts_per_token = 4;
+  config.head.bias = false;
+  config.positions = checkpoint::Positions::learned;
+  config.attention = checkpoint::Causal{8, 32, true};
+  if (dense)
+    config.feed_forward = checkpoint::Dense{1024};
+  else
+    config.feed_forward = checkpoint::Mixture{16, 64, {4, 0, 0}};
   return config;
 }
 
 // Of one step, products alone: per token 6 for every weight it is multiplied with, and scores and
 // values of the keys before it.
-double step_flops(const model::ModelConfig& c) {
+double step_flops(const checkpoint::ModelConfig& c) {
   const auto weights =
       static_cast<double>(model::count_parameters(c).active - (c.vocab_size + c.context) * c.dim);
   const double attention = 6.0 * static_cast<double>(c.layers * c.context * c.dim);
@@ -49,11 +44,11 @@ void lm_train(const Report& report) {
                  " d=256 layers=4 heads=8 E=16 G=64 K=4 vocab=", kVocabulary, " batch=", kBatch,
                  "x", kContext, bf16 ? " bf16" : " fp32", " adam");
       if (!report.wants("lm_train", shape)) continue;
-      model::LanguageModel lm(peer_config(dense));
-      model::initialize(lm, 1);
+      const auto lm = model::make_model(peer_config(dense));
+      model::initialize(*lm, 1);
       train::TrainingConfig training;
       training.clip_norm = 0.25;
-      train::Optimizer optimizer(model::trainable_parameters(lm), training,
+      train::Optimizer optimizer(model::trainable_parameters(*lm).tensors, training,
                                  *report.options().pass.run.executor);
       std::vector<Tensor> batches;
       for (int i = 0; i < 4; ++i)
@@ -65,15 +60,15 @@ void lm_train(const Report& report) {
       const auto step = [&] {
         const Tensor& ids = batches[turn++ % 4];
         model::Memory memory;
-        lm.loss(ids.narrow(1, 0, kContext), ids.narrow(1, 1, kContext), memory, pass)
+        lm->loss(ids.narrow(1, 0, kContext), ids.narrow(1, 1, kContext), memory, pass)
             .total.backward();
         optimizer.step(2.5e-4);
       };
       const auto seconds = sample(step, report.options().repeat, 0.5);
-      Json extra = {{"parameters", model::count_parameters(lm.config()).total}};
+      Json extra = {{"parameters", model::count_parameters(*lm).total}};
       if (!bf16)
         extra["share_of_limit"] =
-            step_flops(lm.config()) / median(seconds) / report.peak_flops_per_second();
+            step_flops(lm->config()) / median(seconds) / report.peak_flops_per_second();
       report.rate("lm_train", shape, bf16 ? "bf16 products, f32 weights" : "fp32", "tokens/s",
                   static_cast<double>(kBatch * kContext), seconds, extra);
     }

@@ -1,7 +1,7 @@
 // One sigma-MoE layer, router included: forward, and forward + backward to the input and all
 // weights.
 #include "bench/record.h"
-#include "model/experts/mixture.h"
+#include "model/layers/mixture.h"
 #include "model/ops/experts.h"
 
 namespace mote::bench {
@@ -16,15 +16,11 @@ struct Sizes {
 class Filler final : public model::ParameterVisitor {
  public:
   std::vector<Tensor> leaves;
-  void matrix(const std::string&, model::WeightPtr& weight, const model::WeightShape& s,
-              const model::Init&) override {
-    leaves.push_back((0.02 * torch::randn(s.stacked ? std::vector{s.experts, s.out, s.in}
-                                                    : std::vector{s.out, s.in}))
-                         .requires_grad_());
+  void matrix(const model::Parameter& p, model::WeightPtr& weight) override {
+    leaves.push_back((0.02 * torch::randn(p.shape)).requires_grad_());
     weight = model::make_dense_weight(leaves.back());
   }
-  void tensor(const std::string&, Tensor&, const std::vector<std::int64_t>&,
-              const model::Init&) override {}
+  void tensor(const model::Parameter&, Tensor&) override {}
 };
 
 void time_shape(const Report& report, const Sizes& s, std::int64_t tokens, bool bf16,
@@ -33,12 +29,7 @@ void time_shape(const Report& report, const Sizes& s, std::int64_t tokens, bool 
                                    " K=", s.per_token, " tokens=", tokens, bf16 ? " bf16" : " fp32",
                                    backward ? " forward+backward" : " forward");
   if (!report.wants("moe_layer", shape)) return;
-  model::ModelConfig config;
-  config.dim = s.dim;
-  config.feed_forward.experts = s.experts;
-  config.feed_forward.expert_width = s.width;
-  config.feed_forward.experts_per_token = s.per_token;
-  model::Mixture layer(config, 0);
+  model::Mixture layer({s.experts, s.width, {s.per_token, 0, 0}}, {0, 1, s.dim, 1});
   Filler filler;
   layer.visit("", filler);
   model::Pass pass = report.options().pass;
@@ -48,11 +39,13 @@ void time_shape(const Report& report, const Sizes& s, std::int64_t tokens, bool 
   std::size_t turn = 0;
   const auto forward = [&] {
     const torch::NoGradGuard no_grad;
-    layer.forward({.x_ND = batches[turn++ % 8], .pass = pass});
+    model::ForwardState state(pass);
+    layer.forward(batches[turn++ % 8], state);
   };
   const auto both = [&] {
     Tensor x = batches[turn++ % 8].detach().requires_grad_();
-    const Tensor y = layer.forward({.x_ND = x, .pass = pass}).y_ND;
+    model::ForwardState state(pass);
+    const Tensor y = layer.forward(x, state);
     y.backward(y.detach());
     for (Tensor& leaf : filler.leaves) leaf.mutable_grad() = Tensor();
   };

@@ -21,7 +21,8 @@ void quantize(const Report& report) {
         const double scale = 1 / std::sqrt(static_cast<double>(s.columns));
         const Tensor x = torch::randn({experts, 2 * s.columns, s.columns})
                              .matmul(scale * torch::randn({s.columns, s.columns}));
-        const Tensor weights = 0.02 * torch::randn({experts, s.rows, s.columns});
+        const model::WeightPtr weights =
+            model::make_dense_weight(0.02 * torch::randn({experts, s.rows, s.columns}));
         compress::Statistics statistics;
         statistics.second_moments_EII = x.transpose(1, 2).matmul(x);
         statistics.tokens.assign(static_cast<std::size_t>(experts), 2 * s.columns);
@@ -30,11 +31,11 @@ void quantize(const Report& report) {
         const auto method = compress::make_method(
             gptq ? compress::MethodKind::gptq : compress::MethodKind::rtn, options);
         const auto seconds =
-            sample([&] { method->compress(weights, statistics, "w", report.options().pass); },
+            sample([&] { method->compress(*weights, statistics, "w", report.options().pass); },
                    report.options().repeat);
         // Packing into codewords is included; the peers stop at symbols.
         report.rate("quantize", shape, "fp32", "Mweights/s",
-                    1e-6 * static_cast<double>(weights.numel()), seconds);
+                    1e-6 * static_cast<double>(weights->shape().count()), seconds);
       }
 }
 

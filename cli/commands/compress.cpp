@@ -16,6 +16,8 @@ class Compress final : public Verb {
     app.add_option("--method", method_,
                    "gptq (error-corrected; also called qmoe) or rtn (to nearest)");
     app.add_option("--coder", coder_, "auto, q16 (ternary) or two_bit (2)");
+    app.add_option("--layers", options_.layers,
+                   "experts, all (but routers), or a pattern of names such as 'blocks.*.out.*'");
     app.add_option("--calibration", options_.calibration,
                    "corpus to learn from (default: gcide:train)");
     app.add_option("--validation", options_.validation, "corpus to score before and after");
@@ -27,9 +29,9 @@ class Compress final : public Verb {
     app.add_flag("--search-clip", options_.rounding.search_clip,
                  "levels by least error instead of the extremes");
     app.add_flag("--true-sequential", options_.true_sequential,
-                 "second matrix sees the packed first one");
+                 "moments of what the packed weights before make");
     app.add_flag("--match-outputs", options_.match_outputs,
-                 "refit the second matrix to the packed first one");
+                 "refit each weight to the packed ones before it");
   }
 
   Json run(const Context& context) override {
@@ -37,17 +39,21 @@ class Compress final : public Verb {
     if (context.seed) options_.seed = *context.seed;
     const compress::CompressReport r =
         compress::compress(model::find_model(model_), out_, options_, context.pass());
-    Json facts = {
-        {"bytes_before", r.bytes_before},
-        {"bytes_after", r.bytes_after},
-        {"expert_bits_per_weight", r.expert_bits_per_weight},
-        {"expert_ratio", 16 / r.expert_bits_per_weight},  // against bfloat16, as the papers count
-        {"model_ratio", static_cast<double>(r.bytes_before) / static_cast<double>(r.bytes_after)},
-        {"zeros", r.zeros},
-        {"entropy_bits_per_weight", r.entropy_bits_per_weight}};
+    Json facts = {{"bytes_before", r.bytes_before}, {"bytes_after", r.bytes_after}};
+    if (r.experts > 0) {
+      facts["expert_bits_per_weight"] = r.expert_bits_per_weight;
+      facts["expert_ratio"] = 16 / r.expert_bits_per_weight;  // against bfloat16, as papers count
+    }
+    facts["matrices"] = r.matrices;
+    facts["bits_per_weight"] = r.bits_per_weight;
+    facts["model_ratio"] = static_cast<double>(r.bytes_before) / static_cast<double>(r.bytes_after);
+    facts["zeros"] = r.zeros;
+    facts["entropy_bits_per_weight"] = r.entropy_bits_per_weight;
     if (r.validated) facts["loss_before"] = r.loss_before, facts["loss_after"] = r.loss_after;
-    facts["experts"] = {
-        {"total", r.experts}, {"calibrated", r.calibrated}, {"fallback", r.experts - r.calibrated}};
+    if (r.experts > 0)
+      facts["experts"] = {{"total", r.experts},
+                          {"calibrated", r.calibrated},
+                          {"fallback", r.experts - r.calibrated}};
     facts["calibration_tokens"] = r.calibration_tokens;
     facts["seconds"] = r.seconds;
     facts["peak_rss_bytes"] = peak_rss_bytes();

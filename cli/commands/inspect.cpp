@@ -9,25 +9,25 @@ namespace {
 class Lister final : public model::ParameterVisitor {
  public:
   Json tensors = Json::array();
-  void matrix(const std::string& name, model::WeightPtr& weight, const model::WeightShape& s,
-              const model::Init&) override {
-    Json shape = s.stacked ? Json{s.experts, s.out, s.in} : Json{s.out, s.in};
-    add(name, shape, weight->storage(), weight->bits(), s.count());
+  void matrix(const model::Parameter& p, model::WeightPtr& weight) override {
+    add(p, weight->storage(), weight->bits());
   }
-  void tensor(const std::string& name, Tensor& value, const std::vector<std::int64_t>& shape,
-              const model::Init&) override {
-    add(name, shape, "f32", static_cast<std::uint64_t>(value.numel()) * 32, value.numel());
+  void tensor(const model::Parameter& p, Tensor& value) override { add_plain(p, value); }
+  void table(const model::Parameter& p, model::RowTablePtr& table) override {
+    add_plain(p, table->values());
   }
 
  private:
-  void add(const std::string& name, const Json& shape, const std::string& dtype, std::uint64_t bits,
-           std::int64_t count) {
+  void add_plain(const model::Parameter& p, const Tensor& value) {
+    add(p, "f32", static_cast<std::uint64_t>(value.numel()) * 32);
+  }
+  void add(const model::Parameter& p, const std::string& dtype, std::uint64_t bits) {
     tensors.push_back(
-        {{"name", name},
-         {"shape", shape},
+        {{"name", p.name},
+         {"shape", p.shape},
          {"dtype", dtype},
          {"bytes", (bits + 7) / 8},
-         {"bits_per_weight", static_cast<double>(bits) / static_cast<double>(count)}});
+         {"bits_per_weight", static_cast<double>(bits) / static_cast<double>(p.count())}});
   }
 };
 
@@ -44,8 +44,7 @@ class Inspect final : public Verb {
     const auto model = model::load_model(folder, *context.run.executor);
     Lister lister;
     model->visit(lister);
-    const model::ParameterCounts counts = model::count_parameters(saved.model);
-    const model::FeedForwardConfig& ff = saved.model.feed_forward;
+    const model::ParameterCounts counts = model::count_parameters(*model);
     Json facts = {{"family", "mote"},
                   {"format", saved.quantization ? concat("compressed to ", saved.quantization->bits,
                                                          " by ", saved.quantization->method)
@@ -55,10 +54,7 @@ class Inspect final : public Verb {
                     {"active", counts.active},
                     {"feed_forward", counts.feed_forward},
                     {"feed_forward_active", counts.feed_forward_active}}}};
-    if (ff.kind == model::FeedForwardKind::sigma_moe) {
-      facts["experts_per_layer"] = ff.experts;
-      facts["experts_per_token"] = ff.experts_per_token;
-    }
+    add_experts(saved.model, facts);
     facts["layers"] = saved.model.layers;
     facts["dtype"] = "float32";
     facts["bytes"] = std::filesystem::file_size(folder / "model.safetensors");
@@ -68,6 +64,28 @@ class Inspect final : public Verb {
   }
 
  private:
+  // Of the layers that have experts: a number where all have the same, else one for each layer (0:
+  // it has none).
+  static void add_experts(const checkpoint::ModelConfig& config, Json& facts) {
+    std::vector<std::int64_t> experts, per_token;
+    for (std::int64_t i = 0; i < config.layers; ++i) {
+      const checkpoint::LayerConfig layer = checkpoint::layer_config(config, i);
+      const auto* mixture = layer.feed_forward.get_if<checkpoint::Mixture>();
+      experts.push_back(mixture ? mixture->experts : 0);
+      per_token.push_back(mixture ? mixture->router.experts_per_token : 0);
+    }
+    const auto add = [&](const char* key, const std::vector<std::int64_t>& values) {
+      const bool alike = std::all_of(values.begin(), values.end(),
+                                     [&](std::int64_t n) { return n == values.front(); });
+      if (!alike)
+        facts[key] = values;
+      else if (values.front() > 0)
+        facts[key] = values.front();
+    };
+    add("experts_per_layer", experts);
+    add("experts_per_token", per_token);
+  }
+
   std::string model_;
   bool tensors_ = false;
 };

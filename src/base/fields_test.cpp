@@ -183,7 +183,8 @@ TEST(OneOfField, IsTheKindThatTheTableNames) {
   EXPECT_EQ(d.shape.get_if<Square>()->side, 5);
   EXPECT_EQ(d.shape.get_if<Square>()->inner.count, 4);
   EXPECT_EQ(d.shape.get_if<Circle>(), nullptr);
-  EXPECT_EQ(drawing("shape.radius = 2.5").shape.get_if<Circle>()->radius, 2.5);
+  const Drawing wide = drawing("shape.radius = 2.5");
+  EXPECT_EQ(wide.shape.get_if<Circle>()->radius, 2.5);
 }
 
 TEST(OneOfField, KeepsTheFieldsOfTheKindItHasAndForgetsThoseOfAnother) {

@@ -1,4 +1,5 @@
-// JSON as text that is valid UTF-8: other bytes, as a file's name may have, become U+FFFD.
+// JSON to and from text. Written text is valid UTF-8: other bytes, as a file's name may have,
+// become U+FFFD.
 #pragma once
 
 #include <string>
@@ -11,5 +12,9 @@ namespace mote {
 inline std::string json_text(const Json& json, int indent = -1) {
   return json.dump(indent, ' ', false, Json::error_handler_t::replace);
 }
+
+// The JSON object that a file holds. Throws a file error that names it for anything else, and for
+// values nested deeper than any config is: copying them would take a recursion of that depth.
+Json read_json_object(const std::string& path);
 
 }  // namespace mote

@@ -27,13 +27,15 @@ class OneOf {
   }
   // The config if it is of that kind, else null.
   template <class Kind>
-  const Kind* get_if() const {
+  const Kind* get_if() const& {
     return std::get_if<Kind>(&value_);
   }
   template <class Kind>
-  Kind* get_if() {
+  Kind* get_if() & {
     return std::get_if<Kind>(&value_);
   }
+  template <class Kind>
+  const Kind* get_if() const&& = delete;  // it would point into a value that is gone
   template <class Body>
   decltype(auto) visit(Body&& body) const {
     return std::visit(body, value_);

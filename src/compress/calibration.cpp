@@ -1,6 +1,7 @@
 #include "compress/calibration.h"
 
 #include <algorithm>
+#include <limits>
 #include <numeric>
 
 #include "base/check.h"
@@ -50,7 +51,7 @@ Moments::Moments(std::int64_t experts, std::int64_t left, std::int64_t right, st
       sum_ELR_(torch::zeros({experts, left, right}, torch::kFloat32)),
       rows_(static_cast<std::size_t>(experts)) {}
 
-void Moments::add(const MomentRows& a, const MomentRows& b, const model::ops::SortedRoutes& routes,
+void Moments::add(const MomentRows& a, const MomentRows& b, const Tensor& ends_E,
                   const model::Pass& pass) {
   const Tensor left = a.rows.contiguous(), right = b.rows.contiguous();
   const auto operand = [](const Tensor& x, const std::int32_t* pick, std::int64_t first) {
@@ -58,7 +59,7 @@ void Moments::add(const MomentRows& a, const MomentRows& b, const model::ops::So
     return pick ? kernels::Operand{data, x.size(1), kernels::Rows::inner, pick + first}
                 : kernels::Operand{data + first * x.size(1), x.size(1), kernels::Rows::inner};
   };
-  const auto* ends = routes.ends_E.const_data_ptr<std::int32_t>();
+  const auto* ends = ends_E.const_data_ptr<std::int32_t>();
   const std::int64_t l = left.size(1), r = right.size(1);
   float* sums = sum_ELR_.mutable_data_ptr<float>();
   const auto& variant = kernels::gemm_variant({}, pass.run);
@@ -77,6 +78,54 @@ void Moments::add(const MomentRows& a, const MomentRows& b, const model::ops::So
     variant.call(g, pass.run);
     counted += count;
   });
+}
+
+std::int64_t row_cap(const model::ops::StackRows& rows, std::int64_t tokens, std::int64_t factor) {
+  if (!rows.routes) return std::numeric_limits<std::int64_t>::max();
+  const std::int64_t experts = rows.routes->ends_E.size(0),
+                     routed = tokens * rows.routes->position_NK.size(1);
+  return std::max<std::int64_t>(1, factor * routed / experts);
+}
+
+std::size_t InputMoments::group_of(const std::string& name, const Tensor& x,
+                                   const model::ops::StackRows& rows) {
+  const auto known = group_.find(name);
+  if (known != group_.end()) return known->second;
+  // last_x_ is held, so that another tensor cannot lie where it does.
+  const bool shared = last_x_.defined() && last_x_.const_data_ptr() == x.const_data_ptr() &&
+                      last_x_.sizes() == x.sizes() && last_routes_ == rows.routes.get();
+  const std::size_t group = shared ? last_group_ : groups_.size();
+  if (!shared) groups_.emplace_back();
+  groups_[group].push_back(name);
+  group_[name] = group;
+  return group;
+}
+
+void InputMoments::saw(const std::string& name, const Tensor& x,
+                       const model::ops::StackRows& rows) {
+  const std::size_t group = group_of(name, x, rows);
+  last_x_ = x, last_routes_ = rows.routes.get(), last_group_ = group;
+  if (groups_[group].front() != name) return;  // summed already
+  const std::int64_t width = x.size(-1);
+  const Tensor x_NI = x.detach().reshape({-1, width});
+  if (moments_.size() <= group) {
+    const std::int64_t experts = rows.routes ? rows.routes->ends_E.size(0) : 1;
+    moments_.push_back(
+        std::make_unique<Moments>(experts, width, width, row_cap(rows, tokens_, cap_factor_)));
+  }
+  const bool by_token = rows.routes && !rows.gathered;
+  const MomentRows factor{x_NI,
+                          by_token ? rows.routes->token_R.const_data_ptr<std::int32_t>() : nullptr};
+  const Tensor ends_E =
+      rows.routes ? rows.routes->ends_E : torch::full({1}, x_NI.size(0), torch::kInt32);
+  moments_[group]->add(factor, factor, ends_E, run_);
+}
+
+Statistics InputMoments::of(const std::string& name) const {
+  const auto found = group_.find(name);
+  if (found == group_.end()) return {};
+  const Moments& moments = *moments_[found->second];
+  return {moments.sum_ELR(), moments.rows()};
 }
 
 }  // namespace mote::compress

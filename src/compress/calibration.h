@@ -1,11 +1,13 @@
-// What compression learns from: samples of text, and the second moments of what each expert is
-// given.
+// What compression learns from: samples of text, and the second moments of what enters each weight.
 #pragma once
 
+#include <map>
+#include <memory>
+#include <set>
 #include <vector>
 
 #include "compress/methods/method.h"
-#include "model/experts/bank.h"
+#include "model/observer.h"
 #include "text/corpus.h"
 #include "text/tokenizer.h"
 
@@ -29,13 +31,13 @@ struct MomentRows {
   const std::int32_t* pick = nullptr;
 };
 
-// Sums of a b^T over the routed rows of each expert, one chunk of text after another. Of an expert
-// only the first `cap` rows (in text order) count. The order of summation is fixed by the chunks.
+// Sums of a b^T over the rows of each expert, one piece of text after another. Of an expert only
+// the first `cap` rows (in text order) count. The order of summation is fixed by the pieces.
 class Moments {
  public:
   Moments(std::int64_t experts, std::int64_t left, std::int64_t right, std::int64_t cap);
-  void add(const MomentRows& a, const MomentRows& b, const model::ops::SortedRoutes& routes,
-           const model::Pass& pass);
+  // `ends_E`: int32, where each expert's sorted rows end.
+  void add(const MomentRows& a, const MomentRows& b, const Tensor& ends_E, const model::Pass& pass);
 
   const Tensor& sum_ELR() const { return sum_ELR_; }
   const std::vector<std::int64_t>& rows() const { return rows_; }  // counted, per expert
@@ -44,6 +46,42 @@ class Moments {
   const std::int64_t cap_;
   Tensor sum_ELR_;
   std::vector<std::int64_t> rows_;
+};
+
+// Rows that count of each expert, of `tokens` that are seen in all: `factor` times its fair share;
+// one matrix sees every row and none is left out.
+std::int64_t row_cap(const model::ops::StackRows& rows, std::int64_t tokens, std::int64_t factor);
+
+// Watches passes over calibration text and sums x x^T of what enters chosen weights.
+class InputMoments final : public model::Observer {
+ public:
+  // `tokens`: how many will be seen; an expert's moments count at most `cap_factor` times its fair
+  // share of their routed rows. `run`: how to sum.
+  InputMoments(std::set<std::string> names, std::int64_t tokens, std::int64_t cap_factor,
+               const model::Pass& run)
+      : names_(std::move(names)), tokens_(tokens), cap_factor_(cap_factor), run_(run) {}
+
+  bool wants(const std::string& name) const override { return names_.contains(name); }
+  void saw(const std::string& name, const Tensor& x, const model::ops::StackRows& rows) override;
+
+  // Of a weight that was seen; undefined moments of one that was not.
+  Statistics of(const std::string& name) const;
+  // The names in the order in which they were first seen; those that multiply the same input, one
+  // after the other, are together.
+  const std::vector<std::vector<std::string>>& groups() const { return groups_; }
+
+ private:
+  std::size_t group_of(const std::string& name, const Tensor& x, const model::ops::StackRows& rows);
+
+  const std::set<std::string> names_;
+  const std::int64_t tokens_, cap_factor_;
+  const model::Pass run_;
+  std::map<std::string, std::size_t> group_;
+  std::vector<std::vector<std::string>> groups_;
+  std::vector<std::unique_ptr<Moments>> moments_;  // per group
+  Tensor last_x_;
+  const void* last_routes_ = nullptr;
+  std::size_t last_group_ = 0;
 };
 
 }  // namespace mote::compress

@@ -40,11 +40,11 @@ TEST(Moments, AreTheSumsOverEachExpertsRows) {
   const auto routes = some_routes();
   const Tensor a = fill(1, {kTokens, 9}), b = fill(2, {kTokens, 5});
   Moments picked_rows(kExperts, 9, 5, 1000), sorted_rows(kExperts, 9, 5, 1000);
-  picked_rows.add(picked(a, routes), picked(b, routes), routes, test_pass());
+  picked_rows.add(picked(a, routes), picked(b, routes), routes.ends_E, test_pass());
   const auto sorted = [&](const Tensor& x) {
     return x.index_select(0, routes.token_R.to(torch::kInt64));
   };
-  sorted_rows.add({sorted(a)}, {sorted(b)}, routes, test_pass());
+  sorted_rows.add({sorted(a)}, {sorted(b)}, routes.ends_E, test_pass());
   for (std::int64_t e = 0; e < kExperts; ++e)
     expect_close(picked_rows.sum_ELR()[e], naive_moments(a, b, routes, e, 1000), 1e-5);
   EXPECT_TRUE(picked_rows.sum_ELR().equal(sorted_rows.sum_ELR()));
@@ -57,13 +57,13 @@ TEST(Moments, OfChunksAreThoseOfTheWhole) {
   const auto whole = some_routes();
   const Tensor x = fill(1, {kTokens, 9});
   Moments together(kExperts, 9, 9, 20), apart(kExperts, 9, 9, 20);
-  together.add(picked(x, whole), picked(x, whole), whole, test_pass());
+  together.add(picked(x, whole), picked(x, whole), whole.ends_E, test_pass());
   for (std::int64_t first = 0; first < kTokens; first += 20) {
     const std::int64_t count = std::min<std::int64_t>(20, kTokens - first);
     const auto routes =
         model::ops::sort_routes(whole.experts_NK.narrow(0, first, count).contiguous(), kExperts);
     const Tensor part = x.narrow(0, first, count);
-    apart.add(picked(part, routes), picked(part, routes), routes, test_pass());
+    apart.add(picked(part, routes), picked(part, routes), routes.ends_E, test_pass());
   }
   expect_close(apart.sum_ELR(), together.sum_ELR(), 1e-5);
   EXPECT_EQ(apart.rows(), together.rows());
@@ -73,8 +73,8 @@ TEST(Moments, ACapCountsAnExpertsFirstRowsAndLeavesTheOthers) {
   const auto routes = some_routes();
   const Tensor x = fill(1, {kTokens, 6});
   Moments capped(kExperts, 6, 6, 20), all(kExperts, 6, 6, 1000);
-  capped.add(picked(x, routes), picked(x, routes), routes, test_pass());
-  all.add(picked(x, routes), picked(x, routes), routes, test_pass());
+  capped.add(picked(x, routes), picked(x, routes), routes.ends_E, test_pass());
+  all.add(picked(x, routes), picked(x, routes), routes.ends_E, test_pass());
   bool some_capped = false, some_not = false;
   for (std::int64_t e = 0; e < kExperts; ++e) {
     const auto at = static_cast<std::size_t>(e);
@@ -95,7 +95,7 @@ TEST(Moments, HaveTheSameBitsForAnyThreads) {
   const Tensor x = fill(1, {400, 33});
   const auto with = [&](int threads) {
     Moments moments(kExperts, 33, 33, 1000);
-    moments.add(picked(x, routes), picked(x, routes), routes, test_pass(false, threads));
+    moments.add(picked(x, routes), picked(x, routes), routes.ends_E, test_pass(false, threads));
     return moments.sum_ELR();
   };
   EXPECT_TRUE(with(1).equal(with(3)));

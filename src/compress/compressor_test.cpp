@@ -1,7 +1,6 @@
 #include "compress/compressor.h"
 
 #include "base/file.h"
-#include "model/experts/mixture.h"
 #include "model/loss.h"
 #include "model/saved.h"
 #include "tests/support/files.h"
@@ -49,10 +48,7 @@ class TrainedModel : public ::testing::Test {
     recipe.model.layers = 2;
     recipe.model.dim = 320;
     recipe.model.context = 64;
-    recipe.model.feed_forward.experts = 8;
-    recipe.model.feed_forward.expert_width = 320;
-    recipe.model.feed_forward.experts_per_token = 2;
-    recipe.model.feed_forward.entropy_weight = 0.001;
+    recipe.model.feed_forward = checkpoint::Mixture{8, 320, {2, 0, 0.001}};
     recipe.training.steps = 80;
     recipe.training.learning_rate = 2e-3;
     recipe.training.warmup = 10;
@@ -132,6 +128,15 @@ TEST_F(Compressor, EveryOptionGivesAModelThatRuns) {
   }
 }
 
+// Puts float32 matrices in the places of packed ones.
+class Unpacker final : public model::ParameterVisitor {
+ public:
+  void matrix(const model::Parameter&, model::WeightPtr& weight) override {
+    if (weight->storage() != "f32") weight = model::make_dense_weight(weight->to_dense());
+  }
+  void tensor(const model::Parameter&, Tensor&) override {}
+};
+
 TEST_F(Compressor, PackedModelComputesWhatItsDequantisedFormDoes) {
   for (const Bits bits : {Bits::ternary, Bits::two}) {
     const std::string name = std::string("packed-") + enum_name(bits);
@@ -139,19 +144,19 @@ TEST_F(Compressor, PackedModelComputesWhatItsDequantisedFormDoes) {
     const torch::NoGradGuard no_grad;
     const auto packed = model::load_model(path(name), serial()),
                dense = model::load_model(path(name), serial());
-    for (std::int64_t i = 0; i < dense->layers(); ++i) {
-      model::ExpertBank& bank = dense->block(i).feed_forward().mixture()->experts();
-      bank.up = model::make_dense_weight(bank.up->to_dense());
-      bank.down = model::make_dense_weight(bank.down->to_dense());
-    }
+    Unpacker unpacker;
+    dense->visit(unpacker);
     const Tensor ids = (torch::arange(200) * 31 % 256).view({2, 100});
-    const auto logits = [&](const model::LanguageModel& m, std::int64_t step) {
+    const auto logits = [&](const model::Model& m, std::int64_t step) {
+      const model::Pass pass = test_pass();
       model::Cache cache = m.make_cache();
       std::vector<Tensor> parts;
-      for (std::int64_t first = 0; first < 100; first += step)
-        parts.push_back(m.logits(
-            m.hidden(ids.narrow(1, first, std::min(step, 100 - first)), cache, test_pass()),
-            test_pass()));
+      for (std::int64_t first = 0; first < 100; first += step) {
+        model::ForwardState state(pass);
+        state.cache = &cache;
+        const Tensor some = ids.narrow(1, first, std::min(step, 100 - first));
+        parts.push_back(m.logits(m.hidden(some, state), pass));
+      }
       return torch::cat(parts, 1);
     };
     const Tensor whole = logits(*packed, 100);
@@ -159,6 +164,38 @@ TEST_F(Compressor, PackedModelComputesWhatItsDequantisedFormDoes) {
     testing::expect_close(logits(*packed, 1), whole, 1e-5, "one token at a time");
     testing::expect_close(logits(*packed, 7), whole, 1e-5, "seven tokens at a time");
   }
+}
+
+TEST_F(Compressor, ReachesEveryMatrixByName) {
+  const auto packed_names = [](const std::string& name) {
+    std::vector<std::string> names;
+    const model::SavedConfig saved = model::load_config(path(name));
+    for (const auto& t : saved.quantization->tensors) names.push_back(t.name);
+    return names;
+  };
+  CompressOptions o = options(Bits::two);
+  o.layers = "all";
+  const CompressReport all = run("all", o);
+  EXPECT_GT(all.loss_after, all.loss_before - 1e-3);
+  EXPECT_LT(all.loss_after, all.loss_before + 0.5);
+  EXPECT_EQ(packed_names("all").size(), static_cast<std::size_t>(all.matrices));
+  EXPECT_EQ(all.matrices, 2 * (4 + 2)) << "q, kv, out, position, up, down in two blocks";
+  o.true_sequential = true;
+  EXPECT_LT(run("all-sequential", o).loss_after, all.loss_before + 0.5);
+  o = options(Bits::two);
+  o.layers = "*.attention.out.weight";
+  const CompressReport some = run("some", o);
+  EXPECT_EQ(packed_names("some"), (std::vector<std::string>{"blocks.0.attention.out.weight",
+                                                            "blocks.1.attention.out.weight"}));
+  EXPECT_EQ(some.experts, 0);
+  EXPECT_LT(some.loss_after, all.loss_after);
+  o.layers = "head.weight";
+  EXPECT_EQ(run("head", o).matrices, 1);
+  for (const char* wrong : {"embedding.weight", "blocks.9.*", ""}) {
+    o.layers = wrong;
+    EXPECT_THROW(run("wrong", o), Error) << wrong;
+  }
+  EXPECT_FALSE(fs::exists(path("wrong")));
 }
 
 TEST_F(Compressor, RefusesWhatItCannotCompress) {

@@ -1,55 +1,52 @@
 #include "model/block.h"
 
 #include "model/layers/sites.h"
+#include "model/observer.h"
 #include "model/ops/dropout.h"
 
 namespace mote::model {
 
-TransformerBlock::TransformerBlock(const ModelConfig& config, std::int64_t layer)
+TransformerBlock::TransformerBlock(const LayerConfig& config, const LayerPlace& place)
     : config_(config),
-      layer_(layer),
-      attention_norm_(config.dim),
-      feed_forward_norm_(config.dim),
-      attention_(config, layer),
-      feed_forward_(make_feed_forward(config, layer)) {}
+      place_(place),
+      attention_norm_(place.dim),
+      feed_forward_norm_(place.dim),
+      attention_(config.attention, place),
+      feed_forward_(make_feed_forward(config, place)) {}
 
-Tensor TransformerBlock::add_attention(const Tensor& x_BTD, const Tensor& y_BTD,
-                                       const Pass& pass) const {
-  return x_BTD + ops::dropout(y_BTD, config_.dropout, site(layer_, Site::attention_output), pass);
+Tensor TransformerBlock::attend(const Tensor& x_BTD, ForwardState& state) const {
+  const Pass& pass = state.pass;
+  if (state.cache)
+    return attention_.forward(attention_norm_.forward(x_BTD, pass), *state.cache, pass);
+  Tensor seen = x_BTD;
+  if (state.memory) {
+    const Tensor past_BMD =
+        state.memory->exchange(place_.index, x_BTD, attention_.memory_positions());
+    if (past_BMD.defined()) seen = torch::cat({past_BMD, x_BTD}, 1);
+  }
+  return attention_.forward(attention_norm_.forward(seen, pass), x_BTD.size(1), pass);
 }
 
-Tensor TransformerBlock::attend(const Tensor& x_BTD, Cache& cache, const Pass& pass) const {
-  return add_attention(x_BTD, attention_.forward(attention_norm_.forward(x_BTD, pass), cache, pass),
-                       pass);
+Tensor TransformerBlock::forward(const Tensor& x_BTD, ForwardState& state) const {
+  const auto dropout = [&](const Tensor& y, Site where) {
+    return ops::dropout(y, config_.dropout, site(place_.index, where), state.pass);
+  };
+  const Tensor middle_BTD = x_BTD + dropout(attend(x_BTD, state), Site::attention_output);
+  const Tensor h_ND = feed_forward_norm_.forward(middle_BTD, state.pass).view({-1, place_.dim});
+  const Tensor y_BTD = feed_forward_->forward(h_ND, state).view(x_BTD.sizes());
+  Tensor out_BTD = middle_BTD + dropout(y_BTD, Site::feed_forward_output);
+  if (state.pass.observer) state.pass.observer->left(name_, out_BTD);
+  return out_BTD;
 }
 
-Tensor TransformerBlock::feed_forward_input(const Tensor& x_BTD, const Pass& pass) const {
-  return feed_forward_norm_.forward(x_BTD, pass).view({-1, config_.dim});
-}
-
-BlockResult TransformerBlock::finish(const Tensor& x_BTD, const Tensor& router_state,
-                                     const Pass& pass) const {
-  FeedForwardResult result = feed_forward_->forward(
-      {feed_forward_input(x_BTD, pass), x_BTD.size(0), Tensor(), router_state, pass});
-  const Tensor y_BTD = result.y_ND.view(x_BTD.sizes());
-  return {
-      x_BTD + ops::dropout(y_BTD, config_.dropout, site(layer_, Site::feed_forward_output), pass),
-      result.penalty, std::move(result.usage), result.router_state};
-}
-
-BlockResult TransformerBlock::forward(const Tensor& x_BTD, const Tensor& memory_BMD,
-                                      const Tensor& router_state, const Pass& pass) const {
-  const Tensor seen = memory_BMD.defined() ? torch::cat({memory_BMD, x_BTD}, 1) : x_BTD;
-  const Tensor y_BTD = attention_.forward(attention_norm_.forward(seen, pass), x_BTD.size(1), pass);
-  return finish(add_attention(x_BTD, y_BTD, pass), router_state, pass);
-}
-
-BlockResult TransformerBlock::forward(const Tensor& x_BTD, Cache& cache, const Tensor& router_state,
-                                      const Pass& pass) const {
-  return finish(attend(x_BTD, cache, pass), router_state, pass);
+Cache::Sight TransformerBlock::sight(std::int64_t memory) const {
+  const auto* xl = config_.attention.get_if<checkpoint::TransformerXl>();
+  if (!xl) return {};
+  return {place_.context, memory < 0 ? xl->eval_memory_blocks * place_.context : memory};
 }
 
 void TransformerBlock::visit(const std::string& name, ParameterVisitor& visitor) {
+  name_ = name;
   attention_norm_.visit(name + ".attention_norm", visitor);
   attention_.visit(name + ".attention", visitor);
   feed_forward_norm_.visit(name + ".feed_forward_norm", visitor);

@@ -4,14 +4,16 @@
 
 namespace mote::model {
 
-Cache::Cache(std::int64_t layers, std::int64_t block, std::int64_t memory)
-    : block_(block), memory_(memory), layers_(static_cast<std::size_t>(layers)) {}
+Cache::Cache(const std::vector<Sight>& layers) : layers_(layers.size()) {
+  for (std::size_t i = 0; i < layers.size(); ++i) layers_[i].sight = layers[i];
+}
 
 Cache::Seen Cache::append(std::int64_t index, const Tensor& kv_BTH2C) {
-  Layer& layer = layers_[static_cast<std::size_t>(index)];
+  Layer& layer = this->layer(index);
+  const auto [block, memory] = layer.sight;
   const std::int64_t added = kv_BTH2C.size(1);
   const std::int64_t needed_from =
-      block_ == 0 ? 0 : std::max<std::int64_t>(0, position_ / block_ * block_ - memory_);
+      block == 0 ? 0 : std::max<std::int64_t>(0, position_ / block * block - memory);
   const std::int64_t dropped = std::clamp<std::int64_t>(needed_from - layer.first, 0, layer.count);
   const std::int64_t kept = layer.count - dropped;
   const std::int64_t capacity = layer.kv_BCH2C.defined() ? layer.kv_BCH2C.size(1) : 0;

@@ -14,13 +14,23 @@ namespace mote::model {
 
 class Cache {
  public:
-  // `block` 0: nothing is ever dropped (plain causal attention).
-  Cache(std::int64_t layers, std::int64_t block, std::int64_t memory);
+  // How far back a layer sees. `block` 0: to the beginning (plain causal attention), and nothing is
+  // ever dropped.
+  struct Sight {
+    std::int64_t block = 0, memory = 0;
+  };
+  struct Layer {
+    Sight sight;
+    Tensor kv_BCH2C;  // capacity in dimension 1
+    std::int64_t first = 0, count = 0;
+    Tensor relative_DHC;  // projected relative positions, made once
+  };
+
+  explicit Cache(const std::vector<Sight>& layers);
 
   // Position of the next token, the same for every sequence.
   std::int64_t position() const { return position_; }
-  std::int64_t block() const { return block_; }
-  std::int64_t memory() const { return memory_; }
+  Layer& layer(std::int64_t i) { return layers_[static_cast<std::size_t>(i)]; }
 
   struct Seen {
     Tensor kv_BSH2C;         // a view of the cache
@@ -33,18 +43,8 @@ class Cache {
   void reset();
   std::uint64_t bytes() const;
 
-  // A layer's projected relative positions, made once.
-  Tensor& relative(std::int64_t layer) {
-    return layers_[static_cast<std::size_t>(layer)].relative_DHC;
-  }
-
  private:
-  struct Layer {
-    Tensor kv_BCH2C;  // capacity in dimension 1
-    std::int64_t first = 0, count = 0;
-    Tensor relative_DHC;
-  };
-  std::int64_t block_, memory_, position_ = 0;
+  std::int64_t position_ = 0;
   std::vector<Layer> layers_;
 };
 

@@ -3,7 +3,7 @@
 #include <sstream>
 
 #include "checkpoint/safetensors.h"
-#include "model/experts/mixture.h"
+#include "model/layers/mixture.h"
 #include "model/saved.h"
 #include "tests/support/fixture_kinds.h"
 #include "tests/support/models.h"
@@ -50,32 +50,25 @@ void expect_layer(const fs::path& json_path) {
     return tensor_over(file->at(name), file, name, "fixture");
   };
   const Json& c = json["config"];
-  ModelConfig config;
-  config.vocab_size = 1;
-  config.layers = 1;
-  config.dim = c["d"];
-  config.feed_forward.experts = c["e"];
-  config.feed_forward.expert_width = c["g"];
-  config.feed_forward.experts_per_token = c["k"];
-  config.feed_forward.entropy_weight = c["gamma"];
+  const double gamma = c["gamma"];
   const auto leaf = [&](const std::string& name) { return get(name).clone().requires_grad_(); };
   const Tensor x = leaf("x"), w1 = leaf("w1"), w2 = leaf("w2"), w3 = leaf("w3");
-  Mixture layer(config, 0);
+  Mixture layer({c["e"], c["g"], {c["k"], 0, gamma}}, {0, 1, c["d"], 1});
   // Stored as [E, d, G] and [E, G, d].
   testing::Setter setter({{"router.weight", w3},
                           {"experts.up", w1.transpose(1, 2)},
                           {"experts.down", w2.transpose(1, 2)}});
   layer.visit("ff", setter);
-  const FeedForwardResult result = layer.forward({.x_ND = x, .pass = testing::test_pass(true)});
+  const testing::LayerResult result = testing::run_layer(layer, x, testing::test_pass(true));
 
   const auto experts = file->at("experts").copied<std::int64_t>();
-  const Tensor chosen = result.usage->routes->experts_NK.to(torch::kInt64).contiguous().view({-1});
+  const Tensor chosen =
+      result.assignment.routes->experts_NK.to(torch::kInt64).contiguous().view({-1});
   ASSERT_EQ(chosen.numel(), static_cast<std::int64_t>(experts.size()));
   for (std::size_t i = 0; i < experts.size(); ++i)
     EXPECT_EQ(chosen.data_ptr<std::int64_t>()[i], experts[i]) << i;
-  testing::expect_close(result.usage->gates_NK, get("gates"), 1e-5, "gates");
+  testing::expect_close(result.assignment.gates_NK, get("gates"), 1e-5, "gates");
   testing::expect_close(result.y_ND, get("y"), 1e-5, "y");
-  const double gamma = config.feed_forward.entropy_weight;
   if (gamma > 0)
     testing::expect_close(result.penalty.view({1}) / gamma, get("l_reg"), 1e-5, "l_reg");
   Tensor loss = (result.y_ND * get("dy")).sum();

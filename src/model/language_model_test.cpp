@@ -1,6 +1,7 @@
 #include "model/language_model.h"
 
 #include "model/loss.h"
+#include "model/ops/head_loss.h"
 #include "tests/support/models.h"
 
 namespace mote::model {
@@ -9,26 +10,32 @@ namespace {
 using testing::expect_close;
 using testing::test_pass;
 
+using checkpoint::Causal;
+using checkpoint::Dense;
+using checkpoint::Positions;
+using checkpoint::TransformerXl;
+
 ModelConfig small_config() {
   ModelConfig config;
   config.vocab_size = 50;
   config.layers = 3;
   config.dim = 24;
   config.context = 8;
-  config.attention.heads = 2;
-  config.attention.head_dim = 12;
-  config.feed_forward.experts = 4;
-  config.feed_forward.expert_width = 16;
-  config.feed_forward.experts_per_token = 2;
+  config.attention = TransformerXl{2, 12};
+  config.feed_forward = checkpoint::Mixture{4, 16, {2, 0, 0}};
   return config;
 }
 
-std::unique_ptr<LanguageModel> make_model(const ModelConfig& config, std::uint64_t seed = 3) {
+TransformerXl& xl(ModelConfig& config) {
+  return *config.attention.get_if<TransformerXl>();
+}
+
+std::unique_ptr<LanguageModel> some_model(const ModelConfig& config, std::uint64_t seed = 3) {
   auto model = std::make_unique<LanguageModel>(config);
   initialize(*model, seed);
   // Biases and scores that are 0 at the start would hide mistakes.
   const torch::NoGradGuard no_grad;
-  for (auto& [name, value] : trainable_parameters(*model)) {
+  for (auto& [name, value] : trainable_parameters(*model).tensors) {
     Tensor t = value;
     if (name.find("_bias") != std::string::npos) t.copy_(testing::fill(7, value.sizes().vec()));
   }
@@ -47,8 +54,10 @@ Tensor logits_in_steps(const LanguageModel& model, const Tensor& ids,
   std::int64_t first = 0;
   for (std::size_t i = 0; first < ids.size(1); ++i) {
     const std::int64_t count = std::min(steps[i % steps.size()], ids.size(1) - first);
-    parts.push_back(
-        model.logits(model.hidden(ids.narrow(1, first, count), cache, test_pass()), test_pass()));
+    const Pass pass = test_pass();
+    ForwardState state(pass);
+    state.cache = &cache;
+    parts.push_back(model.logits(model.hidden(ids.narrow(1, first, count), state), pass));
     first += count;
   }
   return torch::cat(parts, 1);
@@ -71,10 +80,11 @@ TEST(ParameterCounts, EqualThePublishedTotals) {
                        Row{"WT-B", 8000, 18, 1024, 16, 64, 0, 32, 128, 8421376, 262461284}}) {
     ModelConfig c;
     c.vocab_size = r.vocabulary, c.layers = r.layers, c.dim = r.dim;
-    c.attention.heads = r.heads, c.attention.head_dim = r.head_dim;
-    c.feed_forward.kind = r.dense ? FeedForwardKind::dense : FeedForwardKind::sigma_moe;
-    c.feed_forward.width = r.dense, c.feed_forward.experts = r.experts,
-    c.feed_forward.expert_width = r.width;
+    c.attention = TransformerXl{r.heads, r.head_dim};
+    if (r.dense)
+      c.feed_forward = Dense{r.dense};
+    else
+      c.feed_forward = checkpoint::Mixture{r.experts, r.width, {}};
     const ParameterCounts counts = count_parameters(c);
     EXPECT_EQ(counts.feed_forward, r.layers * r.feed_forward) << r.name;
     EXPECT_EQ(counts.total, r.total - r.layers) << r.name;
@@ -86,15 +96,14 @@ TEST(ParameterCounts, CountTheTensorsThatExist) {
     for (const bool dense : {true, false}) {
       ModelConfig config = small_config();
       if (!xl) {
-        config.attention.kind = AttentionKind::absolute;
-        config.attention.memory_blocks = 0;
-        config.attention.bias = true;
-        config.head_bias = false;
+        config.attention = Causal{2, 12, true};
+        config.positions = Positions::learned;
+        config.head.bias = false;
       }
-      if (dense) config.feed_forward.kind = FeedForwardKind::dense, config.feed_forward.width = 40;
-      const auto model = make_model(config);
+      if (dense) config.feed_forward = Dense{40};
+      const auto model = some_model(config);
       std::int64_t total = 0;
-      for (const auto& [name, value] : trainable_parameters(*model)) total += value.numel();
+      for (const auto& [name, value] : trainable_parameters(*model).tensors) total += value.numel();
       EXPECT_EQ(total, count_parameters(config).total);
     }
 }
@@ -105,7 +114,7 @@ TEST(LanguageModel, FirstLossIsThatOfThePublishedInitialisation) {
   config.vocab_size = 8000;
   config.dim = 64;
   config.context = 128;
-  const auto model = make_model(config);
+  const auto model = some_model(config);
   Memory memory;
   const Tensor ids = some_ids(4, 129, 8000);
   const auto loss = model->loss(ids.narrow(1, 0, 128), ids.narrow(1, 1, 128), memory, test_pass());
@@ -113,7 +122,7 @@ TEST(LanguageModel, FirstLossIsThatOfThePublishedInitialisation) {
 }
 
 TEST(LanguageModel, StepSizeDoesNotChangeLogits) {
-  const auto model = make_model(small_config());
+  const auto model = some_model(small_config());
   const Tensor ids = some_ids(2, 61, 50);  // more than the memory of 4 blocks
   const Tensor whole = logits_in_steps(*model, ids, {61});
   for (const std::vector<std::int64_t>& steps :
@@ -124,31 +133,25 @@ TEST(LanguageModel, StepSizeDoesNotChangeLogits) {
 }
 
 // One training forward pass per block, memory carried on.
-std::vector<Tensor> logits_by_training_blocks(LanguageModel& model, const Tensor& ids) {
+std::vector<Tensor> logits_by_training_blocks(const LanguageModel& model, const Tensor& ids) {
   const torch::NoGradGuard no_grad;
-  const std::int64_t block = model.config().context,
-                     keep = model.config().attention.memory_blocks * block;
-  std::vector<Tensor> memory(static_cast<std::size_t>(model.layers())), parts;
+  const std::int64_t block = model.config().context;
+  const Pass pass = test_pass();
+  Memory memory;
+  std::vector<Tensor> parts;
   for (std::int64_t first = 0; first < ids.size(1); first += block) {
-    Tensor x = model.embed(ids.narrow(1, first, block), 0, test_pass()), state;
-    for (std::int64_t i = 0; i < model.layers(); ++i) {
-      Tensor& past = memory[static_cast<std::size_t>(i)];
-      const Tensor entered = x;
-      x = model.block(i).forward(x, past, state, test_pass()).x_BTD;
-      const Tensor all = past.defined() ? torch::cat({past, entered}, 1) : entered;
-      past =
-          all.narrow(1, std::max<std::int64_t>(0, all.size(1) - keep), std::min(keep, all.size(1)));
-    }
-    parts.push_back(model.logits(model.final_norm(x, test_pass()), test_pass()));
+    ForwardState state(pass);
+    state.memory = &memory;
+    parts.push_back(model.logits(model.hidden(ids.narrow(1, first, block), state), pass));
   }
   return parts;
 }
 
 TEST(LanguageModel, TwoBlocksWithMemoryEqualOneCausalPass) {
   ModelConfig config = small_config();
-  const auto model = make_model(config);
+  const auto model = some_model(config);
   config.context = 24;  // one block of the whole length: nothing but causality limits it
-  const auto wide = make_model(config);
+  const auto wide = some_model(config);
   const Tensor ids = some_ids(2, 24, 50);
   const Tensor causal = logits_in_steps(*wide, ids, {24});
   const auto blocks = logits_by_training_blocks(*model, ids);
@@ -157,23 +160,23 @@ TEST(LanguageModel, TwoBlocksWithMemoryEqualOneCausalPass) {
   EXPECT_GT((blocks[2] - causal.narrow(1, 16, 8)).abs().max().item<double>(), 1e-3)
       << "a third block sees one block of memory only";
   config.context = 8;
-  config.attention.memory_blocks = 4;
-  const auto remembering = make_model(config);
+  xl(config).memory_blocks = 4;
+  const auto remembering = some_model(config);
   expect_close(logits_by_training_blocks(*remembering, ids)[2], causal.narrow(1, 16, 8), 1e-5,
                "four blocks of memory");
 }
 
 TEST(LanguageModel, CacheAndTrainingMemoryAgree) {
   ModelConfig config = small_config();
-  config.attention.eval_memory_blocks = config.attention.memory_blocks = 1;
-  const auto model = make_model(config);
+  xl(config).eval_memory_blocks = xl(config).memory_blocks = 1;
+  const auto model = some_model(config);
   const Tensor ids = some_ids(2, 32, 50);
   expect_close(logits_in_steps(*model, ids, {5}),
                torch::cat(logits_by_training_blocks(*model, ids), 1), 1e-5);
 }
 
 TEST(LanguageModel, LossMovesTheMemoryOnAsTheBlocksDo) {
-  const auto model = make_model(small_config());
+  const auto model = some_model(small_config());
   const Tensor ids = some_ids(2, 25, 50);
   Memory memory;
   std::vector<Tensor> losses;
@@ -190,14 +193,14 @@ TEST(LanguageModel, LossMovesTheMemoryOnAsTheBlocksDo) {
 }
 
 TEST(LanguageModel, MemoryGetsNoGradientButItsProjectionsDo) {
-  const auto model = make_model(small_config());
+  const auto model = some_model(small_config());
   const Tensor ids = some_ids(1, 17, 50);
   Memory memory;
   const torch::AutoGradMode grad(true);
   model->loss(ids.narrow(1, 0, 8), ids.narrow(1, 1, 8), memory, test_pass());
   for (const Tensor& m : memory.layers_BMD) EXPECT_FALSE(m.requires_grad());
   model->loss(ids.narrow(1, 8, 8), ids.narrow(1, 9, 8), memory, test_pass()).total.backward();
-  for (const auto& [name, value] : trainable_parameters(*model)) {
+  for (const auto& [name, value] : trainable_parameters(*model).tensors) {
     ASSERT_TRUE(value.grad().defined()) << name;
     EXPECT_GT(value.grad().abs().max().item<double>(), 0) << name;
   }
@@ -215,7 +218,7 @@ TEST(LanguageModel, HeadLossEqualsTheNaiveExpressionAndItsGradients) {
       return t.detach().to(torch::kFloat32).requires_grad_();
     };
     const Tensor xf = copy(x), wf = copy(w), bf = copy(b);
-    const auto got = ops::head_loss(xf, wf, bf, targets, test_pass());
+    const auto got = ops::head_loss(xf, make_dense_weight(wf), bf, targets, test_pass());
     (3 * got.mean).backward();
     EXPECT_NEAR(got.mean.item<double>(), want.item<double>(), 1e-5);
     expect_close(xf.grad(), x.grad(), 1e-6, "x");
@@ -224,10 +227,96 @@ TEST(LanguageModel, HeadLossEqualsTheNaiveExpressionAndItsGradients) {
   }
 }
 
+TEST(LanguageModel, LayersAreWhatTheRulesSay) {
+  ModelConfig config = small_config();
+  const auto rule = [&](const char* json) {
+    config.rules.emplace_back();
+    config.rules.back().read(Json::parse(json), {"test", "rules"});
+  };
+  rule(R"({"layers": 0, "feed_forward": {"kind": "dense", "width": 40}})");
+  rule(R"({"layers": "1::2", "attention": {"kind": "causal", "heads": 3, "head_dim": 4}})");
+  const auto model = some_model(config);
+  std::map<std::string, std::vector<std::int64_t>> shapes;
+  for (const auto& [name, value] : trainable_parameters(*model).tensors)
+    shapes[name] = value.sizes().vec();
+  using Shape = std::vector<std::int64_t>;
+  EXPECT_EQ(shapes.at("blocks.0.feed_forward.up.weight"), (Shape{40, 24}));
+  EXPECT_EQ(shapes.at("blocks.1.feed_forward.experts.up"), (Shape{4, 16, 24}));
+  EXPECT_EQ(shapes.at("blocks.1.attention.q.weight"), (Shape{12, 24}));
+  EXPECT_FALSE(shapes.contains("blocks.1.attention.scale"));
+  EXPECT_TRUE(shapes.contains("blocks.2.attention.scale"));
+  const Tensor ids = some_ids(2, 30, 50);
+  expect_close(logits_in_steps(*model, ids, {1}), logits_in_steps(*model, ids, {30}), 1e-5);
+}
+
+TEST(LanguageModel, TiedOutputLayerIsTheEmbeddingAndGetsBothGradients) {
+  ModelConfig config = small_config();
+  config.tied = true;
+  const auto tied = some_model(config);
+  config.tied = false;
+  const auto apart = some_model(config);
+  EXPECT_EQ(count_parameters(*tied).total, count_parameters(*apart).total - 50 * 24);
+  const auto tensor = [](LanguageModel& model, const std::string& wanted) {
+    for (auto& [name, value] : trainable_parameters(model).tensors)
+      if (name == wanted) return value;
+    return Tensor();
+  };
+  Tensor head = tensor(*apart, "head.weight"), embedding = tensor(*apart, "embedding.weight");
+  EXPECT_FALSE(tensor(*tied, "head.weight").defined());
+  {
+    const torch::NoGradGuard no_grad;
+    head.copy_(embedding);
+  }
+  const Tensor ids = some_ids(2, 9, 50);
+  for (LanguageModel* model : {tied.get(), apart.get()}) {
+    Memory memory;
+    model->loss(ids.narrow(1, 0, 8), ids.narrow(1, 1, 8), memory, test_pass()).total.backward();
+  }
+  expect_close(tensor(*tied, "embedding.weight").grad(), embedding.grad() + head.grad(), 1e-6);
+}
+
+// What an observer is told, in the order of the path.
+TEST(LanguageModel, ObserversSeeInputsAssignmentsAndBlocksByName) {
+  class Recorder final : public Observer {
+   public:
+    bool wants(const std::string& name) const override { return name.starts_with("blocks.1."); }
+    void saw(const std::string& name, const Tensor& x, const ops::StackRows& rows) override {
+      lines.push_back(concat(name, " ", x.size(-1), rows.routes ? " routed" : ""));
+    }
+    void routed(const std::string& name, const ops::Assignment&) override { lines.push_back(name); }
+    void left(const std::string& name, const Tensor&) override { lines.push_back(name); }
+    std::vector<std::string> lines;
+  } recorder;
+  const auto model = some_model(small_config());
+  const torch::NoGradGuard no_grad;
+  const auto logits = [&](Observer* observer) {
+    Pass pass = test_pass();
+    pass.observer = observer;
+    Cache cache = model->make_cache();
+    ForwardState state(pass);
+    state.cache = &cache;
+    return model->logits(model->hidden(some_ids(1, 8, 50), state), pass);
+  };
+  const Tensor watched = logits(&recorder);
+  const std::vector<std::string> all = recorder.lines;
+  const auto at = [&](const std::string& line) {
+    return std::find(all.begin(), all.end(), line) - all.begin();
+  };
+  EXPECT_LT(at("blocks.0"), at("blocks.1.attention.q.weight 24"));
+  EXPECT_LT(at("blocks.1.attention.out.weight 24"), at("blocks.1.feed_forward.router.weight 24"));
+  EXPECT_LT(at("blocks.1.feed_forward.router.weight 24"), at("blocks.1.feed_forward"));
+  EXPECT_LT(at("blocks.1.feed_forward"), at("blocks.1.feed_forward.experts.up 24 routed"));
+  EXPECT_LT(at("blocks.1.feed_forward.experts.up 24 routed"),
+            at("blocks.1.feed_forward.experts.down 16 routed"));
+  EXPECT_LT(at("blocks.1.feed_forward.experts.down 16 routed"), at("blocks.1"));
+  EXPECT_EQ(all.back(), "blocks.2");
+  expect_close(watched, logits(nullptr), 1e-6, "watching changes nothing");
+}
+
 TEST(LanguageModel, DropoutIsDrawnByStepAndIsInactiveInEvaluation) {
   ModelConfig config = small_config();
   config.dropout = 0.3;
-  const auto model = make_model(config);
+  const auto model = some_model(config);
   const Tensor ids = some_ids(2, 9, 50);
   const auto loss = [&](bool train, std::uint64_t step) {
     Memory memory;
@@ -242,14 +331,16 @@ TEST(LanguageModel, DropoutIsDrawnByStepAndIsInactiveInEvaluation) {
 }
 
 TEST(LanguageModel, Bf16ProductsStayCloseToFloat32) {
-  const auto model = make_model(small_config());
+  const auto model = some_model(small_config());
   const Tensor ids = some_ids(2, 8, 50);
   const torch::NoGradGuard no_grad;
   const auto run = [&](kernels::Precision precision) {
     Pass pass = test_pass();
     pass.precision = precision;
     Cache cache = model->make_cache();
-    return model->logits(model->hidden(ids, cache, pass), pass);
+    ForwardState state(pass);
+    state.cache = &cache;
+    return model->logits(model->hidden(ids, state), pass);
   };
   const Tensor exact = run(kernels::Precision::f32), rounded = run(kernels::Precision::bf16);
   EXPECT_FALSE(exact.equal(rounded));

@@ -1,6 +1,7 @@
 #include "model/loss.h"
 
 #include <cmath>
+#include <limits>
 #include <numbers>
 
 namespace mote::model {
@@ -23,17 +24,15 @@ std::vector<std::vector<text::TokenId>> encode_documents(const text::Tokenizer& 
   return documents;
 }
 
-CorpusLoss token_loss(const LanguageModel& model,
-                      const std::vector<std::vector<text::TokenId>>& documents, const Pass& pass,
-                      const CorpusLossOptions& options) {
+CorpusLoss token_loss(const Model& model, const std::vector<std::vector<text::TokenId>>& documents,
+                      const Pass& pass, const CorpusLossOptions& options) {
   const torch::NoGradGuard no_grad;
-  const bool absolute = model.config().attention.kind == AttentionKind::absolute;
-  // Learned positions end with the context: longer documents are read in pieces that each start
-  // afresh.
-  const std::int64_t step = absolute ? model.config().context : options.step;
+  // Learned positions come to an end: longer documents are read in pieces that each start afresh.
+  const std::int64_t positions = checkpoint::most_positions(model.config());
+  const bool endless = positions == std::numeric_limits<std::int64_t>::max();
+  const std::int64_t step = endless ? options.step : positions;
   CorpusLoss loss;
-  Cache cache =
-      options.memory_tokens < 0 ? model.make_cache() : model.make_cache(options.memory_tokens);
+  Cache cache = model.make_cache(options.memory_tokens);
   for (const auto& document : documents) {
     cache.reset();
     const Tensor ids =
@@ -41,9 +40,11 @@ CorpusLoss token_loss(const LanguageModel& model,
                          {1, static_cast<std::int64_t>(document.size())}, torch::kInt32)
             .to(torch::kInt64);
     for (std::int64_t first = 0; first + 1 < ids.size(1); first += step) {
-      if (absolute) cache.reset();
       const std::int64_t count = std::min(step, ids.size(1) - 1 - first);
-      const Tensor hidden = model.hidden(ids.narrow(1, first, count), cache, pass);
+      if (!endless) cache.reset();
+      ForwardState state(pass);
+      state.cache = &cache;
+      const Tensor hidden = model.hidden(ids.narrow(1, first, count), state);
       loss.nats += model.token_losses(hidden, ids.narrow(1, first + 1, count), pass)
                        .sum(torch::kFloat64)
                        .item<double>();
@@ -54,7 +55,7 @@ CorpusLoss token_loss(const LanguageModel& model,
   return loss;
 }
 
-CorpusLoss corpus_loss(const LanguageModel& model, const text::Tokenizer& tokenizer,
+CorpusLoss corpus_loss(const Model& model, const text::Tokenizer& tokenizer,
                        const text::Corpus& corpus, const Pass& pass,
                        const CorpusLossOptions& options) {
   CorpusLoss loss = token_loss(model, encode_documents(tokenizer, corpus), pass, options);

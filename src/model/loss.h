@@ -5,7 +5,7 @@
 #include <functional>
 #include <vector>
 
-#include "model/language_model.h"
+#include "model/model.h"
 #include "text/corpus.h"
 #include "text/tokenizer.h"
 
@@ -28,14 +28,13 @@ struct CorpusLossOptions {
   std::int64_t memory_tokens = -1;
   std::function<void(std::int64_t tokens_done)> progress;  // may throw to stop
 };
-CorpusLoss corpus_loss(const LanguageModel& model, const text::Tokenizer& tokenizer,
+CorpusLoss corpus_loss(const Model& model, const text::Tokenizer& tokenizer,
                        const text::Corpus& corpus, const Pass& pass,
                        const CorpusLossOptions& options = {});
 
 // The same for documents that are tokens already, each starting with the end-of-text token.
-CorpusLoss token_loss(const LanguageModel& model,
-                      const std::vector<std::vector<text::TokenId>>& documents, const Pass& pass,
-                      const CorpusLossOptions& options = {});
+CorpusLoss token_loss(const Model& model, const std::vector<std::vector<text::TokenId>>& documents,
+                      const Pass& pass, const CorpusLossOptions& options = {});
 
 // One end-of-text token and the document's tokens, per document.
 std::vector<std::vector<text::TokenId>> encode_documents(const text::Tokenizer& tokenizer,

@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "base/check.h"
 #include "base/rng.h"
 
 namespace mote::model {
@@ -14,6 +15,23 @@ std::uint64_t fnv1a(const std::string& text) {
 }
 
 }  // namespace
+
+std::int64_t Parameter::count() const {
+  std::int64_t product = 1;
+  for (const std::int64_t n : shape) product *= n;
+  return product;
+}
+
+void ParameterVisitor::table(const Parameter& parameter, RowTablePtr&) {
+  throw Error(ErrorKind::unsupported,
+              concat("'", parameter.name, "' is a table of rows, which this does not read yet"))
+      .at(parameter.name);
+}
+
+WeightShape weight_shape(const Parameter& matrix) {
+  const std::vector<std::int64_t>& s = matrix.shape;
+  return s.size() == 3 ? WeightShape{s[0], s[1], s[2], true} : WeightShape{1, s[0], s[1], false};
+}
 
 Tensor normalize_rows(const Tensor& w) {
   const Tensor rows = w / w.norm(2, -1, true);

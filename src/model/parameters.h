@@ -1,11 +1,11 @@
-// The tensors of a model by name: one walk over the model serves initialisation, counting,
-// optimising, saving and loading.
+// The tensors of a model by name: one walk over the model serves initialising, counting,
+// optimising, saving, loading, listing and testing. There is no second list of shapes.
 #pragma once
 
-#include <functional>
 #include <string>
 #include <vector>
 
+#include "model/row_table.h"
 #include "model/weight.h"
 
 namespace mote::model {
@@ -26,15 +26,34 @@ struct Init {
   double value = 0;
 };
 
-// Called for every tensor: matrices that may be packed, and everything else.
+// What a parameter is to those who walk: a matrix (or a stack) that multiplies and may be stored
+// packed; a tensor; a table that is read and updated by rows; a buffer, which is saved but not
+// trained.
+enum class Role { matrix, tensor, table, buffer };
+
+struct Parameter {
+  std::string name;
+  std::vector<std::int64_t> shape;  // a matrix: [out, in]; a stack: [experts, out, in]
+  Init init = {};
+  Role role = Role::tensor;
+  bool trainable = true;
+  // Share of it that one token uses: K / E for the matrices of E experts.
+  double active = 1;
+
+  std::int64_t count() const;
+};
+
+// Called for every parameter, with the place that holds it.
 class ParameterVisitor {
  public:
   virtual ~ParameterVisitor() = default;
-  virtual void matrix(const std::string& name, WeightPtr& weight, const WeightShape& shape,
-                      const Init& init) = 0;
-  virtual void tensor(const std::string& name, Tensor& value,
-                      const std::vector<std::int64_t>& shape, const Init& init) = 0;
+  virtual void matrix(const Parameter& parameter, WeightPtr& weight) = 0;
+  virtual void tensor(const Parameter& parameter, Tensor& value) = 0;  // role tensor or buffer
+  // A walk that cannot deal with tables refuses them by name.
+  virtual void table(const Parameter& parameter, RowTablePtr& table);
 };
+
+WeightShape weight_shape(const Parameter& matrix);
 
 // float32 values of `shape`, drawn with a key of (seed, name).
 Tensor initial_values(const std::vector<std::int64_t>& shape, const Init& init,

@@ -1,4 +1,4 @@
-// What travels with a forward pass beside the numbers: how to run, and what is random.
+// What travels with a forward pass beside the numbers: how to run, what is random, who watches.
 #pragma once
 
 #include "base/rng.h"
@@ -7,12 +7,15 @@
 
 namespace mote::model {
 
+class Observer;
+
 struct Pass {
   kernels::Run run;
   kernels::Precision precision = kernels::Precision::f32;  // of the products
-  bool int8_activations = false;     // q16 weights multiply rows rounded to 8 bits
+  bool int8_activations = false;     // packed weights that can multiply rows rounded to 8 bits
   bool train = false;                // dropout and expert dropout are on
   std::uint64_t seed = 0, step = 0;  // the random key
+  Observer* observer = nullptr;      // null: nobody
 
   Rng rng(Purpose purpose, std::int64_t part) const {
     return Rng(seed, purpose, step, static_cast<std::uint32_t>(part));

@@ -2,6 +2,7 @@
 
 #include "base/check.h"
 #include "base/json_text.h"
+#include "checkpoint/families/mote.h"
 #include "model/packed_weight.h"
 
 namespace mote::model {
@@ -18,6 +19,7 @@ Json config_json(const ModelConfig& config) {
   json["architectures"] = Json::array({"MoteForCausalLM"});
   json["model_type"] = "mote";
   json["torch_dtype"] = "float32";
+  json["format_version"] = checkpoint::kMoteVersion;
   json.update(to_json(config));
   return json;
 }
@@ -29,19 +31,16 @@ class Lister final : public ParameterVisitor {
   std::vector<std::function<void(checkpoint::SafetensorsWriter&)>> writes;
   std::vector<checkpoint::PackedTensor> packed;
 
-  void matrix(const std::string& name, WeightPtr& weight, const WeightShape&,
-              const Init&) override {
+  void matrix(const Parameter& p, WeightPtr& weight) override {
     if (const auto* q16 = as_q16(*weight))
-      add_parts(name, *q16, checkpoint::Coder::q16, weight);
+      add_parts(p.name, *q16, checkpoint::Coder::q16, weight);
     else if (const auto* two_bit = as_two_bit(*weight))
-      add_parts(name, *two_bit, checkpoint::Coder::two_bit, weight);
+      add_parts(p.name, *two_bit, checkpoint::Coder::two_bit, weight);
     else
-      add(name, weight->to_dense());
+      add(p.name, weight->to_dense());
   }
-  void tensor(const std::string& name, Tensor& value, const std::vector<std::int64_t>&,
-              const Init&) override {
-    add(name, value);
-  }
+  void tensor(const Parameter& p, Tensor& value) override { add(p.name, value); }
+  void table(const Parameter& p, RowTablePtr& table) override { add(p.name, table->values()); }
 
  private:
   void add(const std::string& name, const Tensor& value) {
@@ -92,32 +91,34 @@ class Filler final : public ParameterVisitor {
         packed_(std::move(packed)),
         executor_(executor) {}
 
-  void matrix(const std::string& name, WeightPtr& weight, const WeightShape& s,
-              const Init&) override {
+  void matrix(const Parameter& p, WeightPtr& weight) override {
+    const WeightShape wanted = weight_shape(p);
     for (const checkpoint::PackedTensor& t : packed_) {
-      if (t.name != name) continue;
-      const WeightShape found{t.experts, t.out, t.in, true};
-      if (found != s) throw_shape(file_.path().string(), name, to_string(s), to_string(found));
+      if (t.name != p.name) continue;
+      const WeightShape found{t.experts, t.out, t.in, wanted.stacked || t.experts != 1};
+      if (found != wanted)
+        throw_shape(file_.path().string(), p.name, to_string(wanted), to_string(found));
       weight = t.coder == checkpoint::Coder::q16
-                   ? make_packed_weight(checkpoint::q16_in(file_, t, executor_), owner_, name)
-                   : make_packed_weight(checkpoint::two_bit_in(file_, t, executor_), owner_, name);
+                   ? make_packed_weight(checkpoint::q16_in(file_, t, executor_), owner_, p.name,
+                                        wanted.stacked)
+                   : make_packed_weight(checkpoint::two_bit_in(file_, t, executor_), owner_, p.name,
+                                        wanted.stacked);
       return;
     }
-    weight = make_dense_weight(
-        find(name, s.stacked ? std::vector{s.experts, s.out, s.in} : std::vector{s.out, s.in}));
+    weight = make_dense_weight(find(p));
   }
-  void tensor(const std::string& name, Tensor& value, const std::vector<std::int64_t>& shape,
-              const Init&) override {
-    value = find(name, shape);
+  void tensor(const Parameter& p, Tensor& value) override { value = find(p); }
+  void table(const Parameter& p, RowTablePtr& table) override {
+    table = std::make_shared<RowTable>(p.name, find(p).detach());
   }
 
  private:
-  Tensor find(const std::string& name, const std::vector<std::int64_t>& shape) const {
-    const checkpoint::Tensor& stored = file_.at(prefix_ + name);
-    if (stored.shape != shape)
-      throw_shape(file_.path().string(), name, text_of(shape), text_of(stored.shape));
-    const Tensor x = tensor_over(stored, owner_, name, file_.path().string());
-    return owner_ ? x : x.clone().requires_grad_();
+  Tensor find(const Parameter& p) const {
+    const checkpoint::Tensor& stored = file_.at(prefix_ + p.name);
+    if (stored.shape != p.shape)
+      throw_shape(file_.path().string(), p.name, text_of(p.shape), text_of(stored.shape));
+    const Tensor x = tensor_over(stored, owner_, p.name, file_.path().string());
+    return owner_ ? x : x.clone().requires_grad_(p.trainable);
   }
 
   const SafetensorsFile& file_;
@@ -155,7 +156,7 @@ Tensor tensor_over(const checkpoint::Tensor& stored, std::shared_ptr<const void>
   return copy;
 }
 
-void save_model(LanguageModel& model, const fs::path& folder,
+void save_model(Model& model, const fs::path& folder,
                 std::optional<checkpoint::Quantization> quantization) {
   Lister lister;
   model.visit(lister);
@@ -194,14 +195,7 @@ fs::path find_model(const std::string& name) {
 
 SavedConfig load_config(const fs::path& folder) {
   const std::string path = (folder / kConfigFile).string();
-  Json json;
-  try {
-    json = Json::parse(read_file(path));
-  } catch (const Json::exception& error) {
-    throw Error(ErrorKind::file, concat(path, ": ", error.what())).in(path);
-  }
-  if (!json.is_object())
-    throw Error(ErrorKind::file, concat(path, ": is not a JSON object")).in(path);
+  Json json = read_json_object(path);
   const auto type = json.find("model_type");
   if (type == json.end() || *type != "mote")
     throw Error(ErrorKind::unsupported,
@@ -212,17 +206,28 @@ SavedConfig load_config(const fs::path& folder) {
   SavedConfig saved;
   if (const auto packed = json.find("quantization_config"); packed != json.end())
     saved.quantization = checkpoint::read_quantization(*packed, path);
-  for (const char* key : {"architectures", "model_type", "torch_dtype", "quantization_config"})
+  const auto version = json.find("format_version");
+  if (version != json.end() &&
+      (!version->is_number_integer() || *version > checkpoint::kMoteVersion))
+    throw Error(ErrorKind::unsupported, concat(path, ": format_version is ", quoted(*version),
+                                               ", this program reads up to ",
+                                               checkpoint::kMoteVersion, "; use a newer one"))
+        .in(path)
+        .at("format_version");
+  const bool upgrade = version == json.end() || *version == 1;
+  for (const char* key :
+       {"architectures", "model_type", "torch_dtype", "format_version", "quantization_config"})
     json.erase(key);
+  if (upgrade) json = checkpoint::upgraded_model_file(std::move(json));
   saved.model = read_config<ModelConfig>(json, path);
   check_complete<ModelConfig>(json, {path, ""});
-  validate(saved.model, {path, ""});
+  checkpoint::validate(saved.model, {path, ""});
   return saved;
 }
 
-std::unique_ptr<LanguageModel> load_model(const fs::path& folder, const Executor& executor) {
+std::unique_ptr<Model> load_model(const fs::path& folder, const Executor& executor) {
   const SavedConfig saved = load_config(folder);
-  auto model = std::make_unique<LanguageModel>(saved.model);
+  auto model = make_model(saved.model);
   const auto file = std::make_shared<const SafetensorsFile>(folder / kModelFile);
   Filler filler(
       *file, "", file,
@@ -232,7 +237,7 @@ std::unique_ptr<LanguageModel> load_model(const fs::path& folder, const Executor
   return model;
 }
 
-void load_parameters(LanguageModel& model, const SafetensorsFile& file, const std::string& prefix) {
+void load_parameters(Model& model, const SafetensorsFile& file, const std::string& prefix) {
   Filler filler(file, prefix, nullptr, {}, serial());
   model.visit(filler);
 }

@@ -8,7 +8,7 @@
 
 #include "checkpoint/packed.h"
 #include "checkpoint/safetensors.h"
-#include "model/language_model.h"
+#include "model/model.h"
 #include "text/tokenizer.h"
 
 namespace mote::model {
@@ -18,7 +18,7 @@ namespace fs = std::filesystem;
 // Writes model.safetensors and config.json into `folder`, each under a temporary name first. Packed
 // weights are written in parts; `quantization` describes them, its list of tensors is filled in
 // here.
-void save_model(LanguageModel& model, const fs::path& folder,
+void save_model(Model& model, const fs::path& folder,
                 std::optional<checkpoint::Quantization> quantization = std::nullopt);
 
 // Writes tokenizer.json, and generation_config.json with the tokens that begin and end a text.
@@ -37,10 +37,10 @@ SavedConfig load_config(const fs::path& folder);
 
 // A model whose tensors lie in the mapped file: nothing is read before it is used, nothing is
 // copied, nothing may be written. Packed parts are checked here, once.
-std::unique_ptr<LanguageModel> load_model(const fs::path& folder, const Executor& executor);
+std::unique_ptr<Model> load_model(const fs::path& folder, const Executor& executor);
 
 // Fills the tensors of `model` with copies from a file, as trainable leaves.
-void load_parameters(LanguageModel& model, const checkpoint::SafetensorsFile& file,
+void load_parameters(Model& model, const checkpoint::SafetensorsFile& file,
                      const std::string& prefix);
 
 // A float32 tensor's bytes and shape, for writing.

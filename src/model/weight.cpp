@@ -1,12 +1,14 @@
 #include "model/weight.h"
 
 #include "base/check.h"
-#include "kernels/linear/gemm/gemm.h"
+#include "kernels/linear/matmul/matmul.h"
 #include "model/ops/bridge.h"
-#include "model/ops/linear.h"
 
 namespace mote::model {
 namespace {
+
+using kernels::Gemm;
+using kernels::Rows;
 
 class DenseWeight final : public Weight {
  public:
@@ -17,31 +19,52 @@ class DenseWeight final : public Weight {
 
   const WeightShape& shape() const override { return shape_; }
 
-  Tensor multiply(const Tensor& x, const ops::SortedRoutes* routes, const Tensor& bias,
-                  const Pass& pass) const override {
-    return shape_.stacked ? grouped(x, *routes, kernels::Rows::outer, pass)
-                          : ops::linear(x, value_, bias, pass);
+  Tensor multiply(const Tensor& x, const Tensor& bias, const Pass& pass) const override {
+    return whole(x, Rows::outer, bias, pass);
   }
-
+  Tensor multiply(const Tensor& x, const ops::StackRows& rows, const Pass& pass) const override {
+    const std::int32_t* pick =
+        rows.gathered ? nullptr : rows.routes->token_R.const_data_ptr<std::int32_t>();
+    return grouped(x, *rows.routes, pick, Rows::outer, pass);
+  }
   Tensor multiply_transposed(const Tensor& dy, const ops::SortedRoutes* routes,
                              const Pass& pass) const override {
-    return shape_.stacked ? grouped(dy, *routes, kernels::Rows::inner, pass) : dy.matmul(value_);
+    return routes ? grouped(dy, *routes, nullptr, Rows::inner, pass)
+                  : whole(dy, Rows::inner, {}, pass);
   }
 
+  Tensor gather_rows(const Tensor& ids) const override { return torch::embedding(value_, ids); }
   std::string storage() const override { return "f32"; }
   std::uint64_t bits() const override { return static_cast<std::uint64_t>(shape_.count()) * 32; }
   Tensor to_dense() const override { return value_; }
-  Tensor& parameter() override { return value_; }
+  Tensor leaf() const override { return value_.requires_grad() ? value_ : Tensor(); }
 
  private:
-  // One product per block of sorted rows. Not differentiable: training goes through the fused
-  // ops::experts.
-  Tensor grouped(const Tensor& x_any, const ops::SortedRoutes& routes, kernels::Rows rows,
-                 const Pass& pass) const {
+  Tensor whole(const Tensor& x, Rows rows, const Tensor& bias_any, const Pass& pass) const {
+    const Tensor x_NI = ops::as_rows(x), w = ops::unit_stride(value_);
+    const bool forward = rows == Rows::outer;
+    std::vector<std::int64_t> sizes = x.sizes().vec();
+    sizes.back() = forward ? shape_.out : shape_.in;
+    Tensor y = torch::empty(sizes, x_NI.options().requires_grad(false));
+    Gemm g;
+    g.m = x_NI.size(0), g.n = sizes.back(), g.k = x_NI.size(1);
+    g.a = {x_NI.const_data_ptr<float>(), x_NI.stride(0), Rows::outer};
+    g.b = {w.const_data_ptr<float>(), w.stride(0), rows};
+    g.c = y.mutable_data_ptr<float>(), g.c_stride = g.n;
+    const Tensor bias = bias_any.defined() ? bias_any.contiguous() : Tensor();
+    if (bias.defined()) g.bias = bias.const_data_ptr<float>();
+    g.precision = pass.precision;
+    kernels::matmul(g, pass.run);
+    return y;
+  }
+
+  // One product per block of sorted rows; `pick` names the row of x of each, null: it is sorted.
+  Tensor grouped(const Tensor& x_any, const ops::SortedRoutes& routes, const std::int32_t* pick,
+                 Rows rows, const Pass& pass) const {
     const Tensor x = ops::unit_stride(x_any), w = ops::unit_stride(value_);
-    const bool forward = rows == kernels::Rows::outer;
-    Tensor y = torch::empty({x.size(0), forward ? shape_.out : shape_.in}, x.options());
-    kernels::Gemm like;
+    Tensor y = torch::empty({routes.rows(), rows == Rows::outer ? shape_.out : shape_.in},
+                            x.options().requires_grad(false));
+    Gemm like;
     like.n = y.size(1), like.k = x.size(1), like.c_stride = like.n;
     like.precision = pass.precision;
     const auto& variant = kernels::gemm_variant(like, pass.run);
@@ -51,9 +74,10 @@ class DenseWeight final : public Weight {
     parallel_for(*pass.run.executor, static_cast<std::int64_t>(routes.blocks.size()),
                  [&](std::int64_t i, int worker) {
                    const kernels::RowBlock& block = routes.blocks[static_cast<std::size_t>(i)];
-                   kernels::Gemm g = like;
+                   Gemm g = like;
                    g.m = block.count;
-                   g.a = {from + block.first * x.stride(0), x.stride(0), kernels::Rows::outer};
+                   g.a = {pick ? from : from + block.first * x.stride(0), x.stride(0), Rows::outer,
+                          pick ? pick + block.first : nullptr};
                    g.b = {weights + block.expert * w.stride(0), w.stride(1), rows};
                    g.c = to + block.first * g.n;
                    g.scratch = kernels::gemm_scratch(*pass.run.executor, worker);

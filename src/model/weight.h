@@ -1,7 +1,8 @@
-// A matrix, or a stack of E matrices, that can multiply, whatever its storage.
+// A matrix, or a stack of them for E experts, that multiplies, whatever its storage. Packed weights
+// are used where they lie; nothing is unpacked to run.
 //
-// Shapes are [out, in] or [E, out, in]. A stack multiplies rows sorted by expert, each row by the
-// matrix of its expert. Packed weights are used where they lie; nothing is unpacked to run.
+// The products here record no gradient: ops/product.h makes them differentiable, for every storage
+// alike.
 #pragma once
 
 #include <memory>
@@ -25,25 +26,29 @@ class Weight {
  public:
   virtual ~Weight() = default;
   virtual const WeightShape& shape() const = 0;
-  // y[R, out] = x[R, in] W^T (+ bias, for one dense matrix only); `routes` sorts the rows of a
-  // stack and is null for one matrix. Leading dimensions of x are kept for one matrix.
-  virtual Tensor multiply(const Tensor& x, const ops::SortedRoutes* routes, const Tensor& bias,
-                          const Pass& pass) const = 0;
-  // dx[R, in] = dy[R, out] W: the backward pass to the input.
+  // One matrix: y [..., out] = x [..., in] W^T (+ bias [out], or undefined).
+  virtual Tensor multiply(const Tensor& x, const Tensor& bias, const Pass& pass) const = 0;
+  // A stack: y [R, out] in sorted order, row r by the matrix of its expert.
+  virtual Tensor multiply(const Tensor& x, const ops::StackRows& rows, const Pass& pass) const = 0;
+  // The backward pass to the input: dx [..., in] = dy [..., out] W, of a stack [R, in] in sorted
+  // order from dy in sorted order.
   virtual Tensor multiply_transposed(const Tensor& dy, const ops::SortedRoutes* routes,
                                      const Pass& pass) const = 0;
+  // Rows `ids` (int64, any shape) of one matrix as float32 [..., in].
+  virtual Tensor gather_rows(const Tensor& ids) const = 0;
   // "f32", "ternary q16", ...
   virtual std::string storage() const = 0;
   // Every stored bit, offsets and levels included.
   virtual std::uint64_t bits() const = 0;
-  // The matrix as a float32 tensor: the parameter itself for a dense weight, an unpacked copy for a
+  // The matrix as a float32 tensor: what is stored for a dense weight, an unpacked copy for a
   // packed one.
   virtual Tensor to_dense() const = 0;
-  // The trainable tensor; throws for a packed weight, naming it.
-  virtual Tensor& parameter() = 0;
+  // The leaf that training updates; undefined where there is none: frozen, or packed.
+  virtual Tensor leaf() const { return {}; }
 };
 using WeightPtr = std::shared_ptr<Weight>;
 
+// A leaf that requires gradients is trained, another tensor is frozen.
 WeightPtr make_dense_weight(Tensor value);
 
 }  // namespace mote::model

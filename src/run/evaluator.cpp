@@ -8,9 +8,9 @@
 
 namespace mote::run {
 
-std::int64_t memory_for_context(const model::ModelConfig& config, std::int64_t context) {
+std::int64_t memory_for_context(const checkpoint::ModelConfig& config, std::int64_t context) {
   if (context == 0) return -1;
-  if (config.attention.kind == model::AttentionKind::absolute && context != config.context)
+  if (config.positions == checkpoint::Positions::learned && context != config.context)
     throw Error(ErrorKind::usage,
                 concat("--ctx-size ", context, ": the model has a position of ",
                        "its own for each of ", config.context, " tokens; leave the flag out"))

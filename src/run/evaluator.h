@@ -21,6 +21,6 @@ Evaluation evaluate(const std::filesystem::path& model_folder, const std::string
 
 // The memory that goes with a context of that many positions; -1 for 0. Throws when it is shorter
 // than the model's block, or differs from it where positions are absolute.
-std::int64_t memory_for_context(const model::ModelConfig& config, std::int64_t context);
+std::int64_t memory_for_context(const checkpoint::ModelConfig& config, std::int64_t context);
 
 }  // namespace mote::run

@@ -1,7 +1,5 @@
 #include "run/generator.h"
 
-#include <limits>
-
 #include "base/process.h"
 #include "base/stopwatch.h"
 
@@ -54,7 +52,7 @@ Tensor ids_tensor(const std::vector<text::TokenId>& ids) {
 
 }  // namespace
 
-Generated generate(const model::LanguageModel& model, const text::Tokenizer& tokenizer,
+Generated generate(const model::Model& model, const text::Tokenizer& tokenizer,
                    const std::string& prompt, const GenerateOptions& options,
                    const model::Pass& pass, const std::function<void(const std::string&)>& emit) {
   const torch::NoGradGuard no_grad;
@@ -62,16 +60,18 @@ Generated generate(const model::LanguageModel& model, const text::Tokenizer& tok
   std::vector<text::TokenId> history = {tokenizer.end_of_text()};
   tokenizer.encode(prompt, history);
   result.prompt_tokens = static_cast<std::int64_t>(history.size());
-  const std::int64_t positions = model.config().attention.kind == model::AttentionKind::absolute
-                                     ? model.config().context
-                                     : std::numeric_limits<std::int64_t>::max();
+  const std::int64_t positions = checkpoint::most_positions(model.config());
   if (result.prompt_tokens > positions)
     throw Error(ErrorKind::usage, concat("-p: ", result.prompt_tokens,
                                          " tokens with the one that starts a text, the ",
                                          "model reads at most ", positions, "; shorten the prompt"))
         .at("-p");
-  model::Cache cache =
-      options.memory_tokens < 0 ? model.make_cache() : model.make_cache(options.memory_tokens);
+  model::Cache cache = model.make_cache(options.memory_tokens);
+  const auto hidden_of = [&](const Tensor& ids_BT) {
+    model::ForwardState state(pass);
+    state.cache = &cache;
+    return model.hidden(ids_BT, state);
+  };
   Sampler sampler(options.sampler);
 
   Stopwatch stopwatch;
@@ -79,7 +79,7 @@ Generated generate(const model::LanguageModel& model, const text::Tokenizer& tok
   Tensor hidden;
   for (std::int64_t first = 0; first < prompt_ids.size(1); first += options.prompt_step) {
     const std::int64_t count = std::min(options.prompt_step, prompt_ids.size(1) - first);
-    hidden = model.hidden(prompt_ids.narrow(1, first, count), cache, pass);
+    hidden = hidden_of(prompt_ids.narrow(1, first, count));
     stop_if_interrupted();
   }
   Tensor logits = model.logits(hidden.narrow(1, hidden.size(1) - 1, 1), pass);
@@ -107,7 +107,7 @@ Generated generate(const model::LanguageModel& model, const text::Tokenizer& tok
       result.stop_reason = "context";
       break;
     }
-    logits = model.logits(model.hidden(ids_tensor({id}), cache, pass), pass);
+    logits = model.logits(hidden_of(ids_tensor({id})), pass);
   }
   if (result.stop_reason != "stop") {
     if (!filter.push(decoder.finish())) result.stop_reason = "stop";

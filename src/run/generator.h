@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "model/language_model.h"
+#include "model/model.h"
 #include "run/sampler.h"
 #include "text/tokenizer.h"
 
@@ -27,9 +27,9 @@ struct Generated {
   double prompt_seconds = 0, new_seconds = 0;
 };
 
-// Throws when the prompt is longer than a model with absolute positions reads. `emit` gets the text
+// Throws when the prompt is longer than the model has positions. `emit` gets the text
 // as it comes, valid UTF-8 in every piece; what may still become a stop text is held back.
-Generated generate(const model::LanguageModel& model, const text::Tokenizer& tokenizer,
+Generated generate(const model::Model& model, const text::Tokenizer& tokenizer,
                    const std::string& prompt, const GenerateOptions& options,
                    const model::Pass& pass, const std::function<void(const std::string&)>& emit);
 

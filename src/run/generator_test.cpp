@@ -11,18 +11,21 @@ namespace {
 
 using testing::test_pass;
 
-std::unique_ptr<model::LanguageModel> make_model(model::AttentionKind kind) {
-  model::ModelConfig config;
+enum class Kind { transformer_xl, learned_positions };
+
+std::unique_ptr<model::Model> make_model(Kind kind) {
+  checkpoint::ModelConfig config;
   config.vocab_size = text::make_byte_tokenizer()->vocab_size();
   config.layers = 2;
   config.dim = 16;
   config.context = 12;
-  config.attention.kind = kind;
-  config.attention.heads = 2, config.attention.head_dim = 8;
-  if (kind == model::AttentionKind::absolute) config.attention.memory_blocks = 0;
-  config.feed_forward.experts = 4, config.feed_forward.expert_width = 8;
-  config.feed_forward.experts_per_token = 2;
-  auto model = std::make_unique<model::LanguageModel>(config);
+  config.attention = checkpoint::TransformerXl{2, 8};
+  if (kind == Kind::learned_positions) {
+    config.attention = checkpoint::Causal{2, 8};
+    config.positions = checkpoint::Positions::learned;
+  }
+  config.feed_forward = checkpoint::Mixture{4, 8, {2, 0, 0}};
+  auto model = model::make_model(config);
   initialize(*model, 1);
   return model;
 }
@@ -35,8 +38,8 @@ GenerateOptions some(std::int64_t new_tokens, double temperature = 1) {
   return options;
 }
 
-Generated run(const model::LanguageModel& model, const std::string& prompt,
-              const GenerateOptions& options, std::vector<std::string>* pieces = nullptr) {
+Generated run(const model::Model& model, const std::string& prompt, const GenerateOptions& options,
+              std::vector<std::string>* pieces = nullptr) {
   return generate(model, *text::make_byte_tokenizer(), prompt, options, test_pass(),
                   [&](const std::string& piece) {
                     if (pieces) pieces->push_back(piece);
@@ -44,7 +47,7 @@ Generated run(const model::LanguageModel& model, const std::string& prompt,
 }
 
 TEST(Generator, TextIsThatOfTheModelsOwnMostProbableTokens) {
-  const auto model = make_model(model::AttentionKind::transformer_xl);
+  const auto model = make_model(Kind::transformer_xl);
   const Generated g = run(*model, "abc", some(15, 0));
   // The same without a cache, memory or steps: the whole text is read anew for every token.
   const torch::NoGradGuard no_grad;
@@ -52,7 +55,10 @@ TEST(Generator, TextIsThatOfTheModelsOwnMostProbableTokens) {
   for (const text::TokenId want : g.ids) {
     model::Cache cache = model->make_cache();
     const Tensor all = torch::tensor(at::ArrayRef<text::TokenId>(ids), torch::kInt64).view({1, -1});
-    const Tensor logits = model->logits(model->hidden(all, cache, test_pass()), test_pass());
+    const model::Pass pass = test_pass();
+    model::ForwardState state(pass);
+    state.cache = &cache;
+    const Tensor logits = model->logits(model->hidden(all, state), pass);
     ASSERT_EQ(logits[0][-1].argmax().item<std::int64_t>(), want) << ids.size();
     ids.push_back(want);
   }
@@ -61,7 +67,7 @@ TEST(Generator, TextIsThatOfTheModelsOwnMostProbableTokens) {
 }
 
 TEST(Generator, PromptStepsDoNotChangeAToken) {
-  const auto model = make_model(model::AttentionKind::transformer_xl);
+  const auto model = make_model(Kind::transformer_xl);
   GenerateOptions options = some(20);
   const std::string prompt = "a prompt longer than a block of twelve";
   const auto whole = run(*model, prompt, options).ids;
@@ -72,7 +78,7 @@ TEST(Generator, PromptStepsDoNotChangeAToken) {
 }
 
 TEST(Generator, PiecesAreValidUtf8AndMakeUpTheText) {
-  const auto model = make_model(model::AttentionKind::transformer_xl);
+  const auto model = make_model(Kind::transformer_xl);
   std::vector<std::string> pieces;
   const Generated g = run(*model, "x", some(200), &pieces);
   std::string joined;
@@ -84,7 +90,7 @@ TEST(Generator, PiecesAreValidUtf8AndMakeUpTheText) {
 }
 
 TEST(Generator, StopTextsAcrossTokensNeverComeOut) {
-  const auto model = make_model(model::AttentionKind::transformer_xl);
+  const auto model = make_model(Kind::transformer_xl);
   const std::string free = run(*model, "x", some(60)).text;
   for (const std::size_t length : {1, 2, 5}) {
     GenerateOptions options = some(60);
@@ -100,7 +106,7 @@ TEST(Generator, StopTextsAcrossTokensNeverComeOut) {
 }
 
 TEST(Generator, AbsolutePositionsEndTheTextWhereTheyEnd) {
-  const auto model = make_model(model::AttentionKind::absolute);
+  const auto model = make_model(Kind::learned_positions);
   const Generated g = run(*model, "12345", some(100));
   EXPECT_EQ(g.stop_reason, "context");
   EXPECT_EQ(g.ids.size(), 7u) << "6 + 6 positions are read, the token after the last is still told";
@@ -110,13 +116,13 @@ TEST(Generator, AbsolutePositionsEndTheTextWhereTheyEnd) {
 }
 
 TEST(MemoryForContext, IsWhatTheBlockLeaves) {
-  model::ModelConfig config;
+  checkpoint::ModelConfig config;
   config.context = 12;
   EXPECT_EQ(memory_for_context(config, 0), -1);
   EXPECT_EQ(memory_for_context(config, 12), 0);
   EXPECT_EQ(memory_for_context(config, 40), 28);
   EXPECT_THROW(memory_for_context(config, 11), Error);
-  config.attention.kind = model::AttentionKind::absolute;
+  config.positions = checkpoint::Positions::learned;
   EXPECT_THROW(memory_for_context(config, 40), Error);
 }
 

@@ -1,6 +1,7 @@
 #include "train/recipe.h"
 
 #include "base/toml.h"
+#include "checkpoint/families/mote.h"
 
 namespace mote::train {
 
@@ -10,9 +11,9 @@ void validate(const Recipe& recipe, const std::string& file) {
   if (recipe.model.vocab_size != 0)
     throw_config_error({file, "model.vocab_size"},
                        "is set; it follows from data.tokenizer and data.vocab_size");
-  model::ModelConfig with_vocabulary = recipe.model;
+  checkpoint::ModelConfig with_vocabulary = recipe.model;
   with_vocabulary.vocab_size = 1;
-  model::validate(with_vocabulary, {file, "model"});
+  checkpoint::validate(with_vocabulary, {file, "model"});
   if (recipe.training.schedule_steps != 0 && recipe.training.schedule_steps < recipe.training.steps)
     throw_config_error({file, "training.schedule_steps"},
                        concat("is ", recipe.training.schedule_steps,
@@ -20,10 +21,20 @@ void validate(const Recipe& recipe, const std::string& file) {
                               "; the cosine would rise again"));
 }
 
+Recipe recipe_from(Json table, const std::string& file) {
+  const auto version = table.find("version");
+  if (version == table.end() || *version == 1) {
+    if (const auto model = table.find("model"); model != table.end())
+      *model = checkpoint::upgraded_model_table(*model);
+    table["version"] = checkpoint::kMoteVersion;
+  }
+  return read_config<Recipe>(table, file);
+}
+
 Recipe load_recipe(const std::string& path, const std::vector<std::string>& overrides) {
   Json table = read_toml(path);
   for (const std::string& assignment : overrides) set_override(table, assignment);
-  const Recipe recipe = read_config<Recipe>(table, path);
+  const Recipe recipe = recipe_from(std::move(table), path);
   validate(recipe, path);
   return recipe;
 }

@@ -1,5 +1,7 @@
 #include "train/recipe.h"
 
+#include "model/model.h"
+
 #include <gtest/gtest.h>
 
 #include <filesystem>
@@ -42,7 +44,7 @@ TEST(Recipes, PublishedOnesHaveThePublishedSizes) {
   for (const auto& entry :
        fs::directory_iterator(fs::path(MOTE_SOURCE_DIR) / "recipes" / "published")) {
     const Recipe recipe = load_recipe(entry.path().string(), {});
-    model::ModelConfig config = recipe.model;
+    checkpoint::ModelConfig config = recipe.model;
     config.vocab_size =
         recipe.data.tokenizer == TokenizerKind::bytes ? 257 : recipe.data.vocab_size;
     const auto total = totals.find(entry.path().stem().string());

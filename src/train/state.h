@@ -3,7 +3,7 @@
 
 #include <filesystem>
 
-#include "model/language_model.h"
+#include "model/model.h"
 #include "train/optimizer.h"
 
 namespace mote::train {

@@ -51,7 +51,7 @@ void settle_recipe(const Recipe& recipe, const fs::path& folder) {
     return;
   }
   const Json now = to_json(recipe),
-             then = to_json(read_config<Recipe>(read_toml(path.string()), path.string()));
+             then = to_json(recipe_from(read_toml(path.string()), path.string()));
   const std::string field = first_difference(now, then, "");
   if (!field.empty())
     throw Error(ErrorKind::config,
@@ -100,18 +100,27 @@ kernels::Precision training_precision(const TrainingConfig& config, const kernel
 }
 
 // exp(entropy of the shares of the routed rows that the experts got) / experts: 1 when all are used
-// alike, 1 / experts when one gets everything.
-double usage_perplexity(const model::Usage& usage) {
-  const Tensor& ends_E = usage.routes->ends_E;
-  const auto* ends = ends_E.const_data_ptr<std::int32_t>();
-  const auto rows = static_cast<double>(usage.routes->rows());
-  double entropy = 0;
-  for (std::int64_t e = 0; e < ends_E.size(0); ++e) {
-    const double share = (ends[e] - (e == 0 ? 0 : ends[e - 1])) / rows;
-    if (share > 0) entropy -= share * std::log(share);
+// alike, 1 / experts when one gets everything. Of the layer where it is least.
+class UsagePerplexity final : public model::Observer {
+ public:
+  void routed(const std::string&, const model::ops::Assignment& assignment) override {
+    const Tensor& ends_E = assignment.routes->ends_E;
+    const auto* ends = ends_E.const_data_ptr<std::int32_t>();
+    const auto rows = static_cast<double>(assignment.routes->rows());
+    double entropy = 0;
+    for (std::int64_t e = 0; e < ends_E.size(0); ++e) {
+      const double share = (ends[e] - (e == 0 ? 0 : ends[e - 1])) / rows;
+      if (share > 0) entropy -= share * std::log(share);
+    }
+    const double perplexity = std::exp(entropy) / static_cast<double>(ends_E.size(0));
+    least_ = std::min(least_.value_or(1), perplexity);
   }
-  return std::exp(entropy) / static_cast<double>(ends_E.size(0));
-}
+  void reset() { least_.reset(); }
+  std::optional<double> least() const { return least_; }
+
+ private:
+  std::optional<double> least_;
+};
 
 class Run {
  public:
@@ -125,8 +134,9 @@ class Run {
   void save();
   [[noreturn]] void stop_at_nonfinite(std::int64_t index, const text::Batch& batch,
                                       const model::Memory& before, const std::string& what);
-  std::string find_nonfinite_layer(const text::Batch& batch, const model::Memory& memory);
-  model::Pass pass(std::int64_t step) const;
+  std::string find_nonfinite_layer(const text::Batch& batch, model::Memory memory);
+  model::Pass pass(std::int64_t step) const;  // of training
+  model::Pass quiet_pass(std::int64_t step) const;
   Tensor ids_of(const std::vector<text::TokenId>& ids) const;
 
   const Recipe recipe_;
@@ -137,14 +147,14 @@ class Run {
   std::unique_ptr<text::Tokenizer> tokenizer_;
   std::unique_ptr<text::BatchStream> batches_;
   std::unique_ptr<text::Corpus> valid_;
-  std::unique_ptr<model::LanguageModel> model_;
+  std::unique_ptr<model::Model> model_;
   std::unique_ptr<Optimizer> optimizer_;
   std::unique_ptr<Metrics> metrics_;
   model::Memory memory_;
   LossWindow window_;
   std::int64_t first_step_ = 0, saved_step_ = -1;
   double norm_ = 0;
-  std::optional<double> usage_;  // the least of the layers with experts
+  UsagePerplexity usage_;
   TrainResult result_;
 };
 
@@ -160,12 +170,12 @@ Run::Run(const Recipe& recipe, const fs::path& folder, std::unique_ptr<text::Cor
   tokenizer_ = text::load_tokenizer(folder / "data");
   batches_ =
       std::make_unique<text::BatchStream>(tokens_, recipe.training.streams, recipe.model.context);
-  model::ModelConfig config = recipe.model;
+  checkpoint::ModelConfig config = recipe.model;
   config.vocab_size = tokenizer_->vocab_size();
-  model_ = std::make_unique<model::LanguageModel>(config);
+  model_ = model::make_model(config);
   model::initialize(*model_, static_cast<std::uint64_t>(recipe.training.seed));
-  optimizer_ = std::make_unique<Optimizer>(model::trainable_parameters(*model_), recipe.training,
-                                           *run.executor);
+  optimizer_ = std::make_unique<Optimizer>(model::trainable_parameters(*model_).tensors,
+                                           recipe.training, *run.executor);
   if (fs::exists(state_path_)) {
     first_step_ = saved_step_ =
         load_state(state_path_, *optimizer_, memory_, window_, config.layers);
@@ -173,7 +183,7 @@ Run::Run(const Recipe& recipe, const fs::path& folder, std::unique_ptr<text::Cor
   }
   metrics_ = std::make_unique<Metrics>(folder / "metrics.jsonl", first_step_);
   model::save_tokenizer(*tokenizer_, folder);
-  result_.parameters = model::count_parameters(config);
+  result_.parameters = model::count_parameters(*model_);
 }
 
 model::Pass Run::pass(std::int64_t step) const {
@@ -186,6 +196,12 @@ model::Pass Run::pass(std::int64_t step) const {
   return pass;
 }
 
+model::Pass Run::quiet_pass(std::int64_t step) const {
+  model::Pass quiet = pass(step);
+  quiet.train = false;
+  return quiet;
+}
+
 Tensor Run::ids_of(const std::vector<text::TokenId>& ids) const {
   return torch::tensor(at::ArrayRef<text::TokenId>(ids), torch::kInt64)
       .view({recipe_.training.streams, recipe_.model.context});
@@ -195,13 +211,13 @@ double Run::step(std::int64_t index) {
   const text::Batch batch = batches_->at(index);
   if (batch.starts_epoch) memory_.reset();
   const model::Memory before = memory_;
-  const auto loss = model_->loss(ids_of(batch.ids), ids_of(batch.targets), memory_, pass(index));
+  model::Pass observed = pass(index);
+  observed.observer = &usage_;
+  usage_.reset();
+  const auto loss = model_->loss(ids_of(batch.ids), ids_of(batch.targets), memory_, observed);
   const double value = loss.token_mean.item<double>();
   if (!std::isfinite(value) || !std::isfinite(loss.total.item<double>()))
     stop_at_nonfinite(index, batch, before, concat("the loss is ", value));
-  usage_.reset();
-  for (const model::Usage& usage : loss.usage)
-    usage_ = std::min(usage_.value_or(1), usage_perplexity(usage));
   loss.total.backward();
   const std::int64_t horizon =
       recipe_.training.schedule_steps ? recipe_.training.schedule_steps : recipe_.training.steps;
@@ -213,21 +229,26 @@ double Run::step(std::int64_t index) {
   return value;
 }
 
-std::string Run::find_nonfinite_layer(const text::Batch& batch, const model::Memory& memory) {
+// The first block whose output is not finite.
+class NonfiniteSearch final : public model::Observer {
+ public:
+  void left(const std::string& name, const Tensor& x_BTD) override {
+    if (found.empty() && !x_BTD.isfinite().all().item<bool>()) found = name;
+  }
+  std::string found;
+};
+
+std::string Run::find_nonfinite_layer(const text::Batch& batch, model::Memory memory) {
   const torch::NoGradGuard no_grad;
   for (const auto& [name, value] : optimizer_->parameters())
     if (!value.isfinite().all().item<bool>()) return "parameter " + name;
-  model::Pass quiet = pass(0);
-  quiet.train = false;
-  Tensor x = model_->embed(ids_of(batch.ids), 0, quiet), state;
-  for (std::int64_t i = 0; i < model_->layers(); ++i) {
-    const Tensor past =
-        memory.layers_BMD.empty() ? Tensor() : memory.layers_BMD[static_cast<std::size_t>(i)];
-    const model::BlockResult out = model_->block(i).forward(x, past, state, quiet);
-    x = out.x_BTD, state = out.router_state;
-    if (!x.isfinite().all().item<bool>()) return "block " + std::to_string(i);
-  }
-  return "head";
+  NonfiniteSearch search;
+  model::Pass watched = quiet_pass(0);
+  watched.observer = &search;
+  model::ForwardState state(watched);
+  state.memory = &memory;
+  model_->hidden(ids_of(batch.ids), state);
+  return search.found.empty() ? "head" : search.found;
 }
 
 void Run::stop_at_nonfinite(std::int64_t index, const text::Batch& batch,
@@ -244,8 +265,7 @@ void Run::stop_at_nonfinite(std::int64_t index, const text::Batch& batch,
 
 void Run::evaluate(std::int64_t steps_done) {
   if (!valid_) return;
-  model::Pass quiet = pass(steps_done);
-  quiet.train = false;
+  model::Pass quiet = quiet_pass(steps_done);
   quiet.precision = kernels::Precision::f32;
   model::CorpusLossOptions options;
   options.progress = [this](std::int64_t) {
@@ -301,7 +321,7 @@ TrainResult Run::go() {
           {"tokens", done * tokens_per_step},
           {"tokens_per_second",
            static_cast<double>((done - first_step_) * tokens_per_step) / training_seconds}};
-      if (usage_) line["usage_perplexity"] = *usage_;
+      if (usage_.least()) line["usage_perplexity"] = *usage_.least();
       metrics_->write(line);
       window_ = {};
     }

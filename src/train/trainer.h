@@ -10,7 +10,7 @@
 #include <optional>
 
 #include "kernels/core/variants.h"
-#include "model/config.h"
+#include "model/model.h"
 #include "train/recipe.h"
 
 namespace mote::train {

@@ -95,11 +95,12 @@ class Recipes(ProgramTest):
         self.refuse("training.clip_norm=inf", "training.clip_norm", "finite")
 
     def test_an_unknown_choice_lists_the_known(self):
-        self.refuse("model.feed_forward.kind=mixed", "mixed", "dense", "sigma_moe")
+        self.refuse("model.feed_forward.kind=mixed", "mixed", "dense", "mixture")
 
     def test_sizes_that_do_not_fit_name_both(self):
         self.refuse("model.dim=15", "15", "even")
-        self.refuse("model.feed_forward.experts_per_token=5", "5", "feed_forward.experts = 4")
+        self.refuse("model.feed_forward.experts_per_token=5", "5", "feed_forward.experts = 4",
+                    field="model.feed_forward.router.experts_per_token")
         self.refuse("training.schedule_steps=3", "3", "60")
 
     def test_broken_toml_names_the_line(self):

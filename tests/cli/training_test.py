@@ -127,7 +127,7 @@ class BrokenNumbers(ProgramTest):
                    "--set", "training.steps=1000000", "--set", "training.save_every=1")
         result = self.train(out, *changes)
         self.assert_refused(result, 1, "first seen in ", "training_state.safetensors after step ")
-        self.assertRegex(result.complaint(), r"(block \d+|parameter \S+|head|embedding)")
+        self.assertRegex(result.complaint(), r"(blocks\.\d+|parameter \S+|head|embedding)")
         step = int(re.search(r"after step (\d+)", result.complaint()).group(1))
         again = self.train(out, "--resume", *changes)
         self.assertIn(f"going on after step {step}", again.stderr)

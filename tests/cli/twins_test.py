@@ -10,7 +10,7 @@ from program import ProgramTest, mote
 DEMO = Path(__file__).parents[2] / "recipes" / "demo.toml"
 SHORT = ["training.steps=300", "training.log_every=100"]
 MIXTURE = ["model.feed_forward.experts=16", "model.feed_forward.expert_width=64",
-           "model.feed_forward.experts_per_token=4"]
+           "model.feed_forward.router.experts_per_token=4"]
 DENSE = ["model.feed_forward.kind=dense", "model.feed_forward.width=1024"]
 
 

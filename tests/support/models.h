@@ -8,7 +8,8 @@
 #include <map>
 #include <string>
 
-#include "model/language_model.h"
+#include "model/model.h"
+#include "model/observer.h"
 #include "model/ops/bridge.h"
 
 namespace mote::testing {
@@ -92,17 +93,14 @@ inline void check_operation(const Expression& operation, const Expression& naive
 class Setter final : public model::ParameterVisitor {
  public:
   explicit Setter(std::map<std::string, Tensor> values) : values_(std::move(values)) {}
-  void matrix(const std::string& name, model::WeightPtr& weight, const model::WeightShape& shape,
-              const model::Init&) override {
-    const Tensor& value = find(name);
-    weight = model::make_dense_weight(value);
-    ASSERT_EQ(weight->shape(), shape)
-        << name << " " << to_string(weight->shape()) << " " << to_string(shape);
+  void matrix(const model::Parameter& p, model::WeightPtr& weight) override {
+    weight = model::make_dense_weight(find(p.name));
+    ASSERT_EQ(weight->shape(), model::weight_shape(p))
+        << p.name << " " << to_string(weight->shape()) << " " << to_string(model::weight_shape(p));
   }
-  void tensor(const std::string& name, Tensor& value, const std::vector<std::int64_t>& shape,
-              const model::Init&) override {
-    value = find(name);
-    ASSERT_EQ(value.sizes(), at::IntArrayRef(shape)) << name;
+  void tensor(const model::Parameter& p, Tensor& value) override {
+    value = find(p.name);
+    ASSERT_EQ(value.sizes(), at::IntArrayRef(p.shape)) << p.name;
   }
   bool all_used() const { return used_ == values_.size(); }
 
@@ -119,5 +117,32 @@ class Setter final : public model::ParameterVisitor {
   std::map<std::string, Tensor> values_;
   std::size_t used_ = 0;
 };
+
+// Keeps the last assignment of a layer with experts.
+class Assignments final : public model::Observer {
+ public:
+  void routed(const std::string&, const model::ops::Assignment& assignment) override {
+    last = assignment;
+  }
+  model::ops::Assignment last;
+};
+
+// What a feed-forward layer gives for a batch of rows.
+struct LayerResult {
+  Tensor y_ND, penalty;
+  model::ops::Assignment assignment;
+};
+template <class Layer>
+LayerResult run_layer(const Layer& layer, const Tensor& x_ND, const model::Pass& pass) {
+  Assignments observer;
+  model::Pass watched = pass;
+  watched.observer = &observer;
+  model::ForwardState state(watched);
+  LayerResult result;
+  result.y_ND = layer.forward(x_ND, state);
+  result.penalty = model::penalties(state);
+  result.assignment = observer.last;
+  return result;
+}
 
 }  // namespace mote::testing

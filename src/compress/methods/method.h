@@ -15,10 +15,10 @@ namespace mote::compress {
 enum class Bits { ternary, two };
 enum class MethodKind { gptq, rtn };
 
-// What calibration saw of the inputs of one stack of matrices.
+// What calibration saw of the inputs of one stack of matrices (one matrix: a stack of one).
 struct Statistics {
   Tensor second_moments_EII;  // sum of x x^T over the calibration rows of each expert; undefined:
-                              // not wanted
+                              // not wanted, or never seen
   std::vector<std::int64_t> tokens;  // rows that were counted, per expert
 };
 
@@ -35,8 +35,9 @@ struct MethodResult {
   double error = 0;  // gptq: sum of (w - q) H (w - q)^T with damped moments; rtn: of |w - q|^2
   std::int64_t zeros = 0;   // weights that became 0
   double entropy_bits = 0;  // sum over matrices of count * entropy of their symbols
-  std::int64_t calibrated =
-      0;  // experts whose own statistics were used; the others were rounded to nearest
+  // Per matrix of the stack, 0 or 1: whether its own statistics were used; the others were rounded
+  // to nearest.
+  std::vector<char> calibrated_E;
 };
 
 class Method {
@@ -44,8 +45,8 @@ class Method {
   virtual ~Method() = default;
   // Whether compress() reads second moments.
   virtual bool needs_statistics() const = 0;
-  // `name` is the tensor's, for errors. Deterministic for any number of threads.
-  virtual MethodResult compress(const Tensor& w_EOI, const Statistics& statistics,
+  // One matrix or a stack; `name` is its own, for errors. Deterministic for any number of threads.
+  virtual MethodResult compress(const model::Weight& weight, const Statistics& statistics,
                                 const std::string& name, const model::Pass& pass) const = 0;
 };
 

@@ -39,7 +39,8 @@ double output_error(const Problem& p, const MethodResult& r) {
 }
 
 MethodResult run(MethodKind kind, const Problem& p, MethodOptions options = {}) {
-  return make_method(kind, options)->compress(p.w_EOI, p.statistics, "w", test_pass());
+  return make_method(kind, options)
+      ->compress(*model::make_dense_weight(p.w_EOI), p.statistics, "w", test_pass());
 }
 
 TEST(SecondOrder, GivesTheSpecsVector) {
@@ -143,7 +144,7 @@ TEST(SecondOrder, ActOrderAndClipSearchErrLessOnAverage) {
 TEST(SecondOrder, BrokenStatisticsHurtOnlyTheirExpert) {
   const Problem good = make_problem(3, 16, 32, 100, 6);
   const MethodResult before = run(MethodKind::gptq, good);
-  EXPECT_EQ(before.calibrated, 3);
+  EXPECT_EQ(before.calibrated_E, (std::vector<char>{1, 1, 1}));
   const Tensor nearest = run(MethodKind::rtn, good).weight->to_dense();
   const auto broken = [&](const char* how, const std::function<void(Problem&)>& breaking) {
     SCOPED_TRACE(how);
@@ -151,7 +152,7 @@ TEST(SecondOrder, BrokenStatisticsHurtOnlyTheirExpert) {
     p.statistics.second_moments_EII = good.statistics.second_moments_EII.clone();
     breaking(p);
     const MethodResult r = run(MethodKind::gptq, p);
-    EXPECT_EQ(r.calibrated, 2);
+    EXPECT_EQ(r.calibrated_E, (std::vector<char>{1, 0, 1}));
     const Tensor q = r.weight->to_dense(), kept = before.weight->to_dense();
     EXPECT_TRUE(q[1].equal(nearest[1]));
     for (const std::int64_t e : {0, 2}) EXPECT_TRUE(q[e].equal(kept[e]));
@@ -173,14 +174,15 @@ TEST(SecondOrder, AllZeroMomentsAndFewRowsFinish) {
   EXPECT_TRUE(r.weight->to_dense()[0].equal(run(MethodKind::rtn, zero).weight->to_dense()[0]));
   const Problem few =
       make_problem(1, 16, 32, 3, 8);  // fewer rows than columns: damping makes it invertible
-  EXPECT_EQ(run(MethodKind::gptq, few).calibrated, 1);
+  EXPECT_EQ(run(MethodKind::gptq, few).calibrated_E, std::vector<char>{1});
 }
 
 TEST(SecondOrder, ThreadsDoNotChangeABit) {
   const Problem p = make_problem(5, 70, 256, 200, 9);
   const auto method = make_method(MethodKind::gptq, {});
   const auto with = [&](int threads) {
-    return method->compress(p.w_EOI, p.statistics, "w", test_pass(false, threads))
+    return method
+        ->compress(*model::make_dense_weight(p.w_EOI), p.statistics, "w", test_pass(false, threads))
         .weight->to_dense();
   };
   EXPECT_TRUE(with(1).equal(with(3)));
@@ -194,13 +196,14 @@ TEST(PackedWeight, MultipliesAsItsDenseFormDoes) {
     const model::WeightPtr packed = run(MethodKind::rtn, p, options).weight;
     const model::WeightPtr dense = model::make_dense_weight(packed->to_dense());
     const Tensor experts = (torch::arange(40) * 7 % 3).to(torch::kInt32).view({20, 2});
-    const auto routes = model::ops::sort_routes(experts, 3);
+    const auto routes =
+        std::make_shared<const model::ops::SortedRoutes>(model::ops::sort_routes(experts, 3));
     const Tensor x = torch::randn({40, 51}), dy = torch::randn({40, 37});
-    testing::expect_close(packed->multiply(x, &routes, {}, test_pass()),
-                          dense->multiply(x, &routes, {}, test_pass()), 1e-5);
-    testing::expect_close(packed->multiply_transposed(dy, &routes, test_pass()),
-                          dense->multiply_transposed(dy, &routes, test_pass()), 1e-5);
-    EXPECT_THROW(packed->parameter(), Error);
+    testing::expect_close(packed->multiply(x, {routes, true}, test_pass()),
+                          dense->multiply(x, {routes, true}, test_pass()), 1e-5);
+    testing::expect_close(packed->multiply_transposed(dy, routes.get(), test_pass()),
+                          dense->multiply_transposed(dy, routes.get(), test_pass()), 1e-5);
+    EXPECT_FALSE(packed->leaf().defined());
     EXPECT_LT(packed->bits(), dense->bits() / 5);
   }
 }

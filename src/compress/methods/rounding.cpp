@@ -35,7 +35,7 @@ void count_symbols(const Tensor& symbols_EOI, const Tensor& levels_EO2, Bits bit
   }
 }
 
-model::WeightPtr pack_ternary(const Tensor& symbols_EOI, const Tensor& levels_EO2,
+model::WeightPtr pack_ternary(const Tensor& symbols_EOI, const Tensor& levels_EO2, bool stacked,
                               const std::string& name, const model::Pass& pass) {
   const auto levels = view_of<const float, 3>(levels_EO2);
   std::vector<kernels::Bf16> stored;
@@ -47,10 +47,10 @@ model::WeightPtr pack_ternary(const Tensor& symbols_EOI, const Tensor& levels_EO
                           kernels::view(static_cast<const kernels::Bf16*>(stored.data()),
                                         levels.size(0), levels.size(1), kernels::Index{2}),
                           *pass.run.executor));
-  return model::make_packed_weight(encoded->view(), encoded, name);
+  return model::make_packed_weight(encoded->view(), encoded, name, stacked);
 }
 
-model::WeightPtr pack_two_bit(const Tensor& symbols_EOI, const Tensor& levels_EO2,
+model::WeightPtr pack_two_bit(const Tensor& symbols_EOI, const Tensor& levels_EO2, bool stacked,
                               const std::string& name) {
   const auto symbols = view_of<const std::uint8_t, 3>(symbols_EOI);
   const auto levels = view_of<const float, 3>(levels_EO2);
@@ -66,7 +66,7 @@ model::WeightPtr pack_two_bit(const Tensor& symbols_EOI, const Tensor& levels_EO
       encoded->scales.push_back(kernels::to_bf16(levels(e, row, 0)));
       encoded->zeros.push_back(static_cast<std::uint8_t>(levels(e, row, 1)));
     }
-  return model::make_packed_weight(encoded->view(), encoded, name);
+  return model::make_packed_weight(encoded->view(), encoded, name, stacked);
 }
 
 }  // namespace
@@ -83,16 +83,23 @@ Tensor row_levels(const Tensor& w_EOI, Bits bits, const model::Pass& pass) {
   return levels_EO2;
 }
 
-void pack(const Tensor& symbols_EOI, const Tensor& levels_EO2, Bits bits, const std::string& name,
-          const model::Pass& pass, MethodResult& result) {
-  count_symbols(symbols_EOI, levels_EO2, bits, result);
-  result.weight = bits == Bits::ternary ? pack_ternary(symbols_EOI, levels_EO2, name, pass)
-                                        : pack_two_bit(symbols_EOI, levels_EO2, name);
+Tensor as_stack(const model::Weight& weight) {
+  const Tensor dense = weight.to_dense().detach();
+  return (dense.dim() == 3 ? dense : dense.unsqueeze(0)).contiguous();
 }
 
-MethodResult RoundToNearest::compress(const Tensor& w_any, const Statistics&,
+void pack(const Tensor& symbols_EOI, const Tensor& levels_EO2, Bits bits,
+          const model::WeightShape& shape, const std::string& name, const model::Pass& pass,
+          MethodResult& result) {
+  count_symbols(symbols_EOI, levels_EO2, bits, result);
+  result.weight = bits == Bits::ternary
+                      ? pack_ternary(symbols_EOI, levels_EO2, shape.stacked, name, pass)
+                      : pack_two_bit(symbols_EOI, levels_EO2, shape.stacked, name);
+}
+
+MethodResult RoundToNearest::compress(const model::Weight& weight, const Statistics&,
                                       const std::string& name, const model::Pass& pass) const {
-  const Tensor w_EOI = w_any.detach().contiguous();
+  const Tensor w_EOI = as_stack(weight);
   const Tensor levels_EO2 = row_levels(w_EOI, options_.bits, pass);
   Tensor symbols_EOI = torch::empty(w_EOI.sizes(), torch::kUInt8);
   kernels::round_to_nearest(
@@ -100,8 +107,9 @@ MethodResult RoundToNearest::compress(const Tensor& w_any, const Statistics&,
        view_of<std::uint8_t, 3>(symbols_EOI)},
       pass.run);
   MethodResult result;
-  pack(symbols_EOI, levels_EO2, options_.bits, name, pass, result);
-  result.error = (w_EOI - result.weight->to_dense()).square().sum(torch::kFloat64).item<double>();
+  pack(symbols_EOI, levels_EO2, options_.bits, weight.shape(), name, pass, result);
+  result.error = (w_EOI - as_stack(*result.weight)).square().sum(torch::kFloat64).item<double>();
+  result.calibrated_E.resize(static_cast<std::size_t>(w_EOI.size(0)));
   return result;
 }
 

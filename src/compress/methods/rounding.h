@@ -10,8 +10,8 @@ class RoundToNearest final : public Method {
  public:
   explicit RoundToNearest(const MethodOptions& options) : options_(options) {}
   bool needs_statistics() const override { return false; }
-  MethodResult compress(const Tensor& w_EOI, const Statistics& statistics, const std::string& name,
-                        const model::Pass& pass) const override;
+  MethodResult compress(const model::Weight& weight, const Statistics& statistics,
+                        const std::string& name, const model::Pass& pass) const override;
 
  private:
   const MethodOptions options_;
@@ -22,8 +22,13 @@ kernels::Grid grid_of(Bits bits);
 // The min-max levels of every row, rounded as they will be stored: [E, out, 2].
 Tensor row_levels(const Tensor& w_EOI, Bits bits, const model::Pass& pass);
 
-// Packs symbols on their grid, and counts zeros and entropy into `result`.
-void pack(const Tensor& symbols_EOI, const Tensor& levels_EO2, Bits bits, const std::string& name,
-          const model::Pass& pass, MethodResult& result);
+// The matrices as [E, out, in], one matrix as a stack of one.
+Tensor as_stack(const model::Weight& weight);
+
+// Packs symbols on their grid as a weight of that shape, and counts zeros and entropy into
+// `result`.
+void pack(const Tensor& symbols_EOI, const Tensor& levels_EO2, Bits bits,
+          const model::WeightShape& shape, const std::string& name, const model::Pass& pass,
+          MethodResult& result);
 
 }  // namespace mote::compress

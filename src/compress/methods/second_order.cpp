@@ -46,9 +46,16 @@ InverseFactors inverse_factors(const Statistics& statistics, double damping,
   return factors;
 }
 
-MethodResult SecondOrder::compress(const Tensor& w_any, const Statistics& statistics,
+MethodResult SecondOrder::compress(const model::Weight& weight, const Statistics& seen,
                                    const std::string& name, const model::Pass& pass) const {
-  Tensor w_EOI = w_any.detach().contiguous();
+  Tensor w_EOI = as_stack(weight);
+  Statistics statistics = seen;
+  if (!statistics.second_moments_EII.defined()) {
+    // Nothing was sent through it.
+    statistics.second_moments_EII =
+        torch::zeros({w_EOI.size(0), w_EOI.size(2), w_EOI.size(2)}, torch::kFloat32);
+    statistics.tokens.assign(static_cast<std::size_t>(w_EOI.size(0)), 0);
+  }
   const std::int64_t experts = w_EOI.size(0), out = w_EOI.size(1), in = w_EOI.size(2);
   const Tensor levels_EO2 = options_.search_clip ? search_levels(w_EOI, statistics, options_, pass)
                                                  : row_levels(w_EOI, options_.bits, pass);
@@ -84,9 +91,9 @@ MethodResult SecondOrder::compress(const Tensor& w_any, const Statistics& statis
     symbols_EOI = back_EOI;
   }
   MethodResult result;
-  pack(symbols_EOI, levels_EO2, options_.bits, name, pass, result);
+  pack(symbols_EOI, levels_EO2, options_.bits, weight.shape(), name, pass, result);
   result.error = objective_EO.sum(torch::kFloat64).item<double>();
-  for (const char usable : factors.usable) result.calibrated += usable;
+  result.calibrated_E = factors.usable;
   return result;
 }
 

@@ -16,8 +16,8 @@ class SecondOrder final : public Method {
  public:
   explicit SecondOrder(const MethodOptions& options) : options_(options) {}
   bool needs_statistics() const override { return true; }
-  MethodResult compress(const Tensor& w_EOI, const Statistics& statistics, const std::string& name,
-                        const model::Pass& pass) const override;
+  MethodResult compress(const model::Weight& weight, const Statistics& statistics,
+                        const std::string& name, const model::Pass& pass) const override;
 
  private:
   const MethodOptions options_;

@@ -14,57 +14,60 @@ Tensor position_table(std::int64_t distances, std::int64_t dim) {
   return torch::stack({angle.sin(), angle.cos()}, 2).reshape({distances, dim}).to(torch::kFloat32);
 }
 
-SelfAttention::SelfAttention(const ModelConfig& config, std::int64_t layer)
-    : config_(config), layer_(layer) {}
+SelfAttention::SelfAttention(const checkpoint::AttentionConfig& config, const LayerPlace& place)
+    : config_(config),
+      place_(place),
+      heads_(checkpoint::heads_of(config)),
+      width_(checkpoint::head_dim_of(config)),
+      xl_(config_.get_if<checkpoint::TransformerXl>()) {}
+
+std::int64_t SelfAttention::memory_positions() const {
+  return xl_ ? xl_->memory_blocks * place_.context : 0;
+}
 
 void SelfAttention::visit(const std::string& name, ParameterVisitor& visitor) {
-  const std::int64_t d = config_.dim, h = config_.attention.heads, c = config_.attention.head_dim,
-                     inner = h * c;
-  const auto std_of = [&](std::int64_t fan_in) {
-    return Init{Init::Kind::exact_normal,
-                std::sqrt(2.0 / static_cast<double>(config_.layers * fan_in))};
+  const std::int64_t d = place_.dim, inner = heads_ * width_;
+  const auto init = [&](std::int64_t fan_in) {
+    return Init{Init::Kind::exact_normal, place_.initial_std(fan_in)};
   };
-  visitor.matrix(name + ".q.weight", q_, {1, inner, d}, std_of(d));
-  visitor.matrix(name + ".kv.weight", kv_, {1, 2 * inner, d}, std_of(d));
-  visitor.matrix(name + ".out.weight", out_, {1, d, inner}, std_of(inner));
-  if (config_.attention.bias) {
-    visitor.tensor(name + ".q.bias", q_bias_, {inner}, {});
-    visitor.tensor(name + ".kv.bias", kv_bias_, {2 * inner}, {});
-    visitor.tensor(name + ".out.bias", out_bias_, {d}, {});
+  q_.visit(matrix(name + ".q.weight", {inner, d}, init(d)), visitor);
+  kv_.visit(matrix(name + ".kv.weight", {2 * inner, d}, init(d)), visitor);
+  out_.visit(matrix(name + ".out.weight", {d, inner}, init(inner)), visitor);
+  if (const auto* causal = config_.get_if<checkpoint::Causal>(); causal && causal->bias) {
+    q_.visit_bias({name + ".q.bias", {inner}}, visitor);
+    kv_.visit_bias({name + ".kv.bias", {2 * inner}}, visitor);
+    out_.visit_bias({name + ".out.bias", {d}}, visitor);
   }
-  if (config_.attention.kind == AttentionKind::transformer_xl) {
-    visitor.matrix(name + ".position.weight", position_, {1, inner, d}, std_of(d));
-    visitor.tensor(name + ".content_bias", content_bias_HC_, {h, c}, {});
-    visitor.tensor(name + ".position_bias", position_bias_HC_, {h, c}, {});
-    visitor.tensor(name + ".scale", scale_, {1},
-                   {Init::Kind::constant, 1 / std::sqrt(static_cast<double>(c))});
+  if (xl_) {
+    position_.visit(matrix(name + ".position.weight", {inner, d}, init(d)), visitor);
+    visitor.tensor({name + ".content_bias", {heads_, width_}}, content_bias_HC_);
+    visitor.tensor({name + ".position_bias", {heads_, width_}}, position_bias_HC_);
+    visitor.tensor(
+        {name + ".scale", {1}, {Init::Kind::constant, 1 / std::sqrt(static_cast<double>(width_))}},
+        scale_);
   }
 }
 
 Tensor SelfAttention::project_keys(const Tensor& h_BSD, const Pass& pass) const {
-  return kv_->multiply(h_BSD, nullptr, kv_bias_, pass)
-      .view({h_BSD.size(0), h_BSD.size(1), config_.attention.heads, 2, config_.attention.head_dim});
+  return kv_.forward(h_BSD, pass).view({h_BSD.size(0), h_BSD.size(1), heads_, 2, width_});
 }
 
 Tensor SelfAttention::relative_positions(std::int64_t distances, const Pass& pass) const {
-  if (config_.attention.kind != AttentionKind::transformer_xl) return {};
-  return position_->multiply(position_table(distances, config_.dim), nullptr, {}, pass)
-      .view({distances, config_.attention.heads, config_.attention.head_dim});
+  if (!xl_) return {};
+  return position_.forward(position_table(distances, place_.dim), pass)
+      .view({distances, heads_, width_});
 }
 
 Tensor SelfAttention::attend(const Tensor& h_BTD, const Tensor& kv_BSH2C, const Tensor& r_DHC,
                              const kernels::AttentionSight& sight, const Pass& pass) const {
-  const std::int64_t batch = h_BTD.size(0), queries = h_BTD.size(1),
-                     heads = config_.attention.heads, width = config_.attention.head_dim;
-  const Tensor q_BTHC =
-      q_->multiply(h_BTD, nullptr, q_bias_, pass).view({batch, queries, heads, width});
-  const Tensor c = scale_.defined() ? scale_
-                                    : torch::full({1}, 1 / std::sqrt(static_cast<double>(width)),
-                                                  torch::kFloat32);
+  const std::int64_t batch = h_BTD.size(0), queries = h_BTD.size(1);
+  const Tensor q_BTHC = q_.forward(h_BTD, pass).view({batch, queries, heads_, width_});
+  const Tensor c =
+      xl_ ? scale_ : torch::full({1}, 1 / std::sqrt(static_cast<double>(width_)), torch::kFloat32);
   const Tensor o_BTHC =
       ops::attention(q_BTHC, kv_BSH2C.select(3, 0), kv_BSH2C.select(3, 1),
                      {r_DHC, content_bias_HC_, position_bias_HC_}, c, sight, pass);
-  return out_->multiply(o_BTHC.view({batch, queries, heads * width}), nullptr, out_bias_, pass);
+  return out_.forward(o_BTHC.view({batch, queries, heads_ * width_}), pass);
 }
 
 Tensor SelfAttention::forward(const Tensor& h_BSD, std::int64_t queries, const Pass& pass) const {
@@ -76,12 +79,12 @@ Tensor SelfAttention::forward(const Tensor& h_BSD, std::int64_t queries, const P
 }
 
 Tensor SelfAttention::forward(const Tensor& h_BTD, Cache& cache, const Pass& pass) const {
-  const Cache::Seen seen = cache.append(layer_, project_keys(h_BTD, pass));
-  Tensor& r_DHC = cache.relative(layer_);
-  if (config_.attention.kind == AttentionKind::transformer_xl && !r_DHC.defined())
-    r_DHC = relative_positions(cache.memory() + cache.block(), pass);
-  return attend(h_BTD, seen.kv_BSH2C, r_DHC,
-                {cache.position(), seen.first, cache.block(), cache.memory()}, pass);
+  Cache::Layer& layer = cache.layer(place_.index);
+  const Cache::Seen seen = cache.append(place_.index, project_keys(h_BTD, pass));
+  if (xl_ && !layer.relative_DHC.defined())
+    layer.relative_DHC = relative_positions(layer.sight.memory + layer.sight.block, pass);
+  return attend(h_BTD, seen.kv_BSH2C, layer.relative_DHC,
+                {cache.position(), seen.first, layer.sight.block, layer.sight.memory}, pass);
 }
 
 }  // namespace mote::model

@@ -1,25 +1,28 @@
-// Self-attention of one block (specs/sparse-ffn 3.1: Transformer-XL, Dai et al. 2019; or plain,
-// with positions added to the embedding).
+// Self-attention of one block (specs/sparse-ffn 3.1: Transformer-XL, Dai et al. 2019; or plain
+// causal attention).
 //
-//   q = Wq h_i,  (k_j, v_j) = Wkv h_j with rows [k (dh), v (dh)] per head,  h the layer norm of the
-//   residual stream and of the memory logit_ij = c ((q_i + u) . k_j + (q_i + w) . (Wp pe(j - i))),
+//   q = Wq h_i,  (k_j, v_j) = Wkv h_j with rows [k (dh), v (dh)] per head,
+//   h the layer norm of the residual stream and of the memory
+//   logit_ij = c ((q_i + u) . k_j + (q_i + w) . (Wp pe(j - i))),
 //   y_i = Wo concat_heads sum_j softmax_j v_j
 // c is a learned scalar, 1/sqrt(dh) at first. The sign of the distance is opposite to the XL
 // paper's, as in the published program. Departure: the program's unused scalar per layer is left
-// out.
+// out. Plain attention has u = w = Wp = 0 and c = 1/sqrt(dh).
 #pragma once
 
 #include "kernels/sequence/attention/attention.h"
-#include "model/cache.h"
-#include "model/config.h"
-#include "model/parameters.h"
-#include "model/pass.h"
+#include "model/forward_state.h"
+#include "model/layer_place.h"
+#include "model/linear.h"
 
 namespace mote::model {
 
 class SelfAttention {
  public:
-  SelfAttention(const ModelConfig& config, std::int64_t layer);
+  SelfAttention(const checkpoint::AttentionConfig& config, const LayerPlace& place);
+
+  // Positions of the past that training remembers.
+  std::int64_t memory_positions() const;
 
   // h_BSD: normed memory and block, of which the last `queries` positions ask. Every key is seen
   // from every later position.
@@ -36,10 +39,11 @@ class SelfAttention {
                 const kernels::AttentionSight& sight, const Pass& pass) const;
   Tensor relative_positions(std::int64_t distances, const Pass& pass) const;  // [D, H, C]
 
-  const ModelConfig config_;
-  const std::int64_t layer_;
-  WeightPtr q_, kv_, position_, out_;
-  Tensor q_bias_, kv_bias_, out_bias_;
+  const checkpoint::AttentionConfig config_;
+  const LayerPlace place_;
+  const std::int64_t heads_, width_;
+  const checkpoint::TransformerXl* const xl_;  // into config_; null: plain attention
+  Linear q_, kv_, position_, out_;
   Tensor content_bias_HC_, position_bias_HC_, scale_;
 };
 

@@ -18,12 +18,7 @@ TEST(PositionTable, VectorH) {
 }
 
 TEST(Attention, VectorH_OutputMatches) {
-  ModelConfig config;
-  config.vocab_size = 8;
-  config.dim = 4;
-  config.attention.heads = 1;
-  config.attention.head_dim = 2;
-  SelfAttention attention(config, 0);
+  SelfAttention attention(checkpoint::TransformerXl{1, 2}, {0, 1, 4, 8});
   Setter setter({{"q.weight", fill(12, {2, 4})},
                  {"kv.weight", fill(13, {4, 4})},
                  {"position.weight", fill(14, {2, 4})},

@@ -1,29 +1,26 @@
 #include "model/layers/dense_feed_forward.h"
 
-#include <cmath>
-
 #include "model/layers/sites.h"
 #include "model/ops/dropout.h"
 
 namespace mote::model {
 
-FeedForwardResult DenseFeedForward::forward(const TokenBatch& batch) const {
-  const Tensor hidden = torch::relu(up_->multiply(batch.x_ND, nullptr, up_bias_, batch.pass));
-  const Tensor kept =
-      ops::dropout(hidden, config_.dropout, site(layer_, Site::feed_forward_hidden), batch.pass);
-  return {.y_ND = down_->multiply(kept, nullptr, down_bias_, batch.pass)};
+Tensor DenseFeedForward::forward(const Tensor& x_ND, ForwardState& state) const {
+  const Tensor hidden = torch::relu(up_.forward(x_ND, state.pass));
+  return down_.forward(
+      ops::dropout(hidden, dropout_, site(place_.index, Site::feed_forward_hidden), state.pass),
+      state.pass);
 }
 
 void DenseFeedForward::visit(const std::string& name, ParameterVisitor& visitor) {
-  const std::int64_t d = config_.dim, f = config_.feed_forward.width;
-  const auto std_of = [&](std::int64_t fan_in) {
-    return Init{Init::Kind::exact_normal,
-                std::sqrt(2.0 / static_cast<double>(config_.layers * fan_in))};
+  const auto init = [&](std::int64_t fan_in) {
+    return Init{Init::Kind::exact_normal, place_.initial_std(fan_in)};
   };
-  visitor.matrix(name + ".up.weight", up_, {1, f, d}, std_of(d));
-  visitor.tensor(name + ".up.bias", up_bias_, {f}, {});
-  visitor.matrix(name + ".down.weight", down_, {1, d, f}, std_of(f));
-  visitor.tensor(name + ".down.bias", down_bias_, {d}, {});
+  const std::int64_t d = place_.dim, f = config_.width;
+  up_.visit(matrix(name + ".up.weight", {f, d}, init(d)), visitor);
+  up_.visit_bias({name + ".up.bias", {f}}, visitor);
+  down_.visit(matrix(name + ".down.weight", {d, f}, init(f)), visitor);
+  down_.visit_bias({name + ".down.bias", {d}}, visitor);
 }
 
 }  // namespace mote::model

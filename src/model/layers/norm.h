@@ -13,8 +13,8 @@ class LayerNorm {
     return ops::layer_norm(x, weight_D_, bias_D_, pass);
   }
   void visit(const std::string& name, ParameterVisitor& visitor) {
-    visitor.tensor(name + ".weight", weight_D_, {dim_}, {Init::Kind::ones});
-    visitor.tensor(name + ".bias", bias_D_, {dim_}, {Init::Kind::zeros});
+    visitor.tensor({name + ".weight", {dim_}, {Init::Kind::ones}}, weight_D_);
+    visitor.tensor({name + ".bias", {dim_}}, bias_D_);
   }
 
  private:

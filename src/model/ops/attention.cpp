@@ -25,6 +25,28 @@ kernels::Attention arguments(const Tensor& q, const Tensor& k, const Tensor& v,
   return args;
 }
 
+struct Attended {
+  Tensor o_BTHC, lse_BHT;
+};
+
+// All with unit stride along the last axis.
+Attended attended(const Tensor& q, const Tensor& k, const Tensor& v, const RelativeTerms& relative,
+                  const Tensor& scale, const kernels::AttentionSight& sight, const Pass& pass) {
+  const auto options = q.options().requires_grad(false);
+  Attended made{torch::empty(q.sizes(), options),
+                torch::empty({q.size(0), q.size(2), q.size(1)}, options)};
+  kernels::Attention args = arguments(q, k, v, relative, scale, sight);
+  args.o_BTHC = view_of<float, 4>(made.o_BTHC);
+  args.lse_BHT = made.lse_BHT.mutable_data_ptr<float>();
+  kernels::attention(args, pass.run);
+  return made;
+}
+
+RelativeTerms in_rows(const RelativeTerms& relative) {
+  if (!relative.r_DHC.defined()) return {};
+  return {unit_stride(relative.r_DHC), relative.u_HC.contiguous(), relative.w_HC.contiguous()};
+}
+
 struct AttentionOp : torch::autograd::Function<AttentionOp> {
   static Tensor forward(AutogradContext* saved, const Tensor& q_any, const Tensor& k_any,
                         const Tensor& v_any, const std::optional<Tensor>& r_any,
@@ -32,14 +54,9 @@ struct AttentionOp : torch::autograd::Function<AttentionOp> {
                         const Tensor& scale, const kernels::AttentionSight& sight,
                         const Pass& pass) {
     const Tensor q = unit_stride(q_any), k = unit_stride(k_any), v = unit_stride(v_any);
-    RelativeTerms relative;
-    if (r_any) relative = {unit_stride(*r_any), u_any->contiguous(), w_any->contiguous()};
-    Tensor o = torch::empty(q.sizes(), q.options());
-    Tensor lse = torch::empty({q.size(0), q.size(2), q.size(1)}, q.options());
-    kernels::Attention args = arguments(q, k, v, relative, scale, sight);
-    args.o_BTHC = view_of<float, 4>(o);
-    args.lse_BHT = lse.mutable_data_ptr<float>();
-    kernels::attention(args, pass.run);
+    const RelativeTerms relative =
+        in_rows({r_any.value_or(Tensor()), u_any.value_or(Tensor()), w_any.value_or(Tensor())});
+    const auto [o, lse] = attended(q, k, v, relative, scale, sight, pass);
     saved->save_for_backward({q, k, v, relative.r_DHC, relative.u_HC, relative.w_HC, scale, lse});
     saved->saved_data["first_query"] = sight.first_query;
     saved->saved_data["first_key"] = sight.first_key;
@@ -97,6 +114,11 @@ struct AttentionOp : torch::autograd::Function<AttentionOp> {
 Tensor attention(const Tensor& q_BTHC, const Tensor& k_BSHC, const Tensor& v_BSHC,
                  const RelativeTerms& relative, const Tensor& scale,
                  const kernels::AttentionSight& sight, const Pass& pass) {
+  if (!recording(
+          {&q_BTHC, &k_BSHC, &v_BSHC, &relative.r_DHC, &relative.u_HC, &relative.w_HC, &scale}))
+    return attended(unit_stride(q_BTHC), unit_stride(k_BSHC), unit_stride(v_BSHC),
+                    in_rows(relative), scale, sight, pass)
+        .o_BTHC;
   return AttentionOp::apply(q_BTHC, k_BSHC, v_BSHC, optional(relative.r_DHC),
                             optional(relative.u_HC), optional(relative.w_HC), scale, sight, pass);
 }

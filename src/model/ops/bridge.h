@@ -2,6 +2,7 @@
 // an autograd function remembers how it was run.
 #pragma once
 
+#include <initializer_list>
 #include <memory>
 #include <optional>
 
@@ -37,6 +38,15 @@ inline Tensor as_rows(const Tensor& x) {
 // Autograd functions take tensors that may be undefined as optional, and give them back as such.
 inline std::optional<Tensor> optional(const Tensor& x) {
   return x.defined() ? std::optional<Tensor>(x) : std::nullopt;
+}
+
+// Whether autograd must see an operation on these tensors. Decided once, at its start: where it is
+// not, the operation is the kernel's call and nothing else.
+inline bool recording(std::initializer_list<const Tensor*> inputs) {
+  if (!torch::GradMode::is_enabled()) return false;
+  for (const Tensor* x : inputs)
+    if (x->defined() && x->requires_grad()) return true;
+  return false;
 }
 
 // A pool for kernels whose threads, and the calling one, run LibTorch's own operators alone: its

@@ -15,20 +15,32 @@ struct RoutesHolder : torch::CustomClassHolder {
   std::shared_ptr<const SortedRoutes> routes;
 };
 
+struct Made {
+  Tensor y_ND, u_RG;
+};
+
+// All with unit stride along rows.
+Made made_by_experts(const Tensor& x_ND, const Tensor& up_EGD, const Tensor& down_EDG,
+                     const Tensor& gates_NK, const SortedRoutes& routes, const Pass& pass) {
+  const auto options = x_ND.options().requires_grad(false);
+  Made made{torch::empty({x_ND.size(0), up_EGD.size(2)}, options),
+            torch::empty({routes.rows(), up_EGD.size(1)}, options)};
+  Tensor p_RD = torch::empty({routes.rows(), up_EGD.size(2)}, options);
+  kernels::experts_forward({view_of<const float, 2>(x_ND), view_of<const float, 3>(up_EGD),
+                            view_of<const float, 3>(down_EDG), routes.view(),
+                            gates_NK.const_data_ptr<float>(), view_of<float, 2>(made.u_RG),
+                            view_of<float, 2>(made.y_ND), view_of<float, 2>(p_RD), pass.precision},
+                           pass.run);
+  return made;
+}
+
 struct ExpertsOp : torch::autograd::Function<ExpertsOp> {
   static Tensor forward(AutogradContext* saved, const Tensor& x, const Tensor& up,
                         const Tensor& down, const Tensor& gates,
                         const std::shared_ptr<const SortedRoutes>& routes, const Pass& pass) {
     const Tensor x_ND = unit_stride(x), up_EGD = unit_stride(up), down_EDG = unit_stride(down);
     const Tensor gates_NK = gates.contiguous();
-    Tensor u_RG = torch::empty({routes->rows(), up.size(1)}, x.options());
-    Tensor p_RD = torch::empty({routes->rows(), up.size(2)}, x.options());
-    Tensor y_ND = torch::empty({x.size(0), up.size(2)}, x.options());
-    kernels::experts_forward(
-        {view_of<const float, 2>(x_ND), view_of<const float, 3>(up_EGD),
-         view_of<const float, 3>(down_EDG), routes->view(), gates_NK.const_data_ptr<float>(),
-         view_of<float, 2>(u_RG), view_of<float, 2>(y_ND), view_of<float, 2>(p_RD), pass.precision},
-        pass.run);
+    const auto [y_ND, u_RG] = made_by_experts(x_ND, up_EGD, down_EDG, gates_NK, *routes, pass);
     saved->save_for_backward({x_ND, up_EGD, down_EDG, gates_NK, u_RG});
     saved->saved_data["routes"] =
         torch::IValue::make_capsule(c10::make_intrusive<RoutesHolder>(routes));
@@ -69,23 +81,55 @@ struct ExpertsOp : torch::autograd::Function<ExpertsOp> {
   }
 };
 
-}  // namespace
-
-Tensor experts(const Tensor& x_ND, const Tensor& up_EGD, const Tensor& down_EDG,
-               const Tensor& gates_NK, std::shared_ptr<const SortedRoutes> routes,
-               const Pass& pass) {
-  return ExpertsOp::apply(x_ND, up_EGD, down_EDG, gates_NK, std::move(routes), pass);
-}
-
-Tensor combine(const Tensor& p_RD, const Tensor& gates_NK, const SortedRoutes& routes,
-               const Pass& pass) {
+Tensor combined(const Tensor& p_RD, const Tensor& gates_NK, const SortedRoutes& routes,
+                const Pass& pass) {
   const Tensor gates = gates_NK.contiguous();
-  Tensor y_ND = torch::empty({gates.size(0), p_RD.size(1)}, p_RD.options());
+  Tensor y_ND = torch::empty({gates.size(0), p_RD.size(1)}, p_RD.options().requires_grad(false));
   kernels::combine_rows(
       {view_of<const float, 2>(p_RD), view_of<const std::int32_t, 2>(routes.position_NK),
        gates.const_data_ptr<float>(), view_of<float, 2>(y_ND)},
       pass.run);
   return y_ND;
+}
+
+// dp_r = gate_r dy_n,  dgate_r = <dy_n, p_r>, n the token of the sorted row r.
+struct CombineOp : torch::autograd::Function<CombineOp> {
+  static Tensor forward(AutogradContext* saved, const Tensor& p_RD, const Tensor& gates_NK,
+                        const std::shared_ptr<const SortedRoutes>& routes, const Pass& pass) {
+    saved->save_for_backward({p_RD, gates_NK});
+    saved->saved_data["routes"] =
+        torch::IValue::make_capsule(c10::make_intrusive<RoutesHolder>(routes));
+    return combined(p_RD, gates_NK, *routes, pass);
+  }
+  static variable_list backward(AutogradContext* saved, const variable_list& grads) {
+    const auto tensors = saved->get_saved_variables();
+    const auto holder = saved->saved_data["routes"].toCapsule();
+    const SortedRoutes& routes = *static_cast<const RoutesHolder*>(holder.get())->routes;
+    const Tensor dy_RD = grads[0].index_select(0, routes.token_R);
+    const Tensor gates_R = tensors[1].reshape({-1}).index_select(0, routes.order_R);
+    Tensor dgates = torch::zeros_like(tensors[1]).view({-1});
+    dgates.index_copy_(0, routes.order_R.to(torch::kInt64), (dy_RD * tensors[0]).sum(-1));
+    return {dy_RD * gates_R.unsqueeze(1), dgates.view(tensors[1].sizes()), Tensor(), Tensor()};
+  }
+};
+
+}  // namespace
+
+Tensor experts(const Tensor& x_ND, const Tensor& up_EGD, const Tensor& down_EDG,
+               const Tensor& gates_NK, std::shared_ptr<const SortedRoutes> routes,
+               const Pass& pass) {
+  if (!recording({&x_ND, &up_EGD, &down_EDG, &gates_NK}))
+    return made_by_experts(unit_stride(x_ND), unit_stride(up_EGD), unit_stride(down_EDG),
+                           gates_NK.contiguous(), *routes, pass)
+        .y_ND;
+  return ExpertsOp::apply(x_ND, up_EGD, down_EDG, gates_NK, std::move(routes), pass);
+}
+
+Tensor combine(const Tensor& p_RD, const Tensor& gates_NK,
+               std::shared_ptr<const SortedRoutes> routes, const Pass& pass) {
+  if (recording({&p_RD, &gates_NK}))
+    return CombineOp::apply(p_RD, gates_NK, std::move(routes), pass);
+  return combined(p_RD, gates_NK, *routes, pass);
 }
 
 }  // namespace mote::model::ops

@@ -14,9 +14,9 @@ Tensor experts(const Tensor& x_ND, const Tensor& up_EGD, const Tensor& down_EDG,
                const Tensor& gates_NK, std::shared_ptr<const SortedRoutes> routes,
                const Pass& pass);
 
-// y[n] = sum_k gates[n,k] * p[position[n,k]]; for experts whose products were made elsewhere. Not
-// differentiable.
-Tensor combine(const Tensor& p_RD, const Tensor& gates_NK, const SortedRoutes& routes,
-               const Pass& pass);
+// y[n] = sum_k gates[n,k] * p[position[n,k]], for experts whose products were made elsewhere;
+// differentiable in p and the gates.
+Tensor combine(const Tensor& p_RD, const Tensor& gates_NK,
+               std::shared_ptr<const SortedRoutes> routes, const Pass& pass);
 
 }  // namespace mote::model::ops

@@ -58,10 +58,10 @@ struct HeadLossOp : torch::autograd::Function<HeadLossOp> {
 
 }  // namespace
 
-HeadLossResult head_loss(const Tensor& x_ND, const Tensor& weight_VD, const Tensor& bias_V,
+HeadLossResult head_loss(const Tensor& x_ND, const WeightPtr& weight, const Tensor& bias_V,
                          const Tensor& targets_N, const Pass& pass) {
-  const bool gradient =
-      torch::GradMode::is_enabled() && (x_ND.requires_grad() || weight_VD.requires_grad());
+  const Tensor weight_VD = weight->to_dense();
+  const bool gradient = recording({&x_ND, &weight_VD, &bias_V});
   const auto results =
       HeadLossOp::apply(x_ND, weight_VD, optional(bias_V), targets_N, pass, gradient);
   return {results[0], results[1]};

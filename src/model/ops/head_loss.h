@@ -2,8 +2,7 @@
 // loss of every token.
 #pragma once
 
-#include "model/pass.h"
-#include "model/torch.h"
+#include "model/weight.h"
 
 namespace mote::model::ops {
 
@@ -12,8 +11,9 @@ struct HeadLossResult {
   Tensor each_N;  // nats; 0 where the target is negative
 };
 
-// x [N, D], weight [V, D], bias [V] or undefined, targets int64 [N] (negative: not counted).
-HeadLossResult head_loss(const Tensor& x_ND, const Tensor& weight_VD, const Tensor& bias_V,
+// x [N, D], weight [V, D] of any storage, bias [V] or undefined, targets int64 [N] (negative: not
+// counted). A packed matrix is unpacked for the call.
+HeadLossResult head_loss(const Tensor& x_ND, const WeightPtr& weight, const Tensor& bias_V,
                          const Tensor& targets_N, const Pass& pass);
 
 }  // namespace mote::model::ops

@@ -5,7 +5,7 @@
 #include "model/ops/dropout.h"
 #include "model/ops/head_loss.h"
 #include "model/ops/layer_norm.h"
-#include "model/ops/linear.h"
+#include "model/ops/product.h"
 #include "tests/support/models.h"
 
 namespace mote::model::ops {
@@ -17,7 +17,11 @@ using testing::fill_double;
 using testing::test_pass;
 using Tensors = std::vector<Tensor>;
 
-TEST(LinearOp, EqualsTheNaiveExpressionAndItsGradients) {
+Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias, const Pass& pass) {
+  return product(x, make_dense_weight(weight), bias, pass);
+}
+
+TEST(ProductOp, EqualsTheNaiveExpressionAndItsGradients) {
   for (const std::int64_t rows : {1, 5, 70})
     check_operation([](const Tensors& f) { return linear(f[0], f[1], f[2], test_pass()); },
                     [](const Tensors& d) { return d[0].matmul(d[1].t()) + d[2]; },
@@ -27,7 +31,7 @@ TEST(LinearOp, EqualsTheNaiveExpressionAndItsGradients) {
                   {fill_double(1, {6, 33}), fill_double(2, {17, 33})});
 }
 
-TEST(LinearOp, TakesInputsThatAreNotContiguous) {
+TEST(ProductOp, TakesInputsThatAreNotContiguous) {
   check_operation(
       [](const Tensors& f) { return linear(f[0].transpose(0, 1), f[1].t(), {}, test_pass()); },
       [](const Tensors& d) { return d[0].transpose(0, 1).matmul(d[1]); },
@@ -49,7 +53,9 @@ TEST(LayerNormOp, EqualsTheNaiveExpressionAndItsGradients) {
 TEST(HeadLossOp, EqualsTheNaiveExpressionAndItsGradients) {
   const Tensor targets = torch::tensor({3, 0, 10, 7, 3});
   check_operation(
-      [&](const Tensors& f) { return head_loss(f[0], f[1], f[2], targets, test_pass()).mean; },
+      [&](const Tensors& f) {
+        return head_loss(f[0], make_dense_weight(f[1]), f[2], targets, test_pass()).mean;
+      },
       [&](const Tensors& d) {
         const Tensor log_p = torch::log_softmax(d[0].matmul(d[1].t()) + d[2], -1);
         return -log_p.gather(1, targets.unsqueeze(1)).mean();
@@ -59,9 +65,10 @@ TEST(HeadLossOp, EqualsTheNaiveExpressionAndItsGradients) {
 
 TEST(HeadLossOp, RowsWithoutATargetDoNotCount) {
   const Tensor x = fill(1, {4, 6}), w = fill(2, {9, 6}), b = fill(3, {9});
-  const auto some = head_loss(x, w, b, torch::tensor({2, -1, 5, -1}), test_pass());
-  const auto two =
-      head_loss(x.index_select(0, torch::tensor({0, 2})), w, b, torch::tensor({2, 5}), test_pass());
+  const auto some =
+      head_loss(x, make_dense_weight(w), b, torch::tensor({2, -1, 5, -1}), test_pass());
+  const auto two = head_loss(x.index_select(0, torch::tensor({0, 2})), make_dense_weight(w), b,
+                             torch::tensor({2, 5}), test_pass());
   EXPECT_NEAR(some.mean.item<double>(), two.mean.item<double>(), 1e-6);
   EXPECT_EQ(some.each_N[1].item<double>(), 0);
 }

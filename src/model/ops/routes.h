@@ -1,6 +1,7 @@
 // Selection and sorting of routed rows (no gradients flow through them).
 #pragma once
 
+#include <memory>
 #include <vector>
 
 #include "kernels/linear/experts/experts.h"
@@ -22,5 +23,18 @@ struct SortedRoutes {
   kernels::Routes view() const;
 };
 SortedRoutes sort_routes(const Tensor& experts_NK, std::int64_t num_experts);
+
+// Where a router sends rows: to K experts each, with these weights.
+struct Assignment {
+  Tensor gates_NK;  // differentiable in the scores
+  std::shared_ptr<const SortedRoutes> routes;
+};
+
+// What enters a stack of matrices: rows by token, of which routed row r takes row token_R[r], or
+// rows that were gathered in sorted order. Without routes: one matrix takes every row.
+struct StackRows {
+  std::shared_ptr<const SortedRoutes> routes;
+  bool gathered = false;
+};
 
 }  // namespace mote::model::ops

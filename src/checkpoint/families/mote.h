@@ -1,0 +1,24 @@
+// mote's own checkpoints: config.json and the names of tensors, of this version and those before.
+//
+// Version 2 (`format_version` in config.json, `version` in recipes) has the fields of ModelConfig.
+// Version 1, which does not say its number, had one flat table per layer part with fields for every
+// kind, and one matrix for keys and values.
+#pragma once
+
+#include "checkpoint/model_config.h"
+
+namespace mote::checkpoint {
+
+inline constexpr std::int64_t kMoteVersion = 2;
+
+// A version-1 table of model settings as one of version 2:
+//   head_bias -> head.bias
+//   attention.kind absolute -> causal, with positions = learned; fields that a kind did not read go
+//   feed_forward.kind sigma_moe -> mixture, its router's fields into a table of their own
+// What is spelled as in version 2 already stays.
+Json upgraded_model_table(Json table);
+// The same for config.json, which is complete: what version 1 did not know gets the value that its
+// models had.
+Json upgraded_model_file(Json table);
+
+}  // namespace mote::checkpoint

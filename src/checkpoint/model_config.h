@@ -1,0 +1,173 @@
+// Every size and choice of a model, per layer; torch-free, so that checkpoint families can fill it.
+// Written as config.json beside the weights, and [model] of a recipe.
+//
+// A kind has the fields it reads and no others: a key of another kind is unknown to it.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <tuple>
+#include <vector>
+
+#include "base/fields.h"
+#include "checkpoint/layer_rule.h"
+
+namespace mote::checkpoint {
+
+// The upper limits of sizes are far above any model; they and validate() keep a hostile config.json
+// from numbers that overflow or objects that fill the memory.
+
+// Relative positions and memory (Dai et al. 2019; specs/sparse-ffn 3.1).
+struct TransformerXl {
+  static constexpr const char* kKind = "transformer_xl";
+  std::int64_t heads = 8;
+  std::int64_t head_dim = 32;
+  std::int64_t memory_blocks = 1;
+  std::int64_t eval_memory_blocks = 4;
+
+  static auto fields() {
+    using C = TransformerXl;
+    return std::tuple{
+        Field{&C::heads, "heads", "attention heads", 1.0, 1e5},
+        Field{&C::head_dim, "head_dim", "width of a head", 1.0, 1e5},
+        Field{&C::memory_blocks, "memory_blocks", "blocks remembered in training", 0.0, 1e6},
+        Field{&C::eval_memory_blocks, "eval_memory_blocks", "blocks remembered elsewhere", 0.0,
+              1e6}};
+  }
+};
+
+// Every position sees those before it; it knows them apart by what the embedding adds.
+struct Causal {
+  static constexpr const char* kKind = "causal";
+  std::int64_t heads = 8;
+  std::int64_t head_dim = 32;
+  bool bias = false;
+
+  static auto fields() {
+    using C = Causal;
+    return std::tuple{Field{&C::heads, "heads", "attention heads", 1.0, 1e5},
+                      Field{&C::head_dim, "head_dim", "width of a head", 1.0, 1e5},
+                      Field{&C::bias, "bias", "biases in the projections"}};
+  }
+};
+
+using AttentionConfig = OneOf<TransformerXl, Causal>;
+
+// Which experts a token goes to: the K largest of E scores, with gates sigmoid(score)
+// (specs/sparse-ffn 2.4).
+struct RouterConfig {
+  std::int64_t experts_per_token = 4;
+  double expert_dropout = 0;
+  double entropy_weight = 0;
+
+  static auto fields() {
+    using C = RouterConfig;
+    return std::tuple{
+        Field{&C::experts_per_token, "experts_per_token", "experts a token uses (K)", 1.0, 1e8},
+        Field{&C::expert_dropout, "expert_dropout",
+              "share of experts hidden from a token in training (delta)", 0.0, 1.0},
+        Field{&C::entropy_weight, "entropy_weight", "weight of the entropy regulariser (gamma)",
+              0.0}};
+  }
+};
+
+struct Mixture {
+  static constexpr const char* kKind = "mixture";
+  std::int64_t experts = 16;
+  std::int64_t expert_width = 128;
+  RouterConfig router;
+
+  static auto fields() {
+    using C = Mixture;
+    return std::tuple{
+        Field{&C::experts, "experts", "experts per layer (E)", 1.0, 1e8},
+        Field{&C::expert_width, "expert_width", "hidden width of an expert (G)", 1.0, 1e6},
+        Field{&C::router, "router", "which experts a token uses"}};
+  }
+};
+
+struct Dense {
+  static constexpr const char* kKind = "dense";
+  std::int64_t width = 1024;
+
+  static auto fields() {
+    return std::tuple{Field{&Dense::width, "width", "hidden width", 1.0, 1e8}};
+  }
+};
+
+using FeedForwardConfig = OneOf<Mixture, Dense>;
+
+// What one block is made from.
+struct LayerConfig {
+  double dropout = 0;
+  AttentionConfig attention;
+  FeedForwardConfig feed_forward;
+
+  static auto fields() {
+    using C = LayerConfig;
+    return std::tuple{Field{&C::dropout, "dropout", "dropout rate in training", 0.0, 0.99},
+                      Field{&C::attention, "attention", "attention"},
+                      Field{&C::feed_forward, "feed_forward", "feed-forward layer"}};
+  }
+};
+
+enum class Positions { none, learned };
+
+struct HeadConfig {
+  bool bias = true;
+  static auto fields() {
+    return std::tuple{Field{&HeadConfig::bias, "bias", "a bias in the output layer"}};
+  }
+};
+
+struct ModelConfig {
+  std::int64_t vocab_size = 0;
+  std::int64_t layers = 4;
+  std::int64_t dim = 256;
+  std::int64_t context = 256;
+  double dropout = 0;
+  Positions positions = Positions::none;
+  bool tied = false;
+  HeadConfig head;
+  // Of every layer that no rule changes.
+  AttentionConfig attention;
+  FeedForwardConfig feed_forward;
+  std::vector<LayerRule> rules;
+
+  static auto fields() {
+    using C = ModelConfig;
+    return std::tuple{
+        Field{&C::vocab_size, "vocab_size", "tokens (set from the tokenizer)", 0.0, 1e8},
+        Field{&C::layers, "layers", "blocks (L)", 1.0, 1e4},
+        Field{&C::dim, "dim", "width of the residual stream (d)", 1.0, 1e6},
+        Field{&C::context, "context", "tokens of a block (T)", 1.0, 1e8},
+        Field{&C::dropout, "dropout", "dropout rate in training, of embedding, layers and head",
+              0.0, 0.99},
+        Field{&C::positions, "positions", "what is added to the embedding of each position"},
+        Field{&C::tied, "tied", "the output layer's matrix is the embedding"},
+        Field{&C::head, "head", "output layer"},
+        Field{&C::attention, "attention", "attention"},
+        Field{&C::feed_forward, "feed_forward", "feed-forward layers"},
+        Field{&C::rules, "rules", "settings of some layers (\"layers\" and what changes)"}};
+  }
+};
+
+// The settings of layer i: the model's own, then what each rule for it changes, later rules last.
+// The only place that resolves them.
+LayerConfig layer_config(const ModelConfig& config, std::int64_t i);
+
+// Throws a config error naming the fields that do not fit each other.
+void validate(const ModelConfig& config, const Place& place);
+
+// Positions of a sequence that the model can tell apart; the largest number if there is no limit.
+std::int64_t most_positions(const ModelConfig& config);
+
+std::int64_t heads_of(const AttentionConfig& attention);
+std::int64_t head_dim_of(const AttentionConfig& attention);
+
+}  // namespace mote::checkpoint
+
+template <>
+struct mote::EnumNames<mote::checkpoint::Positions> {
+  static constexpr std::array names{"none", "learned"};
+};

@@ -1,0 +1,65 @@
+// Compresses the chosen weights of one block and sends the calibration samples on through it.
+//
+// A first pass over the samples with the block as it is sums the second moments of what enters each
+// chosen weight; then all are rounded. Sequentially, weights that multiply one input are rounded,
+// and the next moments are of what the rounded ones make. Then the samples go through the block.
+// What it knows of the block are names: an observer sees inputs, a visitor replaces weights.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "compress/compressor.h"
+#include "compress/refit.h"
+#include "compress/targets.h"
+
+namespace mote::compress {
+
+// The calibration samples on their way through the model: one buffer, a view per sample.
+class Samples {
+ public:
+  Samples(const model::Model& model, const std::vector<std::vector<text::TokenId>>& samples,
+          const model::Pass& pass);
+  std::int64_t tokens() const { return x_ND_.size(0); }
+  std::vector<Tensor>& each_1TD() { return views_1TD_; }
+
+ private:
+  Tensor x_ND_;
+  std::vector<Tensor> views_1TD_;
+};
+
+// A part of a model that samples go through: a block, or what comes after the last.
+struct Part {
+  // The residual stream of one sample after it.
+  std::function<Tensor(const Tensor& x_1TD, const model::Pass& pass)> forward;
+  std::function<void(model::ParameterVisitor&)> visit;
+};
+
+class BlockCompressor {
+ public:
+  BlockCompressor(const CompressOptions& options, const model::Pass& pass);
+
+  struct Compressed {
+    std::string name;
+    MethodResult result;
+  };
+  // Compresses what the choice takes of `part` and moves the samples on.
+  std::vector<Compressed> compress(const Part& part, const Choice& choice, Samples& samples) const;
+
+ private:
+  void watch(const Part& part, Samples& samples, model::Observer& observer) const;
+  // Rounds the weights `names` of `targets`, which are replaced in the part.
+  void round(const Part& part, const std::vector<std::string>& names, const InputMoments& moments,
+             std::vector<Target>& targets, std::vector<Compressed>& done) const;
+  // Refits them to what enters them now, `originals` being the weights of the untouched part.
+  void refit(const Part& part, const std::vector<std::string>& names, const InputMoments& moments,
+             const std::vector<Target>& originals, std::vector<Target>& targets,
+             Samples& samples) const;
+
+  const CompressOptions options_;
+  const model::Pass pass_;
+  const std::unique_ptr<Method> method_;
+};
+
+}  // namespace mote::compress

@@ -1,0 +1,102 @@
+#include "model/model.h"
+
+#include <cmath>
+
+#include "base/check.h"
+#include "model/language_model.h"
+
+namespace mote::model {
+namespace {
+
+class Initializer final : public ParameterVisitor {
+ public:
+  explicit Initializer(std::uint64_t seed) : seed_(seed) {}
+  void matrix(const Parameter& p, WeightPtr& weight) override {
+    weight = make_dense_weight(values(p));
+  }
+  void tensor(const Parameter& p, Tensor& value) override { value = values(p); }
+  void table(const Parameter& p, RowTablePtr& table) override {
+    table = std::make_shared<RowTable>(p.name, initial_values(p.shape, p.init, p.name, seed_));
+  }
+
+ private:
+  Tensor values(const Parameter& p) const {
+    return initial_values(p.shape, p.init, p.name, seed_).requires_grad_(p.trainable);
+  }
+  std::uint64_t seed_;
+};
+
+class Collector final : public ParameterVisitor {
+ public:
+  Trainable found;
+  void matrix(const Parameter& p, WeightPtr& weight) override {
+    if (!p.trainable) return;
+    const Tensor leaf = weight->leaf();
+    if (!leaf.defined())
+      throw Error(ErrorKind::unsupported,
+                  concat("'", p.name, "' is stored as ", weight->storage(),
+                         " and is not to be trained; train the model it was made from"))
+          .at(p.name);
+    found.tensors.emplace_back(p.name, leaf);
+  }
+  void tensor(const Parameter& p, Tensor& value) override {
+    if (p.trainable) found.tensors.emplace_back(p.name, value);
+  }
+  void table(const Parameter& p, RowTablePtr& table) override {
+    if (p.trainable) found.tables.push_back(table);
+  }
+};
+
+class Counter final : public ParameterVisitor {
+ public:
+  ParameterCounts counts;
+  void matrix(const Parameter& p, WeightPtr&) override { add(p); }
+  void tensor(const Parameter& p, Tensor&) override {
+    if (p.role != Role::buffer) add(p);
+  }
+  void table(const Parameter& p, RowTablePtr&) override { add(p); }
+
+ private:
+  void add(const Parameter& p) {
+    const std::int64_t all = p.count(), active = std::llround(static_cast<double>(all) * p.active);
+    counts.total += all, counts.active += active;
+    if (p.name.find(".feed_forward.") == std::string::npos) return;
+    counts.feed_forward += all, counts.feed_forward_active += active;
+  }
+};
+
+}  // namespace
+
+void describe_rows(const Tensor& ids_BT, ForwardState& state) {
+  state.ids_N = ids_BT.reshape({-1});
+  state.sequence_B1.resize(static_cast<std::size_t>(ids_BT.size(0)) + 1);
+  for (std::size_t b = 0; b < state.sequence_B1.size(); ++b)
+    state.sequence_B1[b] = static_cast<std::int64_t>(b) * ids_BT.size(1);
+}
+
+void initialize(Model& model, std::uint64_t seed) {
+  Initializer initializer(seed);
+  model.visit(initializer);
+}
+
+Trainable trainable_parameters(Model& model) {
+  Collector collector;
+  model.visit(collector);
+  return collector.found;
+}
+
+ParameterCounts count_parameters(Model& model) {
+  Counter counter;
+  model.visit(counter);
+  return counter.counts;
+}
+
+ParameterCounts count_parameters(const ModelConfig& config) {
+  return count_parameters(*make_model(config));
+}
+
+std::unique_ptr<Model> make_model(const ModelConfig& config) {
+  return std::make_unique<LanguageModel>(config);
+}
+
+}  // namespace mote::model

@@ -1,0 +1,64 @@
+// What training, evaluation, compression and running need of a model, whatever its shape.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "model/forward_state.h"
+#include "model/stack.h"
+
+namespace mote::model {
+
+struct TrainingLoss {
+  Tensor total;       // mean token loss + penalties: what backward starts from
+  Tensor token_mean;  // nats per token
+};
+
+class Model {
+ public:
+  virtual ~Model() = default;
+  virtual const ModelConfig& config() const = 0;
+  virtual std::vector<Stack*> stacks() = 0;
+  // Every parameter by name, in the order of the path.
+  virtual void visit(ParameterVisitor& visitor) = 0;
+
+  // Tokens [B, T] as they enter the first block. Positions count from the state's cache.
+  virtual Tensor embed(const Tensor& ids_BT, ForwardState& state) const = 0;
+  // New tokens after what the state's cache or memory holds: the normed last hidden states
+  // [B, T, D]. With a cache any number of tokens at a time gives the same.
+  virtual Tensor hidden(const Tensor& ids_BT, ForwardState& state) const = 0;
+  virtual Tensor logits(const Tensor& hidden, const Pass& pass) const = 0;
+  // Loss of every target given the hidden states, [N].
+  virtual Tensor token_losses(const Tensor& hidden_BTD, const Tensor& targets_BT,
+                              const Pass& pass) const = 0;
+  // One training step's forward pass; `memory` is read and moved on by one block.
+  virtual TrainingLoss loss(const Tensor& ids_BT, const Tensor& targets_BT, Memory& memory,
+                            const Pass& pass) const = 0;
+  // `memory_tokens` before the block of each position are seen; < 0: as the config says.
+  virtual Cache make_cache(std::int64_t memory_tokens = -1) const = 0;
+};
+
+// Tokens of a batch as a state holds them.
+void describe_rows(const Tensor& ids_BT, ForwardState& state);
+
+// Fills every parameter with its initial values; all are float32, and what is trainable is a leaf
+// that requires gradients.
+void initialize(Model& model, std::uint64_t seed);
+
+// What is trained, by name. Throws when a weight is packed, naming it.
+struct Trainable {
+  std::vector<std::pair<std::string, Tensor>> tensors;
+  std::vector<RowTablePtr> tables;
+};
+Trainable trainable_parameters(Model& model);
+
+// By the walk over the parameters, of a model that need not have any tensors yet.
+struct ParameterCounts {
+  std::int64_t total = 0, active = 0, feed_forward = 0, feed_forward_active = 0;
+};
+ParameterCounts count_parameters(Model& model);
+ParameterCounts count_parameters(const ModelConfig& config);
+
+std::unique_ptr<Model> make_model(const ModelConfig& config);
+
+}  // namespace mote::model

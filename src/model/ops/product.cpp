@@ -1,0 +1,144 @@
+#include "model/ops/product.h"
+
+#include "base/check.h"
+#include "kernels/linear/matmul/matmul.h"
+#include "kernels/linear/rows/rows.h"
+#include "model/ops/bridge.h"
+
+namespace mote::model::ops {
+namespace {
+
+using kernels::Gemm;
+using kernels::Operand;
+using kernels::Rows;
+using torch::autograd::AutogradContext;
+using torch::autograd::variable_list;
+
+// dW [out, in] = dy^T x.
+Tensor gradient_of_matrix(const Tensor& x_NI, const Tensor& dy_NO, const kernels::Run& run,
+                          kernels::Precision precision) {
+  Tensor dw = torch::empty({dy_NO.size(1), x_NI.size(1)}, x_NI.options());
+  Gemm g;
+  g.precision = precision;
+  g.m = dw.size(0), g.n = dw.size(1), g.k = dy_NO.size(0);
+  g.a = {dy_NO.const_data_ptr<float>(), dy_NO.stride(0), Rows::inner};
+  g.b = {x_NI.const_data_ptr<float>(), x_NI.stride(0), Rows::inner};
+  g.c = dw.mutable_data_ptr<float>(), g.c_stride = g.n;
+  kernels::matmul(g, run);
+  return dw;
+}
+
+// dW [E, out, in]: per expert, over its rows.
+Tensor gradient_of_stack(const Tensor& x, const Tensor& dy_RO, const StackRows& rows,
+                         const kernels::Run& run, kernels::Precision precision) {
+  const SortedRoutes& routes = *rows.routes;
+  const std::int64_t experts = routes.ends_E.size(0), out = dy_RO.size(1), in = x.size(1);
+  Tensor dw = torch::empty({experts, out, in}, x.options());
+  const auto* ends = routes.ends_E.const_data_ptr<std::int32_t>();
+  const auto* token = routes.token_R.const_data_ptr<std::int32_t>();
+  float* to = dw.mutable_data_ptr<float>();
+  Gemm like;
+  like.precision = precision;
+  const auto& variant = kernels::gemm_variant(like, run);
+  parallel_for(*run.executor, experts, [&](std::int64_t e, int worker) {
+    const std::int64_t first = e == 0 ? 0 : ends[e - 1];
+    Gemm g = like;
+    g.m = out, g.n = in, g.k = ends[e] - first;
+    g.a = {dy_RO.const_data_ptr<float>() + first * dy_RO.stride(0), dy_RO.stride(0), Rows::inner};
+    const float* from = x.const_data_ptr<float>();
+    g.b = rows.gathered ? Operand{from + first * x.stride(0), x.stride(0), Rows::inner}
+                        : Operand{from, x.stride(0), Rows::inner, token + first};
+    g.c = to + e * out * in, g.c_stride = in;
+    g.scratch = kernels::gemm_scratch(*run.executor, worker);
+    variant.call(g, run);
+  });
+  return dw;
+}
+
+// dx [N, in] from the gradients of the routed rows.
+Tensor summed_by_token(const Tensor& rows_RI, const SortedRoutes& routes, const kernels::Run& run) {
+  Tensor dx = torch::empty({routes.position_NK.size(0), rows_RI.size(1)}, rows_RI.options());
+  kernels::combine_rows(
+      {view_of<const float, 2>(rows_RI), view_of<const std::int32_t, 2>(routes.position_NK),
+       nullptr, view_of<float, 2>(dx)},
+      run);
+  return dx;
+}
+
+// What backward needs beside tensors.
+struct Call : torch::CustomClassHolder {
+  Call(WeightPtr w, const StackRows& r, const Pass& p) : weight(std::move(w)), rows(r), pass(p) {}
+  WeightPtr weight;
+  StackRows rows;  // without routes: one matrix
+  Pass pass;
+};
+
+Tensor forward_only(const Call& call, const Tensor& x, const Tensor& bias) {
+  return call.rows.routes ? call.weight->multiply(x, call.rows, call.pass)
+                          : call.weight->multiply(x, bias, call.pass);
+}
+
+// `leaf` is the weight's, passed so that autograd sees it.
+struct ProductOp : torch::autograd::Function<ProductOp> {
+  static Tensor forward(AutogradContext* saved, const Tensor& x, const std::optional<Tensor>& leaf,
+                        const std::optional<Tensor>& bias, c10::intrusive_ptr<Call> call) {
+    // x is kept for the gradient of the weight alone.
+    saved->save_for_backward({leaf ? x : Tensor()});
+    saved->saved_data["leaf"] = leaf.has_value();
+    saved->saved_data["bias"] = bias.has_value();
+    saved->saved_data["sizes"] = x.sizes().vec();
+    const Tensor y = forward_only(*call, x, bias.value_or(Tensor()));
+    saved->saved_data["call"] = torch::IValue::make_capsule(std::move(call));
+    return y;
+  }
+
+  static variable_list backward(AutogradContext* saved, const variable_list& grads) {
+    const auto call_holder = saved->saved_data["call"].toCapsule();
+    const Call& call = *static_cast<const Call*>(call_holder.get());
+    const Tensor x = saved->get_saved_variables()[0];
+    const Tensor dy = as_rows(grads[0]);
+    const kernels::Run& run = call.pass.run;
+    const SortedRoutes* routes = call.rows.routes.get();
+    Tensor dx, dw, db;
+    if (saved->needs_input_grad(0)) {
+      dx = call.weight->multiply_transposed(dy, routes, call.pass);
+      if (routes && !call.rows.gathered) dx = summed_by_token(dx, *routes, run);
+      dx = dx.view(saved->saved_data["sizes"].toIntVector());
+    }
+    // Gradients are asked for by number among the tensors that were there.
+    const bool leaf = saved->saved_data["leaf"].toBool(), bias = saved->saved_data["bias"].toBool();
+    if (leaf && saved->needs_input_grad(1))
+      dw = routes ? gradient_of_stack(unit_stride(x), dy, call.rows, run, call.pass.precision)
+                  : gradient_of_matrix(as_rows(x), dy, run, call.pass.precision);
+    if (bias && saved->needs_input_grad(leaf ? 2 : 1)) db = dy.sum(0);
+    return {dx, dw, db, Tensor()};
+  }
+};
+
+Tensor run_product(const Tensor& x, const WeightPtr& weight, const Tensor& bias,
+                   const StackRows& rows, const Pass& pass) {
+  const WeightShape& shape = weight->shape();
+  MOTE_CHECK(x.size(-1) == shape.in && shape.stacked == (rows.routes != nullptr), "product: x has ",
+             x.size(-1), " columns, the ", shape.stacked ? "stack " : "matrix ", to_string(shape));
+  const Tensor leaf = weight->leaf();
+  if (!recording({&x, &leaf, &bias})) return forward_only(Call(weight, rows, pass), x, bias);
+  return ProductOp::apply(x, optional(leaf), optional(bias),
+                          c10::make_intrusive<Call>(weight, rows, pass));
+}
+
+}  // namespace
+
+Tensor product(const Tensor& x, const WeightPtr& weight, const Tensor& bias, const Pass& pass) {
+  return run_product(x, weight, bias, {}, pass);
+}
+
+Tensor product(const Tensor& x, const WeightPtr& weight, const StackRows& rows, const Pass& pass) {
+  return run_product(x, weight, {}, rows, pass);
+}
+
+Tensor embedding(const WeightPtr& weight, const Tensor& ids) {
+  const Tensor leaf = weight->leaf();
+  return leaf.defined() ? torch::embedding(leaf, ids) : weight->gather_rows(ids);
+}
+
+}  // namespace mote::model::ops

@@ -1,0 +1,22 @@
+// The one product with a weight, whatever its storage, and its gradients:
+//
+//   one matrix   y = x W^T + b             dx = dy W   dW = dy^T x   db = sum over rows of dy
+//   a stack      y_r = W_e x_r             the same for the rows of each expert e
+// The gradient to x is right for every storage. A weight without a leaf (frozen, or packed) gets
+// none and costs none. Where nothing records gradients, only the product is made.
+#pragma once
+
+#include "model/weight.h"
+
+namespace mote::model::ops {
+
+// x [..., in], bias [out] or undefined; y [..., out].
+Tensor product(const Tensor& x, const WeightPtr& weight, const Tensor& bias, const Pass& pass);
+
+// A stack: x [N, in] by token, or [R, in] in sorted order; y [R, out] in sorted order.
+Tensor product(const Tensor& x, const WeightPtr& weight, const StackRows& rows, const Pass& pass);
+
+// Rows `ids` of the matrix, differentiable in it.
+Tensor embedding(const WeightPtr& weight, const Tensor& ids);
+
+}  // namespace mote::model::ops
