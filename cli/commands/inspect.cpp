@@ -45,7 +45,7 @@ class Inspect final : public Verb {
     Lister lister;
     model->visit(lister);
     const model::ParameterCounts counts = model::count_parameters(*model);
-    Json facts = {{"family", "mote"},
+    Json facts = {{"family", saved.family},
                   {"format", saved.quantization ? concat("compressed to ", saved.quantization->bits,
                                                          " by ", saved.quantization->method)
                                                 : "safetensors"},
@@ -57,7 +57,7 @@ class Inspect final : public Verb {
     add_experts(saved.model, facts);
     facts["layers"] = saved.model.layers;
     facts["dtype"] = "float32";
-    facts["bytes"] = std::filesystem::file_size(folder / "model.safetensors");
+    facts["bytes"] = model::model_bytes(folder);
     if (saved.quantization) facts["made_from"] = to_json(saved.quantization->made_from);
     if (tensors_) facts["tensors"] = lister.tensors;
     return facts;

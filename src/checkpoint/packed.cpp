@@ -19,7 +19,7 @@ std::span<const std::byte> bytes_at(const T* data, Index count) {
 
 // The part `name` of a packed tensor, whose shape must be `shape` (-1: any).
 template <class T>
-const T* part(const SafetensorsFile& file, const std::string& name, Dtype dtype,
+const T* part(const TensorSource& file, const std::string& name, Dtype dtype,
               std::vector<std::int64_t> shape, Index* length = nullptr) {
   const Tensor& stored = file.at(name);
   const std::string path = file.path().string();
@@ -96,7 +96,7 @@ std::vector<TensorSpec> part_specs(const std::string& name, const Q16Experts& w)
           {name + ".levels", Dtype::bf16, {w.experts(), w.rows(), 2}}};
 }
 
-void write_parts(SafetensorsWriter& writer, const std::string& name, const Q16Experts& w) {
+void write_parts(ModelWriter& writer, const std::string& name, const Q16Experts& w) {
   const Index experts = w.experts(), rows = w.rows();
   writer.write(name + ".codes", bytes_at(w.codes_N.data, w.codes_N.size(0)));
   writer.write(name + ".offsets", bytes_at(w.offsets_E1.data, experts + 1));
@@ -111,14 +111,14 @@ std::vector<TensorSpec> part_specs(const std::string& name, const TwoBitExperts&
           {name + ".zeros", Dtype::u8, {w.experts(), w.rows()}}};
 }
 
-void write_parts(SafetensorsWriter& writer, const std::string& name, const TwoBitExperts& w) {
+void write_parts(ModelWriter& writer, const std::string& name, const TwoBitExperts& w) {
   const Index rows = w.experts() * w.rows();
   writer.write(name + ".codes", bytes_at(w.codes_ERB.data, rows * w.codes_ERB.size(2)));
   writer.write(name + ".scales", bytes_at(w.scales_ER.data, rows));
   writer.write(name + ".zeros", bytes_at(w.zeros_ER.data, rows));
 }
 
-Q16Experts q16_in(const SafetensorsFile& file, const PackedTensor& t, const Executor& executor) {
+Q16Experts q16_in(const TensorSource& file, const PackedTensor& t, const Executor& executor) {
   const std::string& n = t.name;
   Q16Experts w;
   w.columns = t.in;
@@ -140,7 +140,7 @@ Q16Experts q16_in(const SafetensorsFile& file, const PackedTensor& t, const Exec
   return w;
 }
 
-TwoBitExperts two_bit_in(const SafetensorsFile& file, const PackedTensor& t,
+TwoBitExperts two_bit_in(const TensorSource& file, const PackedTensor& t,
                          const Executor& executor) {
   const std::string& n = t.name;
   const Index bytes = (t.in + 3) / 4;
@@ -157,13 +157,16 @@ TwoBitExperts two_bit_in(const SafetensorsFile& file, const PackedTensor& t,
   return w;
 }
 
+std::string xxh64(std::string_view bytes) {
+  char text[17];
+  std::snprintf(text, sizeof text, "%016llx",
+                static_cast<unsigned long long>(XXH64(bytes.data(), bytes.size(), 0)));
+  return text;
+}
+
 std::string xxh64_of_file(const fs::path& path) {
   const MappedFile file(path);
-  char text[17];
-  std::snprintf(
-      text, sizeof text, "%016llx",
-      static_cast<unsigned long long>(XXH64(file.bytes().data(), file.bytes().size(), 0)));
-  return text;
+  return xxh64({reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size()});
 }
 
 }  // namespace mote::checkpoint

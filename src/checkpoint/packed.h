@@ -92,17 +92,17 @@ struct TwoBitEncoded {
 // The parts of a packed tensor, as the file holds them.
 std::vector<TensorSpec> part_specs(const std::string& name, const kernels::Q16Experts& w);
 std::vector<TensorSpec> part_specs(const std::string& name, const kernels::TwoBitExperts& w);
-void write_parts(SafetensorsWriter& writer, const std::string& name, const kernels::Q16Experts& w);
-void write_parts(SafetensorsWriter& writer, const std::string& name,
-                 const kernels::TwoBitExperts& w);
+void write_parts(ModelWriter& writer, const std::string& name, const kernels::Q16Experts& w);
+void write_parts(ModelWriter& writer, const std::string& name, const kernels::TwoBitExperts& w);
 
 // Views of a mapped file, checked: what they return can be used without further checks.
-kernels::Q16Experts q16_in(const SafetensorsFile& file, const PackedTensor& tensor,
+kernels::Q16Experts q16_in(const TensorSource& file, const PackedTensor& tensor,
                            const Executor& executor);
-kernels::TwoBitExperts two_bit_in(const SafetensorsFile& file, const PackedTensor& tensor,
+kernels::TwoBitExperts two_bit_in(const TensorSource& file, const PackedTensor& tensor,
                                   const Executor& executor);
 
 // 16 hexadecimal digits.
+std::string xxh64(std::string_view bytes);
 std::string xxh64_of_file(const fs::path& path);
 
 }  // namespace mote::checkpoint

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdio>
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -334,14 +335,6 @@ Safetensors parse_safetensors(std::span<const std::byte> bytes, const std::strin
   return contents;
 }
 
-const Tensor& SafetensorsFile::at(const std::string& name) const {
-  const auto found = contents_.tensors.find(name);
-  if (found != contents_.tensors.end()) return found->second;
-  std::vector<std::string> known;
-  for (const auto& [each, unused] : contents_.tensors) known.push_back(each);
-  refuse(path().string(), name, "is not in the file" + did_you_mean(name, known));
-}
-
 std::uint64_t num_bytes(const TensorSpec& spec) {
   const std::optional<std::uint64_t> bytes = checked_bytes(spec.dtype, spec.shape);
   MOTE_CHECK(bytes, "safetensors: tensor '", spec.name, "' of shape ", in_brackets(spec.shape),
@@ -383,6 +376,61 @@ void SafetensorsWriter::commit() {
     finish_tensor();
   }
   file_.commit();
+}
+
+ModelWriter::ModelWriter(fs::path folder, std::vector<TensorSpec> specs, std::uint64_t most_bytes)
+    : folder_(std::move(folder)) {
+  std::uint64_t filled = 0;
+  for (TensorSpec& spec : specs) {
+    const std::uint64_t bytes = num_bytes(spec);
+    if (shards_.empty() || (filled > 0 && filled + bytes > most_bytes)) {
+      shards_.emplace_back();
+      filled = 0;
+    }
+    filled += bytes;
+    shards_.back().push_back(std::move(spec));
+  }
+  if (shards_.empty()) shards_.emplace_back();
+  open_next();
+}
+
+std::string ModelWriter::file_name(std::size_t shard) const {
+  if (shards_.size() == 1) return "model.safetensors";
+  char name[64];
+  std::snprintf(name, sizeof name, "model-%05zu-of-%05zu.safetensors", shard + 1, shards_.size());
+  return name;
+}
+
+void ModelWriter::open_next() {
+  if (writer_) writer_->commit();
+  writer_ =
+      std::make_unique<SafetensorsWriter>(folder_ / file_name(next_), shards_[next_],
+                                          std::map<std::string, std::string>{{"format", "pt"}});
+  here_.clear();
+  for (const TensorSpec& spec : shards_[next_]) here_.insert(spec.name);
+  ++next_;
+}
+
+void ModelWriter::write(const std::string& tensor, std::span<const std::byte> bytes) {
+  while (!here_.contains(tensor) && next_ < shards_.size()) open_next();
+  writer_->write(tensor, bytes);
+}
+
+void ModelWriter::commit() {
+  while (next_ < shards_.size()) open_next();
+  if (shards_.size() > 1) {
+    nlohmann::ordered_json map = nlohmann::ordered_json::object();
+    std::uint64_t total = 0;
+    for (std::size_t i = 0; i < shards_.size(); ++i)
+      for (const TensorSpec& spec : shards_[i]) {
+        map.get_ref<nlohmann::ordered_json::object_t&>().emplace_back(spec.name, file_name(i));
+        total += num_bytes(spec);
+      }
+    const nlohmann::ordered_json index = {{"metadata", {{"total_size", total}}},
+                                          {"weight_map", std::move(map)}};
+    write_file(folder_ / "model.safetensors.index.json", index.dump(2) + "\n");
+  }
+  writer_->commit();
 }
 
 }  // namespace mote::checkpoint

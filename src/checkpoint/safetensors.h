@@ -13,57 +13,16 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <map>
 #include <span>
 #include <string>
-#include <type_traits>
 #include <vector>
 
-#include "base/check.h"
 #include "base/file.h"
+#include "checkpoint/tensor.h"
+#include "checkpoint/tensor_source.h"
 
 namespace mote::checkpoint {
-
-enum class Dtype { f64, f32, f16, bf16, i64, i32, i16, i8, u64, u32, u16, u8, boolean };
-
-// As the format spells it: "F64", "BF16", "BOOL".
-const char* name(Dtype dtype);
-std::size_t bytes_per_element(Dtype dtype);
-
-// A tensor in memory that others own. Its bytes may start anywhere.
-struct Tensor {
-  Dtype dtype = Dtype::u8;
-  std::vector<std::int64_t> shape;
-  std::span<const std::byte> bytes;
-
-  std::int64_t num_elements() const {
-    return static_cast<std::int64_t>(bytes.size() / bytes_per_element(dtype));
-  }
-  // The elements where they lie. Refuses an element of another size and an address that T cannot
-  // have; copied() takes any address. BF16 and F16 are read as std::uint16_t.
-  template <class T>
-  std::span<const T> elements() const {
-    check_element(sizeof(T));
-    MOTE_CHECK(reinterpret_cast<std::uintptr_t>(bytes.data()) % alignof(T) == 0,
-               "tensor: its data is not aligned to ", alignof(T), " bytes; copy it first");
-    return {reinterpret_cast<const T*>(bytes.data()), bytes.size() / sizeof(T)};
-  }
-  template <class T>
-  std::vector<T> copied() const {
-    static_assert(std::is_trivially_copyable_v<T>);
-    check_element(sizeof(T));
-    std::vector<T> values(bytes.size() / sizeof(T));
-    if (!bytes.empty()) std::memcpy(values.data(), bytes.data(), bytes.size());
-    return values;
-  }
-
- private:
-  void check_element(std::size_t wanted) const {
-    MOTE_CHECK(bytes_per_element(dtype) == wanted, "tensor: elements of ", name(dtype), " have ",
-               bytes_per_element(dtype), " bytes, not ", wanted);
-  }
-};
 
 struct Safetensors {
   std::map<std::string, Tensor> tensors;
@@ -75,17 +34,14 @@ struct Safetensors {
 Safetensors parse_safetensors(std::span<const std::byte> bytes, const std::string& file);
 
 // A mapped file and its tensors. No tensor's data is read before it is used.
-class SafetensorsFile {
+class SafetensorsFile final : public TensorSource {
  public:
   explicit SafetensorsFile(const fs::path& path)
       : file_(path), contents_(parse_safetensors(file_.bytes(), path.string())) {}
 
-  const std::map<std::string, Tensor>& tensors() const { return contents_.tensors; }
+  const std::map<std::string, Tensor>& tensors() const override { return contents_.tensors; }
   const std::map<std::string, std::string>& metadata() const { return contents_.metadata; }
-  const fs::path& path() const { return file_.path(); }
-  bool has(const std::string& name) const { return contents_.tensors.contains(name); }
-  // Throws a file error that suggests the nearest name.
-  const Tensor& at(const std::string& name) const;
+  const fs::path& path() const override { return file_.path(); }
 
  private:
   MappedFile file_;
@@ -120,6 +76,27 @@ class SafetensorsWriter {
   FileWriter file_;
   std::size_t current_ = 0;  // index into specs_
   std::uint64_t left_ = 0;   // bytes of it still to come
+};
+
+// Writes a model of any size into a folder: model.safetensors where it fits into `most_bytes`, else
+// model-00001-of-0000N.safetensors of at most that each (a larger tensor has a file of its own) and
+// model.safetensors.index.json, the layout of Hugging Face. Data come in the order announced; no
+// more than one file is open.
+class ModelWriter {
+ public:
+  ModelWriter(fs::path folder, std::vector<TensorSpec> specs, std::uint64_t most_bytes);
+  void write(const std::string& tensor, std::span<const std::byte> bytes);
+  void commit();
+
+ private:
+  std::string file_name(std::size_t shard) const;
+  void open_next();
+
+  const fs::path folder_;
+  std::vector<std::vector<TensorSpec>> shards_;
+  std::size_t next_ = 0;  // the shard to open after the one being written
+  std::unique_ptr<SafetensorsWriter> writer_;
+  std::set<std::string> here_;  // tensors of the shard being written
 };
 
 }  // namespace mote::checkpoint

@@ -177,7 +177,7 @@ CompressReport compress(const fs::path& source, const fs::path& target,
   checkpoint::Quantization q;
   q.bits = enum_name(options.rounding.bits);
   q.method = enum_name(options.method);
-  q.made_from = {checkpoint::xxh64_of_file(source / "model.safetensors"),
+  q.made_from = {model::model_hash(source),
                  wants_text ? options_text(options) : "",
                  wants_text ? calibration : "",
                  static_cast<std::int64_t>(samples.size()),
@@ -189,8 +189,8 @@ CompressReport compress(const fs::path& source, const fs::path& target,
   StagedFolder staged(target);
   model::save_model(*model, staged.path(), q);
   model::save_tokenizer(*tokenizer, staged.path());
-  report.bytes_before = fs::file_size(source / "model.safetensors");
-  report.bytes_after = fs::file_size(staged.path() / "model.safetensors");
+  report.bytes_before = model::model_bytes(source);
+  report.bytes_after = model::model_bytes(staged.path());
   staged.commit();
   report.seconds = stopwatch.seconds();
   return report;

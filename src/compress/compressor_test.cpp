@@ -179,7 +179,7 @@ TEST_F(Compressor, ReachesEveryMatrixByName) {
   EXPECT_GT(all.loss_after, all.loss_before - 1e-3);
   EXPECT_LT(all.loss_after, all.loss_before + 0.5);
   EXPECT_EQ(packed_names("all").size(), static_cast<std::size_t>(all.matrices));
-  EXPECT_EQ(all.matrices, 2 * (4 + 2)) << "q, kv, out, position, up, down in two blocks";
+  EXPECT_EQ(all.matrices, 2 * (5 + 2)) << "q, k, v, out, position, up, down in two blocks";
   o.true_sequential = true;
   EXPECT_LT(run("all-sequential", o).loss_after, all.loss_before + 0.5);
   o = options(Bits::two);

@@ -21,7 +21,7 @@ class Cache {
   };
   struct Layer {
     Sight sight;
-    Tensor kv_BCH2C;  // capacity in dimension 1
+    Tensor k_BCHC, v_BCHC;  // capacity in dimension 1
     std::int64_t first = 0, count = 0;
     Tensor relative_DHC;  // projected relative positions, made once
   };
@@ -33,11 +33,11 @@ class Cache {
   Layer& layer(std::int64_t i) { return layers_[static_cast<std::size_t>(i)]; }
 
   struct Seen {
-    Tensor kv_BSH2C;         // a view of the cache
+    Tensor k_BSHC, v_BSHC;   // views of the cache
     std::int64_t first = 0;  // position of its first key
   };
   // Adds the keys and values of the positions from position() on and returns all that they may see.
-  Seen append(std::int64_t layer, const Tensor& kv_BTH2C);
+  Seen append(std::int64_t layer, const Tensor& k_BTHC, const Tensor& v_BTHC);
   // After all layers have appended `count` positions.
   void advance(std::int64_t count) { position_ += count; }
   void reset();

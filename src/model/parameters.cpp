@@ -40,6 +40,15 @@ Tensor normalize_rows(const Tensor& w) {
 
 Tensor initial_values(const std::vector<std::int64_t>& shape, const Init& init,
                       const std::string& name, std::uint64_t seed) {
+  if (!init.of.empty()) {
+    std::vector<std::int64_t> whole = shape, split = {-1, init.parts, init.group};
+    whole.front() *= init.parts;
+    split.insert(split.end(), shape.begin() + 1, shape.end());
+    return initial_values(whole, {init.kind, init.value}, init.of, seed)
+        .view(split)
+        .select(1, init.part)
+        .reshape(shape);
+  }
   Tensor x = torch::zeros(shape, torch::kFloat32);
   const Rng rng(seed, Purpose::initialization, fnv1a(name));
   float* out = x.mutable_data_ptr<float>();

@@ -24,6 +24,10 @@ struct Init {
   // constant: the value; normal, row_normalized: the standard deviation; exact_normal: the unbiased
   // standard deviation that the values have, cut at +-2 before scaling; uniform: the bound.
   double value = 0;
+  // Drawn as part of a larger tensor of the name `of`: every `parts`-th group of `group` rows of
+  // it, from group number `part` on. Empty: drawn alone.
+  std::string of = {};
+  std::int64_t group = 0, part = 0, parts = 1;
 };
 
 // What a parameter is to those who walk: a matrix (or a stack) that multiplies and may be stored
@@ -55,7 +59,7 @@ class ParameterVisitor {
 
 WeightShape weight_shape(const Parameter& matrix);
 
-// float32 values of `shape`, drawn with a key of (seed, name).
+// float32 values of `shape`, drawn with a key of (seed, name; or init.of).
 Tensor initial_values(const std::vector<std::int64_t>& shape, const Init& init,
                       const std::string& name, std::uint64_t seed);
 

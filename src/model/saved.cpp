@@ -9,26 +9,15 @@ namespace mote::model {
 namespace {
 
 using checkpoint::Dtype;
-using checkpoint::SafetensorsFile;
 
 constexpr const char* kModelFile = "model.safetensors";
 constexpr const char* kConfigFile = "config.json";
-
-Json config_json(const ModelConfig& config) {
-  Json json = Json::object();
-  json["architectures"] = Json::array({"MoteForCausalLM"});
-  json["model_type"] = "mote";
-  json["torch_dtype"] = "float32";
-  json["format_version"] = checkpoint::kMoteVersion;
-  json.update(to_json(config));
-  return json;
-}
 
 // Gathers every tensor of a model in order, packed ones in parts.
 class Lister final : public ParameterVisitor {
  public:
   std::vector<checkpoint::TensorSpec> specs;
-  std::vector<std::function<void(checkpoint::SafetensorsWriter&)>> writes;
+  std::vector<std::function<void(checkpoint::ModelWriter&)>> writes;
   std::vector<checkpoint::PackedTensor> packed;
 
   void matrix(const Parameter& p, WeightPtr& weight) override {
@@ -44,10 +33,10 @@ class Lister final : public ParameterVisitor {
 
  private:
   void add(const std::string& name, const Tensor& value) {
-    const Tensor dense = value.detach().contiguous();
+    const Tensor dense = value.detach();
     specs.push_back({name, Dtype::f32, shape_of(value)});
-    writes.push_back([name, dense](checkpoint::SafetensorsWriter& writer) {
-      writer.write(name, bytes_of(dense));
+    writes.push_back([name, dense](checkpoint::ModelWriter& writer) {
+      writer.write(name, bytes_of(dense.contiguous()));
     });
   }
   template <class Parts>
@@ -55,7 +44,7 @@ class Lister final : public ParameterVisitor {
                  const WeightPtr& weight) {
     for (auto& spec : checkpoint::part_specs(name, parts)) specs.push_back(std::move(spec));
     // The weight is kept: it owns what the parts point to.
-    writes.push_back([name, parts, weight](checkpoint::SafetensorsWriter& writer) {
+    writes.push_back([name, parts, weight](checkpoint::ModelWriter& writer) {
       checkpoint::write_parts(writer, name, parts);
     });
     packed.push_back(
@@ -78,22 +67,16 @@ std::string text_of(const std::vector<std::int64_t>& shape) {
   return text + "]";
 }
 
-// Puts tensors of a file into a model: views of the mapped file, or trainable copies.
+// Puts the tensors of a source into a model, where they lie.
 class Filler final : public ParameterVisitor {
  public:
-  // Without an owner tensors are copied.
-  Filler(const SafetensorsFile& file, std::string prefix,
-         std::shared_ptr<const SafetensorsFile> owner, std::vector<checkpoint::PackedTensor> packed,
-         const Executor& executor)
-      : file_(file),
-        prefix_(std::move(prefix)),
-        owner_(std::move(owner)),
-        packed_(std::move(packed)),
-        executor_(executor) {}
+  Filler(const SavedConfig& saved, const checkpoint::TensorSource& source,
+         std::shared_ptr<const void> owner, const Executor& executor)
+      : saved_(saved), file_(source), owner_(std::move(owner)), executor_(executor) {}
 
   void matrix(const Parameter& p, WeightPtr& weight) override {
     const WeightShape wanted = weight_shape(p);
-    for (const checkpoint::PackedTensor& t : packed_) {
+    for (const checkpoint::PackedTensor& t : packed()) {
       if (t.name != p.name) continue;
       const WeightShape found{t.experts, t.out, t.in, wanted.stacked || t.experts != 1};
       if (found != wanted)
@@ -113,18 +96,29 @@ class Filler final : public ParameterVisitor {
   }
 
  private:
-  Tensor find(const Parameter& p) const {
-    const checkpoint::Tensor& stored = file_.at(prefix_ + p.name);
-    if (stored.shape != p.shape)
-      throw_shape(file_.path().string(), p.name, text_of(p.shape), text_of(stored.shape));
-    const Tensor x = tensor_over(stored, owner_, p.name, file_.path().string());
-    return owner_ ? x : x.clone().requires_grad_(p.trainable);
+  const std::vector<checkpoint::PackedTensor>& packed() const {
+    static const std::vector<checkpoint::PackedTensor> none;
+    return saved_.quantization ? saved_.quantization->tensors : none;
   }
 
-  const SafetensorsFile& file_;
-  const std::string prefix_;
-  const std::shared_ptr<const SafetensorsFile> owner_;
-  const std::vector<checkpoint::PackedTensor> packed_;
+  Tensor find(const Parameter& p) const {
+    const checkpoint::StoredTensor where = saved_.stored(p.name);
+    const checkpoint::Tensor& stored = file_.at(where.name);
+    std::vector<std::int64_t> wanted = p.shape;
+    wanted.front() *= where.parts;
+    if (stored.shape != wanted)
+      throw_shape(file_.path().string(), where.name, text_of(wanted), text_of(stored.shape));
+    const Tensor x = tensor_over(stored, owner_, where.name, file_.path().string());
+    if (where.parts == 1) return x;
+    // Rows [groups, parts, group, ...], of which this parameter has one part.
+    std::vector<std::int64_t> split = {-1, where.parts, where.group};
+    split.insert(split.end(), p.shape.begin() + 1, p.shape.end());
+    return x.view(split).select(1, where.part).reshape(p.shape);
+  }
+
+  const SavedConfig& saved_;
+  const checkpoint::TensorSource& file_;
+  const std::shared_ptr<const void> owner_;
   const Executor& executor_;
 };
 
@@ -157,14 +151,14 @@ Tensor tensor_over(const checkpoint::Tensor& stored, std::shared_ptr<const void>
 }
 
 void save_model(Model& model, const fs::path& folder,
-                std::optional<checkpoint::Quantization> quantization) {
+                std::optional<checkpoint::Quantization> quantization, std::uint64_t most_bytes) {
   Lister lister;
   model.visit(lister);
   MOTE_CHECK(lister.packed.empty() == !quantization, "save_model: ", lister.packed.size(),
              " packed tensors and ", quantization ? "a" : "no", " description of them");
-  checkpoint::SafetensorsWriter writer(folder / kModelFile, lister.specs, {{"format", "pt"}});
+  checkpoint::ModelWriter writer(folder, lister.specs, most_bytes);
   for (const auto& write : lister.writes) write(writer);
-  Json config = config_json(model.config());
+  Json config = checkpoint::write_mote(model.config());
   if (quantization) {
     quantization->tensors = lister.packed;
     config["quantization_config"] = to_json(*quantization);
@@ -196,50 +190,70 @@ fs::path find_model(const std::string& name) {
 SavedConfig load_config(const fs::path& folder) {
   const std::string path = (folder / kConfigFile).string();
   Json json = read_json_object(path);
-  const auto type = json.find("model_type");
-  if (type == json.end() || *type != "mote")
-    throw Error(ErrorKind::unsupported,
-                concat(path, ": model_type is ", type == json.end() ? "missing" : quoted(*type),
-                       ", only models made by mote are read yet"))
-        .in(path)
-        .at("model_type");
+  const checkpoint::Family& family = checkpoint::family_of(json, path);
   SavedConfig saved;
+  saved.family = family.model_type;
   if (const auto packed = json.find("quantization_config"); packed != json.end())
     saved.quantization = checkpoint::read_quantization(*packed, path);
-  const auto version = json.find("format_version");
-  if (version != json.end() &&
-      (!version->is_number_integer() || *version > checkpoint::kMoteVersion))
-    throw Error(ErrorKind::unsupported, concat(path, ": format_version is ", quoted(*version),
-                                               ", this program reads up to ",
-                                               checkpoint::kMoteVersion, "; use a newer one"))
-        .in(path)
-        .at("format_version");
-  const bool upgrade = version == json.end() || *version == 1;
-  for (const char* key :
-       {"architectures", "model_type", "torch_dtype", "format_version", "quantization_config"})
-    json.erase(key);
-  if (upgrade) json = checkpoint::upgraded_model_file(std::move(json));
-  saved.model = read_config<ModelConfig>(json, path);
-  check_complete<ModelConfig>(json, {path, ""});
-  checkpoint::validate(saved.model, {path, ""});
+  json.erase("quantization_config");
+  checkpoint::FamilyModel read = family.read(std::move(json), path);
+  saved.model = std::move(read.config);
+  saved.stored = std::move(read.stored);
   return saved;
 }
 
 std::unique_ptr<Model> load_model(const fs::path& folder, const Executor& executor) {
   const SavedConfig saved = load_config(folder);
   auto model = make_model(saved.model);
-  const auto file = std::make_shared<const SafetensorsFile>(folder / kModelFile);
-  Filler filler(
-      *file, "", file,
-      saved.quantization ? saved.quantization->tensors : std::vector<checkpoint::PackedTensor>(),
-      executor);
+  const auto source = checkpoint::open_tensors(folder);
+  const checkpoint::UsedTensors used(*source);
+  Filler filler(saved, used, source, executor);
   model->visit(filler);
+  used.check_all_used();
   return model;
 }
 
-void load_parameters(Model& model, const SafetensorsFile& file, const std::string& prefix) {
-  Filler filler(file, prefix, nullptr, {}, serial());
-  model.visit(filler);
+void load_parameters(Model& model, const fs::path& folder) {
+  const SavedConfig saved = load_config(folder);
+  const auto source = checkpoint::open_tensors(folder);
+  const checkpoint::UsedTensors used(*source);
+  class Copier final : public ParameterVisitor {
+   public:
+    explicit Copier(Filler& filler) : filler_(filler) {}
+    void matrix(const Parameter& p, WeightPtr& weight) override {
+      filler_.matrix(p, weight);
+      weight = make_dense_weight(weight->to_dense().clone().requires_grad_(p.trainable));
+    }
+    void tensor(const Parameter& p, Tensor& value) override {
+      filler_.tensor(p, value);
+      value = value.clone().requires_grad_(p.trainable);
+    }
+    void table(const Parameter& p, RowTablePtr& table) override {
+      filler_.table(p, table);
+      table = std::make_shared<RowTable>(p.name, table->values().clone());
+    }
+
+   private:
+    Filler& filler_;
+  };
+  Filler filler(saved, used, source, serial());
+  Copier copier(filler);
+  model.visit(copier);
+  used.check_all_used();
+}
+
+std::uint64_t model_bytes(const fs::path& folder) {
+  std::uint64_t bytes = 0;
+  for (const fs::path& file : checkpoint::model_files(folder)) bytes += fs::file_size(file);
+  return bytes;
+}
+
+std::string model_hash(const fs::path& folder) {
+  const std::vector<fs::path> files = checkpoint::model_files(folder);
+  if (files.size() == 1) return checkpoint::xxh64_of_file(files.front());
+  std::string hashes;
+  for (const fs::path& file : files) hashes += checkpoint::xxh64_of_file(file);
+  return checkpoint::xxh64(hashes);
 }
 
 }  // namespace mote::model

@@ -3,9 +3,11 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <optional>
 
+#include "checkpoint/family.h"
 #include "checkpoint/packed.h"
 #include "checkpoint/safetensors.h"
 #include "model/model.h"
@@ -15,11 +17,14 @@ namespace mote::model {
 
 namespace fs = std::filesystem;
 
-// Writes model.safetensors and config.json into `folder`, each under a temporary name first. Packed
-// weights are written in parts; `quantization` describes them, its list of tensors is filled in
-// here.
+// Writes the tensors (in shards of at most `most_bytes`) and config.json into `folder`, each file
+// under a temporary name first. Packed weights are written in parts; `quantization` describes them,
+// its list of tensors is filled in here. Tensors that lie in mapped files are read as they are
+// written: a model larger than memory can be saved.
+constexpr std::uint64_t kMostShardBytes = 5'000'000'000;
 void save_model(Model& model, const fs::path& folder,
-                std::optional<checkpoint::Quantization> quantization = std::nullopt);
+                std::optional<checkpoint::Quantization> quantization = std::nullopt,
+                std::uint64_t most_bytes = kMostShardBytes);
 
 // Writes tokenizer.json, and generation_config.json with the tokens that begin and end a text.
 void save_tokenizer(const text::Tokenizer& tokenizer, const fs::path& folder);
@@ -30,18 +35,25 @@ fs::path find_model(const std::string& name);
 
 // config.json: the model, and what is packed in a compressed one.
 struct SavedConfig {
+  std::string family;
   ModelConfig model;
+  std::function<checkpoint::StoredTensor(const std::string&)> stored;  // by parameter
   std::optional<checkpoint::Quantization> quantization;
 };
 SavedConfig load_config(const fs::path& folder);
 
 // A model whose tensors lie in the mapped file: nothing is read before it is used, nothing is
-// copied, nothing may be written. Packed parts are checked here, once.
+// copied but tensors that are part of another, nothing may be written. Packed parts are checked
+// here, once. A tensor that belongs to nothing in the model is an error by name.
 std::unique_ptr<Model> load_model(const fs::path& folder, const Executor& executor);
 
-// Fills the tensors of `model` with copies from a file, as trainable leaves.
-void load_parameters(Model& model, const checkpoint::SafetensorsFile& file,
-                     const std::string& prefix);
+// Fills `model`, which is to be trained, with copies of the tensors in `folder`. Throws where the
+// folder holds another model.
+void load_parameters(Model& model, const fs::path& folder);
+
+// Bytes of the model's files, and a hash of all: 16 hexadecimal digits.
+std::uint64_t model_bytes(const fs::path& folder);
+std::string model_hash(const fs::path& folder);
 
 // A float32 tensor's bytes and shape, for writing.
 std::span<const std::byte> bytes_of(const Tensor& contiguous);

@@ -52,6 +52,25 @@ void upgrade_feed_forward(Json& model) {
     }
 }
 
+// What version 1 did not know gets the value that its models had: the file is complete.
+Json completed(Json table) {
+  if (!table.contains("positions")) table["positions"] = "none";
+  table["tied"] = false;
+  table["rules"] = Json::array();
+  return table;
+}
+
+StoredTensor in_version_1(const std::string& parameter, std::int64_t head_dim) {
+  for (const auto& [kind, part] : {std::pair{"k", 0}, std::pair{"v", 1}})
+    for (const char* what : {".weight", ".bias"}) {
+      const std::string end = concat(".attention.", kind, what);
+      if (!parameter.ends_with(end)) continue;
+      return {concat(parameter.substr(0, parameter.size() - end.size()), ".attention.kv", what),
+              head_dim, part, 2};
+    }
+  return {parameter};
+}
+
 }  // namespace
 
 Json upgraded_model_table(Json table) {
@@ -66,12 +85,36 @@ Json upgraded_model_table(Json table) {
   return table;
 }
 
-Json upgraded_model_file(Json table) {
-  table = upgraded_model_table(std::move(table));
-  if (!table.contains("positions")) table["positions"] = "none";
-  table["tied"] = false;
-  table["rules"] = Json::array();
-  return table;
+FamilyModel read_mote(Json json, const std::string& file) {
+  const auto version = json.find("format_version");
+  if (version != json.end() && (!version->is_number_integer() || *version > kMoteVersion))
+    throw Error(ErrorKind::unsupported,
+                concat(file, ": format_version is ", quoted(*version),
+                       ", this program reads up to ", kMoteVersion, "; use a newer one"))
+        .in(file)
+        .at("format_version");
+  const bool first_version = version == json.end() || *version == 1;
+  for (const char* key : {"architectures", "model_type", "torch_dtype", "format_version"})
+    json.erase(key);
+  if (first_version) json = completed(upgraded_model_table(std::move(json)));
+  FamilyModel model;
+  model.config = read_config<ModelConfig>(json, file);
+  check_complete<ModelConfig>(json, {file, ""});
+  validate(model.config, {file, ""});
+  const std::int64_t head_dim = first_version ? head_dim_of(model.config.attention) : 0;
+  model.stored = [head_dim](const std::string& parameter) {
+    return head_dim ? in_version_1(parameter, head_dim) : StoredTensor{parameter};
+  };
+  return model;
+}
+
+Json write_mote(const ModelConfig& config) {
+  Json json = {{"architectures", {"MoteForCausalLM"}},
+               {"model_type", "mote"},
+               {"torch_dtype", "float32"},
+               {"format_version", kMoteVersion}};
+  json.update(to_json(config));
+  return json;
 }
 
 }  // namespace mote::checkpoint

@@ -2,14 +2,19 @@
 //
 // Version 2 (`format_version` in config.json, `version` in recipes) has the fields of ModelConfig.
 // Version 1, which does not say its number, had one flat table per layer part with fields for every
-// kind, and one matrix for keys and values.
+// kind, and one matrix `kv` for keys and values: per head first its rows of keys, then those of
+// values.
 #pragma once
 
-#include "checkpoint/model_config.h"
+#include "checkpoint/family.h"
 
 namespace mote::checkpoint {
 
 inline constexpr std::int64_t kMoteVersion = 2;
+
+FamilyModel read_mote(Json json, const std::string& file);
+// config.json of a model, without its quantization_config.
+Json write_mote(const ModelConfig& config);
 
 // A version-1 table of model settings as one of version 2:
 //   head_bias -> head.bias
@@ -17,8 +22,4 @@ inline constexpr std::int64_t kMoteVersion = 2;
 //   feed_forward.kind sigma_moe -> mixture, its router's fields into a table of their own
 // What is spelled as in version 2 already stays.
 Json upgraded_model_table(Json table);
-// The same for config.json, which is complete: what version 1 did not know gets the value that its
-// models had.
-Json upgraded_model_file(Json table);
-
 }  // namespace mote::checkpoint

@@ -31,11 +31,19 @@ void SelfAttention::visit(const std::string& name, ParameterVisitor& visitor) {
     return Init{Init::Kind::exact_normal, place_.initial_std(fan_in)};
   };
   q_.visit(matrix(name + ".q.weight", {inner, d}, init(d)), visitor);
-  kv_.visit(matrix(name + ".kv.weight", {2 * inner, d}, init(d)), visitor);
+  // Keys and values start as the rows that one matrix `kv` had for them, head by head.
+  const auto key_or_value = [&](std::int64_t part) {
+    Init from = init(d);
+    from.of = name + ".kv.weight", from.group = width_, from.part = part, from.parts = 2;
+    return from;
+  };
+  k_.visit(matrix(name + ".k.weight", {inner, d}, key_or_value(0)), visitor);
+  v_.visit(matrix(name + ".v.weight", {inner, d}, key_or_value(1)), visitor);
   out_.visit(matrix(name + ".out.weight", {d, inner}, init(inner)), visitor);
   if (const auto* causal = config_.get_if<checkpoint::Causal>(); causal && causal->bias) {
     q_.visit_bias({name + ".q.bias", {inner}}, visitor);
-    kv_.visit_bias({name + ".kv.bias", {2 * inner}}, visitor);
+    k_.visit_bias({name + ".k.bias", {inner}}, visitor);
+    v_.visit_bias({name + ".v.bias", {inner}}, visitor);
     out_.visit_bias({name + ".out.bias", {d}}, visitor);
   }
   if (xl_) {
@@ -48,8 +56,8 @@ void SelfAttention::visit(const std::string& name, ParameterVisitor& visitor) {
   }
 }
 
-Tensor SelfAttention::project_keys(const Tensor& h_BSD, const Pass& pass) const {
-  return kv_.forward(h_BSD, pass).view({h_BSD.size(0), h_BSD.size(1), heads_, 2, width_});
+Tensor SelfAttention::in_heads(const Linear& linear, const Tensor& h_BSD, const Pass& pass) const {
+  return linear.forward(h_BSD, pass).view({h_BSD.size(0), h_BSD.size(1), heads_, width_});
 }
 
 Tensor SelfAttention::relative_positions(std::int64_t distances, const Pass& pass) const {
@@ -58,32 +66,33 @@ Tensor SelfAttention::relative_positions(std::int64_t distances, const Pass& pas
       .view({distances, heads_, width_});
 }
 
-Tensor SelfAttention::attend(const Tensor& h_BTD, const Tensor& kv_BSH2C, const Tensor& r_DHC,
-                             const kernels::AttentionSight& sight, const Pass& pass) const {
-  const std::int64_t batch = h_BTD.size(0), queries = h_BTD.size(1);
-  const Tensor q_BTHC = q_.forward(h_BTD, pass).view({batch, queries, heads_, width_});
+Tensor SelfAttention::attend(const Tensor& h_BTD, const Tensor& k_BSHC, const Tensor& v_BSHC,
+                             const Tensor& r_DHC, const kernels::AttentionSight& sight,
+                             const Pass& pass) const {
   const Tensor c =
       xl_ ? scale_ : torch::full({1}, 1 / std::sqrt(static_cast<double>(width_)), torch::kFloat32);
   const Tensor o_BTHC =
-      ops::attention(q_BTHC, kv_BSH2C.select(3, 0), kv_BSH2C.select(3, 1),
+      ops::attention(in_heads(q_, h_BTD, pass), k_BSHC, v_BSHC,
                      {r_DHC, content_bias_HC_, position_bias_HC_}, c, sight, pass);
-  return out_.forward(o_BTHC.view({batch, queries, heads_ * width_}), pass);
+  return out_.forward(o_BTHC.view({h_BTD.size(0), h_BTD.size(1), heads_ * width_}), pass);
 }
 
 Tensor SelfAttention::forward(const Tensor& h_BSD, std::int64_t queries, const Pass& pass) const {
   const std::int64_t keys = h_BSD.size(1);
   kernels::AttentionSight sight;
   sight.first_query = keys - queries;
-  return attend(h_BSD.narrow(1, keys - queries, queries), project_keys(h_BSD, pass),
+  const Tensor k_BSHC = in_heads(k_, h_BSD, pass), v_BSHC = in_heads(v_, h_BSD, pass);
+  return attend(h_BSD.narrow(1, keys - queries, queries), k_BSHC, v_BSHC,
                 relative_positions(keys, pass), sight, pass);
 }
 
 Tensor SelfAttention::forward(const Tensor& h_BTD, Cache& cache, const Pass& pass) const {
   Cache::Layer& layer = cache.layer(place_.index);
-  const Cache::Seen seen = cache.append(place_.index, project_keys(h_BTD, pass));
+  const Tensor k_BTHC = in_heads(k_, h_BTD, pass), v_BTHC = in_heads(v_, h_BTD, pass);
+  const Cache::Seen seen = cache.append(place_.index, k_BTHC, v_BTHC);
   if (xl_ && !layer.relative_DHC.defined())
     layer.relative_DHC = relative_positions(layer.sight.memory + layer.sight.block, pass);
-  return attend(h_BTD, seen.kv_BSH2C, layer.relative_DHC,
+  return attend(h_BTD, seen.k_BSHC, seen.v_BSHC, layer.relative_DHC,
                 {cache.position(), seen.first, layer.sight.block, layer.sight.memory}, pass);
 }
 

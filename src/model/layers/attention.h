@@ -1,8 +1,7 @@
 // Self-attention of one block (specs/sparse-ffn 3.1: Transformer-XL, Dai et al. 2019; or plain
 // causal attention).
 //
-//   q = Wq h_i,  (k_j, v_j) = Wkv h_j with rows [k (dh), v (dh)] per head,
-//   h the layer norm of the residual stream and of the memory
+//   q = Wq h_i,  k_j = Wk h_j,  v_j = Wv h_j,  h the layer norm of the residual stream and memory
 //   logit_ij = c ((q_i + u) . k_j + (q_i + w) . (Wp pe(j - i))),
 //   y_i = Wo concat_heads sum_j softmax_j v_j
 // c is a learned scalar, 1/sqrt(dh) at first. The sign of the distance is opposite to the XL
@@ -33,17 +32,17 @@ class SelfAttention {
   void visit(const std::string& name, ParameterVisitor& visitor);
 
  private:
-  Tensor project_keys(const Tensor& h_BSD, const Pass& pass) const;  // [B, S, H, 2, C]
+  Tensor in_heads(const Linear& linear, const Tensor& h_BSD, const Pass& pass) const;  // [B,S,H,C]
   // Queries of h_BTD against the keys; `r_DHC` is undefined for plain attention.
-  Tensor attend(const Tensor& h_BTD, const Tensor& kv_BSH2C, const Tensor& r_DHC,
-                const kernels::AttentionSight& sight, const Pass& pass) const;
+  Tensor attend(const Tensor& h_BTD, const Tensor& k_BSHC, const Tensor& v_BSHC,
+                const Tensor& r_DHC, const kernels::AttentionSight& sight, const Pass& pass) const;
   Tensor relative_positions(std::int64_t distances, const Pass& pass) const;  // [D, H, C]
 
   const checkpoint::AttentionConfig config_;
   const LayerPlace place_;
   const std::int64_t heads_, width_;
   const checkpoint::TransformerXl* const xl_;  // into config_; null: plain attention
-  Linear q_, kv_, position_, out_;
+  Linear q_, k_, v_, position_, out_;
   Tensor content_bias_HC_, position_bias_HC_, scale_;
 };
 

@@ -17,10 +17,35 @@ TEST(PositionTable, VectorH) {
   expect_values(position_table(2, 4)[0], {-.841471, .540302, -.010000, .999950}, 1e-6);
 }
 
+TEST(Attention, KeysAndValuesStartAsTheRowsOfOneMatrix) {
+  SelfAttention attention(checkpoint::TransformerXl{3, 2}, {0, 1, 4, 8});
+  class Recorder final : public ParameterVisitor {
+   public:
+    std::map<std::string, Tensor> values;
+    void matrix(const Parameter& p, WeightPtr&) override {
+      values[p.name] = initial_values(p.shape, p.init, p.name, 1);
+    }
+    void tensor(const Parameter&, Tensor&) override {}
+  } recorder;
+  attention.visit("a", recorder);
+  const Tensor whole =
+      initial_values({12, 4}, {Init::Kind::exact_normal, std::sqrt(0.5)}, "a.kv.weight", 1);
+  for (std::int64_t head = 0; head < 3; ++head) {
+    EXPECT_TRUE(recorder.values.at("a.k.weight")
+                    .narrow(0, 2 * head, 2)
+                    .equal(whole.narrow(0, 4 * head, 2)));
+    EXPECT_TRUE(recorder.values.at("a.v.weight")
+                    .narrow(0, 2 * head, 2)
+                    .equal(whole.narrow(0, 4 * head + 2, 2)));
+  }
+}
+
 TEST(Attention, VectorH_OutputMatches) {
   SelfAttention attention(checkpoint::TransformerXl{1, 2}, {0, 1, 4, 8});
+  const Tensor kv = fill(13, {4, 4});  // rows of keys, then of values
   Setter setter({{"q.weight", fill(12, {2, 4})},
-                 {"kv.weight", fill(13, {4, 4})},
+                 {"k.weight", kv.narrow(0, 0, 2)},
+                 {"v.weight", kv.narrow(0, 2, 2)},
                  {"position.weight", fill(14, {2, 4})},
                  {"out.weight", fill(15, {4, 2})},
                  {"content_bias", torch::tensor({{.1f, -.2f}})},

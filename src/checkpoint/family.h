@@ -1,0 +1,34 @@
+// A family of checkpoints: how its config.json is read, and where each parameter lies in its files.
+// One short file a family in families/; mote's own is one of them.
+#pragma once
+
+#include <functional>
+
+#include "checkpoint/model_config.h"
+
+namespace mote::checkpoint {
+
+// A parameter within a stored tensor: all of it or, where several were merged into one, every
+// `parts`-th group of `group` rows from group number `part` on.
+struct StoredTensor {
+  std::string name;
+  std::int64_t group = 0, part = 0, parts = 1;
+};
+
+struct FamilyModel {
+  ModelConfig config;
+  // Of a parameter by its name in mote.
+  std::function<StoredTensor(const std::string& parameter)> stored;
+};
+
+struct Family {
+  const char* model_type;  // of config.json
+  // `json` is config.json without quantization_config; every key must be known. `file` is for
+  // messages.
+  FamilyModel (*read)(Json json, const std::string& file);
+};
+
+// By the config's model_type. Throws an error that names it when no family has it.
+const Family& family_of(const Json& config, const std::string& file);
+
+}  // namespace mote::checkpoint
