@@ -2,7 +2,7 @@
 // backward, clipping, Adam.
 #include "bench/record.h"
 #include "model/model.h"
-#include "train/optimizer.h"
+#include "train/optimizer/optimizer.h"
 
 namespace mote::bench {
 namespace {
@@ -48,8 +48,8 @@ void lm_train(const Report& report) {
       model::initialize(*lm, 1);
       train::TrainingConfig training;
       training.clip_norm = 0.25;
-      train::Optimizer optimizer(model::trainable_parameters(*lm).tensors, training,
-                                 *report.options().pass.run.executor);
+      const auto optimizer = train::make_optimizer(model::trainable_parameters(*lm), training,
+                                                   *report.options().pass.run.executor);
       std::vector<Tensor> batches;
       for (int i = 0; i < 4; ++i)
         batches.push_back(torch::randint(0, kVocabulary, {kBatch, kContext + 1}, torch::kInt64));
@@ -62,7 +62,7 @@ void lm_train(const Report& report) {
         model::Memory memory;
         lm->loss(ids.narrow(1, 0, kContext), ids.narrow(1, 1, kContext), memory, pass)
             .total.backward();
-        optimizer.step(2.5e-4);
+        optimizer->step(2.5e-4);
       };
       const auto seconds = sample(step, report.options().repeat, 0.5);
       Json extra = {{"parameters", model::count_parameters(*lm).total}};

@@ -152,6 +152,26 @@ void write_file(const fs::path& path, const std::string& text) {
   writer.commit();
 }
 
+void link_or_copy_file(const fs::path& from, const fs::path& to) {
+  const fs::path temporary = temporary_beside(to);
+  unlink(temporary.c_str());
+  if (link(from.c_str(), temporary.c_str()) != 0) {
+    const MappedFile source(from);
+    FileWriter copy(to);
+    copy.write(source.bytes());
+    copy.commit();
+    return;
+  }
+  if (rename(temporary.c_str(), to.c_str()) != 0) {
+    const int code = errno;
+    unlink(temporary.c_str());
+    errno = code;
+    throw_system("write", to);
+  }
+  unlink(temporary.c_str());  // rename does nothing where both are names of one file
+  sync_folder(to.parent_path());
+}
+
 void create_folder(const fs::path& path) {
   std::error_code error;
   fs::create_directories(path, error);

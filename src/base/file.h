@@ -61,6 +61,10 @@ class FileWriter {
 
 void write_file(const fs::path& path, const std::string& text);
 
+// Makes `to` another name of the file `from` (a hard link), or a copy where the file system has
+// none; a file that has that name is replaced by a rename.
+void link_or_copy_file(const fs::path& from, const fs::path& to);
+
 // Makes a folder and those above it, unless it is there.
 void create_folder(const fs::path& path);
 

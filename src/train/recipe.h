@@ -36,6 +36,7 @@ struct TrainingConfig {
   double clip_norm = 0.25;
   bool bf16 = false;
   std::int64_t eval_every = 0, save_every = 200, log_every = 10;
+  std::int64_t keep_checkpoints = 1;
   std::int64_t seed = 1;
 
   static auto fields() {
@@ -56,6 +57,8 @@ struct TrainingConfig {
         Field{&C::bf16, "bf16", "multiply in bfloat16 (sums, weights and the rest stay float32)"},
         Field{&C::eval_every, "eval_every", "steps between evaluations; 0: only at the end", 0.0},
         Field{&C::save_every, "save_every", "steps between checkpoints", 1.0},
+        Field{&C::keep_checkpoints, "keep_checkpoints",
+              "newest checkpoints that are kept, beside the best by validation", 1.0, 1e6},
         Field{&C::log_every, "log_every", "steps between lines of metrics.jsonl", 1.0},
         Field{&C::seed, "seed", "of everything random", 0.0}};
   }

@@ -9,9 +9,9 @@
 namespace mote::train {
 namespace {
 
-constexpr const char* kFormatVersion = "1";
+constexpr const char* kFormatVersion = "2";
 
-void copy_into(Tensor& target, const checkpoint::SafetensorsFile& file, const std::string& name) {
+void copy_into(Tensor& target, const checkpoint::TensorSource& file, const std::string& name) {
   const Tensor stored = model::tensor_over(file.at(name), nullptr, name, file.path().string());
   if (stored.sizes() != target.sizes())
     throw Error(ErrorKind::file, concat(file.path().string(), ": tensor '", name, "' has ",
@@ -45,7 +45,7 @@ std::string exact(double value) {
 
 }  // namespace
 
-void save_state(const std::filesystem::path& path, const Optimizer& optimizer,
+void save_state(const std::filesystem::path& path, Optimizer& optimizer,
                 const model::Memory& memory, const LossWindow& window) {
   std::vector<checkpoint::TensorSpec> specs;
   std::vector<Tensor> values;
@@ -53,13 +53,9 @@ void save_state(const std::filesystem::path& path, const Optimizer& optimizer,
     values.push_back(value.detach().contiguous());
     specs.push_back({name, checkpoint::Dtype::f32, model::shape_of(value)});
   };
-  for (const auto& [name, value] : optimizer.parameters()) add("model." + name, value);
-  for (const Optimizer::Moments& m : optimizer.moments()) {
-    add("mean." + m.name, m.mean);
-    add("square." + m.name, m.square);
-  }
+  optimizer.visit_state([&](const std::string& name, Tensor& value) { add(name, value); });
   for (std::size_t i = 0; i < memory.layers_BMD.size(); ++i)
-    add("memory." + std::to_string(i), memory.layers_BMD[i]);
+    if (memory.layers_BMD[i].defined()) add("memory." + std::to_string(i), memory.layers_BMD[i]);
   checkpoint::SafetensorsWriter writer(path, specs,
                                        {{"format_version", kFormatVersion},
                                         {"steps_done", std::to_string(optimizer.steps_done())},
@@ -71,8 +67,8 @@ void save_state(const std::filesystem::path& path, const Optimizer& optimizer,
   writer.commit();
 }
 
-std::int64_t load_state(const std::filesystem::path& path, Optimizer& optimizer,
-                        model::Memory& memory, LossWindow& window, std::int64_t layers) {
+void load_state(const std::filesystem::path& path, Optimizer& optimizer, model::Memory& memory,
+                LossWindow& window, std::int64_t layers) {
   const torch::NoGradGuard no_grad;
   const checkpoint::SafetensorsFile file(path);
   const auto version = file.metadata().find("format_version");
@@ -84,17 +80,11 @@ std::int64_t load_state(const std::filesystem::path& path, Optimizer& optimizer,
                ", this program reads ", kFormatVersion, "; resume with the program that wrote it"))
         .in(path.string())
         .at("format_version");
-  for (const auto& [name, value] : optimizer.parameters()) {
-    Tensor target = value;
-    copy_into(target, file, "model." + name);
-  }
-  for (const Optimizer::Moments& m : optimizer.moments()) {
-    Tensor mean = m.mean, square = m.square;
-    copy_into(mean, file, "mean." + m.name);
-    copy_into(square, file, "square." + m.name);
-  }
+  const checkpoint::UsedTensors used(file);
+  optimizer.visit_state(
+      [&](const std::string& name, Tensor& value) { copy_into(value, used, name); });
   const std::int64_t remembered = number_in<std::int64_t>(file, "memory_layers");
-  if (remembered != 0 && remembered != layers)
+  if (remembered > layers)
     throw Error(ErrorKind::file, concat(path.string(), ": memory of ", remembered,
                                         " layers, the model has ", layers))
         .in(path.string())
@@ -102,13 +92,14 @@ std::int64_t load_state(const std::filesystem::path& path, Optimizer& optimizer,
   memory.reset();
   for (std::int64_t i = 0; i < remembered; ++i) {
     const std::string name = "memory." + std::to_string(i);
-    memory.layers_BMD.push_back(
-        model::tensor_over(file.at(name), nullptr, name, path.string()).clone());
+    memory.layers_BMD.emplace_back();
+    if (used.has(name))
+      memory.layers_BMD.back() =
+          model::tensor_over(used.at(name), nullptr, name, path.string()).clone();
   }
+  used.check_all_used();
   window = {number_in<double>(file, "window_loss"), number_in<std::int64_t>(file, "window_steps")};
-  const std::int64_t steps = number_in<std::int64_t>(file, "steps_done");
-  optimizer.restore(steps);
-  return steps;
+  optimizer.restore(number_in<std::int64_t>(file, "steps_done"));
 }
 
 }  // namespace mote::train

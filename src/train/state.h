@@ -1,10 +1,10 @@
-// training_state.safetensors: everything a run needs to go on bit for bit.
+// training_state.safetensors: what a run needs beside its weights to go on bit for bit.
 #pragma once
 
 #include <filesystem>
 
-#include "model/model.h"
-#include "train/optimizer.h"
+#include "model/memory.h"
+#include "train/optimizer/optimizer.h"
 
 namespace mote::train {
 
@@ -14,12 +14,11 @@ struct LossWindow {
   std::int64_t steps = 0;
 };
 
-// Weights, moments, attention memory, the losses not yet told, and the number of steps done.
-void save_state(const std::filesystem::path& path, const Optimizer& optimizer,
+// The optimiser's state, attention memory, the losses not yet told, and the number of steps done.
+void save_state(const std::filesystem::path& path, Optimizer& optimizer,
                 const model::Memory& memory, const LossWindow& window);
-// Fills a model's optimiser (whose tensors are the model's), memory and window; returns the steps
-// done.
-std::int64_t load_state(const std::filesystem::path& path, Optimizer& optimizer,
-                        model::Memory& memory, LossWindow& window, std::int64_t layers);
+// Fills the optimiser of the same model, memory and window.
+void load_state(const std::filesystem::path& path, Optimizer& optimizer, model::Memory& memory,
+                LossWindow& window, std::int64_t layers);
 
 }  // namespace mote::train

@@ -1,9 +1,5 @@
-// A training run in a folder: recipe in, checkpoint out.
-//
-// The folder holds recipe.toml (the resolved run), data/ (prepared tokens), config.json,
-// model.safetensors, tokenizer.json, metrics.jsonl and training_state.safetensors: weights, moments
-// and attention memory after some step. That one file is what a run goes on from; it is replaced by
-// a rename, so a run killed at any moment resumes with the same bits as if it had not been.
+// A training run in a folder (train/run_folder.h): recipe in, checkpoints out. A run killed at any
+// moment goes on from its latest checkpoint with the same bits as if it had not been.
 #pragma once
 
 #include <filesystem>

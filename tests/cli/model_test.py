@@ -6,7 +6,7 @@ import shutil
 import unittest
 from pathlib import Path
 
-from program import TrainedTest, mote
+from program import TrainedTest, mote, state_of
 
 
 class Generation(TrainedTest):
@@ -145,7 +145,7 @@ class CorruptedFiles(TrainedTest):
         self.assert_done(self.evaluate())
 
     def test_a_training_state_cut_short_is_named(self):
-        path = self.copy / "training_state.safetensors"
+        path = state_of(self.copy)
         whole = path.read_bytes()
         for length in (0, 7, 100, len(whole) // 2, len(whole) - 1):
             with self.subTest(length=length):
@@ -175,7 +175,7 @@ class CorruptedFiles(TrainedTest):
 
     def test_corrupted_training_state_never_crashes(self):
         draw = random.Random(6)
-        path = self.copy / "training_state.safetensors"
+        path = state_of(self.copy)
         whole = path.read_bytes()
         for number in range(8):
             data = bytearray(whole)

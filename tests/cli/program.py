@@ -82,6 +82,14 @@ def losses(folder):
     return [{k: v for k, v in json.loads(line).items() if k in keys} for line in lines]
 
 
+def state_of(folder):
+    """What a run goes on from: the training state of the checkpoint that is named the latest."""
+    checkpoints = Path(folder) / "checkpoints"
+    latest = checkpoints / "latest"
+    name = latest.read_text().strip() if latest.exists() else "none"
+    return checkpoints / name / "training_state.safetensors"
+
+
 class ProgramTest(unittest.TestCase):
     """A folder with a recipe and its texts, shared by the tests of a class, and a scratch folder each."""
 

@@ -1,0 +1,42 @@
+#include "train/optimizer/optimizer.h"
+
+#include <cmath>
+
+#include "base/check.h"
+#include "train/optimizer/dense.h"
+
+namespace mote::train {
+
+double Optimizer::step(double learning_rate) {
+  double squares = 0;
+  for (const auto& group : groups_) squares += group->squared_norm();
+  const double norm = std::sqrt(squares);
+  if (!std::isfinite(norm)) return norm;
+  const bool clip = clip_norm_ > 0 && norm > clip_norm_;
+  const double factor = clip ? clip_norm_ / (norm + 1e-6) : 1;
+  ++steps_done_;
+  for (const auto& group : groups_) group->apply(learning_rate, factor, steps_done_);
+  return norm;
+}
+
+void Optimizer::flush() {
+  for (const auto& group : groups_) group->flush(steps_done_);
+}
+
+void Optimizer::visit_state(const StateVisitor& visitor) {
+  for (const auto& group : groups_) group->visit_state(visitor);
+}
+
+std::unique_ptr<Optimizer> make_optimizer(const model::Trainable& parameters,
+                                          const TrainingConfig& config, const Executor& executor) {
+  if (!parameters.tables.empty())
+    throw Error(ErrorKind::unsupported,
+                concat("'", parameters.tables.front()->name(),
+                       "' is a table of rows, which no optimiser updates yet"))
+        .at(parameters.tables.front()->name());
+  std::vector<std::unique_ptr<OptimizerGroup>> groups;
+  groups.push_back(std::make_unique<DenseGroup>(parameters.tensors, config, executor));
+  return std::make_unique<Optimizer>(std::move(groups), config.clip_norm);
+}
+
+}  // namespace mote::train
