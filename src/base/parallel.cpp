@@ -3,9 +3,7 @@
 #include <sched.h>
 #include <algorithm>
 #include <atomic>
-#include <cstdlib>
 #include <fstream>
-#include <new>
 #include <set>
 #include <string>
 #include <system_error>
@@ -18,36 +16,30 @@ namespace {
 class Serial final : public Executor {
  public:
   int threads() const override { return 1; }
+  int worker() const override { return 0; }
   void on_each_worker(const std::function<void(int)>& body) const override { body(0); }
 };
 
-thread_local bool inside_pool = false;
+// The loops that this thread is inside of, the innermost first.
+struct Inside {
+  const Executor* pool;
+  int worker;
+  const Inside* outer;
+};
+thread_local const Inside* inside = nullptr;
+
+// The one of that pool, or null.
+const Inside* inside_of(const Executor* pool) {
+  const Inside* loop = inside;
+  while (loop && loop->pool != pool) loop = loop->outer;
+  return loop;
+}
 
 }  // namespace
 
 const Executor& serial() {
-  thread_local const Serial executor;
+  static const Serial executor;
   return executor;
-}
-
-void Executor::Free::operator()(std::byte* memory) const {
-  std::free(memory);
-}
-
-std::byte* Executor::scratch(int worker, std::size_t bytes) const {
-  std::lock_guard lock(scratch_mutex_);
-  const auto index = static_cast<std::size_t>(worker);
-  while (scratch_.size() <= index) scratch_.emplace_back();
-  Scratch& mine = scratch_[index];
-  if (mine.bytes < bytes) {
-    const std::size_t rounded = (bytes + 63) / 64 * 64;
-    mine.memory.reset();
-    mine.bytes = 0;
-    mine.memory.reset(static_cast<std::byte*>(std::aligned_alloc(64, rounded)));
-    if (!mine.memory) throw std::bad_alloc();
-    mine.bytes = rounded;
-  }
-  return mine.memory.get();
 }
 
 struct ThreadPool::State {
@@ -59,13 +51,16 @@ struct ThreadPool::State {
   std::mutex failing;
   std::exception_ptr failure;
 
-  void run(const std::function<void(int)>& work, int worker) {
+  void run(const Executor* pool, const std::function<void(int)>& work, int worker) {
+    const Inside here{pool, worker, inside};
+    inside = &here;
     try {
       work(worker);
     } catch (...) {
       std::lock_guard lock(failing);
       if (!failure) failure = std::current_exception();
     }
+    inside = here.outer;
   }
 };
 
@@ -112,32 +107,35 @@ void ThreadPool::join() {
 }
 
 int ThreadPool::threads() const {
-  return inside_pool ? 1 : static_cast<int>(helpers_.size()) + 1;
+  return static_cast<int>(helpers_.size()) + 1;
+}
+
+int ThreadPool::worker() const {
+  const Inside* loop = inside_of(this);
+  return loop ? loop->worker : 0;
 }
 
 void ThreadPool::helper(int worker) {
-  inside_pool = true;
   std::uint64_t seen = 0;
   for (;;) {
     wait_for_change(state_->round, seen);
     ++seen;
     if (state_->stop) return;
-    state_->run(*state_->body, worker);
+    state_->run(this, *state_->body, worker);
     if (state_->running.fetch_sub(1, std::memory_order_acq_rel) == 1) state_->running.notify_one();
   }
 }
 
 void ThreadPool::on_each_worker(const std::function<void(int)>& body) const {
-  if (inside_pool || helpers_.empty()) return body(0);
+  if (const Inside* loop = inside_of(this)) return body(loop->worker);
+  if (helpers_.empty()) return body(0);
   std::lock_guard one_caller(state_->callers);
   state_->body = &body;
   state_->failure = nullptr;
   state_->running = static_cast<int>(helpers_.size());
   state_->round.fetch_add(1, std::memory_order_release);
   state_->round.notify_all();
-  inside_pool = true;
-  state_->run(body, 0);
-  inside_pool = false;
+  state_->run(this, body, 0);
   for (int left; (left = state_->running.load(std::memory_order_acquire)) != 0;)
     wait_for_change(state_->running, left);
   if (state_->failure) std::rethrow_exception(state_->failure);
@@ -147,7 +145,8 @@ void parallel_for(const Executor& executor, std::int64_t count,
                   const std::function<void(std::int64_t, int)>& body) {
   if (count <= 0) return;
   if (count == 1 || executor.threads() == 1) {
-    for (std::int64_t i = 0; i < count; ++i) body(i, 0);
+    const int worker = executor.worker();
+    for (std::int64_t i = 0; i < count; ++i) body(i, worker);
     return;
   }
   std::atomic<std::int64_t> next{0};

@@ -63,7 +63,7 @@ void Moments::add(const MomentRows& a, const MomentRows& b, const Tensor& ends_E
   const std::int64_t l = left.size(1), r = right.size(1);
   float* sums = sum_ELR_.mutable_data_ptr<float>();
   const auto& variant = kernels::gemm_variant({}, pass.run);
-  parallel_for(*pass.run.executor, sum_ELR_.size(0), [&](std::int64_t e, int worker) {
+  parallel_for(*pass.run.executor, sum_ELR_.size(0), [&](std::int64_t e, int) {
     std::int64_t& counted = rows_[static_cast<std::size_t>(e)];
     const std::int64_t first = e == 0 ? 0 : ends[e - 1];
     const std::int64_t count = std::min<std::int64_t>(ends[e] - first, cap_ - counted);
@@ -74,7 +74,6 @@ void Moments::add(const MomentRows& a, const MomentRows& b, const Tensor& ends_E
     g.b = operand(right, b.pick, first);
     g.c = sums + e * l * r, g.c_stride = r;
     g.accumulate = true;
-    g.scratch = kernels::gemm_scratch(*pass.run.executor, worker);
     variant.call(g, pass.run);
     counted += count;
   });

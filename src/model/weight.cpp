@@ -72,7 +72,7 @@ class DenseWeight final : public Weight {
     float* to = y.mutable_data_ptr<float>();
     const float* weights = w.const_data_ptr<float>();
     parallel_for(*pass.run.executor, static_cast<std::int64_t>(routes.blocks.size()),
-                 [&](std::int64_t i, int worker) {
+                 [&](std::int64_t i, int) {
                    const kernels::RowBlock& block = routes.blocks[static_cast<std::size_t>(i)];
                    Gemm g = like;
                    g.m = block.count;
@@ -80,7 +80,6 @@ class DenseWeight final : public Weight {
                           pick ? pick + block.first : nullptr};
                    g.b = {weights + block.expert * w.stride(0), w.stride(1), rows};
                    g.c = to + block.first * g.n;
-                   g.scratch = kernels::gemm_scratch(*pass.run.executor, worker);
                    variant.call(g, pass.run);
                  });
     return y;

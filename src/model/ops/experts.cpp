@@ -25,12 +25,11 @@ Made made_by_experts(const Tensor& x_ND, const Tensor& up_EGD, const Tensor& dow
   const auto options = x_ND.options().requires_grad(false);
   Made made{torch::empty({x_ND.size(0), up_EGD.size(2)}, options),
             torch::empty({routes.rows(), up_EGD.size(1)}, options)};
-  Tensor p_RD = torch::empty({routes.rows(), up_EGD.size(2)}, options);
-  kernels::experts_forward({view_of<const float, 2>(x_ND), view_of<const float, 3>(up_EGD),
-                            view_of<const float, 3>(down_EDG), routes.view(),
-                            gates_NK.const_data_ptr<float>(), view_of<float, 2>(made.u_RG),
-                            view_of<float, 2>(made.y_ND), view_of<float, 2>(p_RD), pass.precision},
-                           pass.run);
+  kernels::experts_forward(
+      {view_of<const float, 2>(x_ND), view_of<const float, 3>(up_EGD),
+       view_of<const float, 3>(down_EDG), routes.view(), gates_NK.const_data_ptr<float>(),
+       view_of<float, 2>(made.u_RG), view_of<float, 2>(made.y_ND), pass.precision},
+      pass.run);
   return made;
 }
 
@@ -59,8 +58,6 @@ struct ExpertsOp : torch::autograd::Function<ExpertsOp> {
            dup = torch::empty(up_EGD.sizes(), x_ND.options());
     Tensor ddown = torch::empty(down_EDG.sizes(), x_ND.options());
     Tensor dgates = torch::empty(gates_NK.sizes(), x_ND.options());
-    Tensor dh = torch::empty(u_RG.sizes(), x_ND.options());
-    Tensor p = torch::empty({routes->rows(), x_ND.size(1)}, x_ND.options());
     kernels::ExpertsBackward args;
     args.x_ND = view_of<const float, 2>(x_ND);
     args.u_RG = view_of<const float, 2>(u_RG);
@@ -73,8 +70,6 @@ struct ExpertsOp : torch::autograd::Function<ExpertsOp> {
     args.dgate_NK = dgates.mutable_data_ptr<float>();
     args.dup_EGD = view_of<float, 3>(dup);
     args.ddown_EDG = view_of<float, 3>(ddown);
-    args.dh_RG = view_of<float, 2>(dh);
-    args.p_RD = view_of<float, 2>(p);
     args.precision = recall_precision(saved);
     kernels::experts_backward(args, recall_run(saved));
     return {dx, dup, ddown, dgates, Tensor(), Tensor()};

@@ -21,8 +21,6 @@ struct HeadLossOp : torch::autograd::Function<HeadLossOp> {
     const auto counted =
         static_cast<float>(std::max<std::int64_t>(1, target_N.ge(0).sum().item<std::int64_t>()));
     Tensor each = torch::empty({rows}, x.options());
-    Tensor logits =
-        torch::empty({std::min<std::int64_t>(rows, kernels::kHeadRows), vocabulary}, x.options());
     Tensor dx, dw, db;
     kernels::HeadLoss args;
     args.x_ND = view_of<const float, 2>(x_ND);
@@ -41,7 +39,6 @@ struct HeadLossOp : torch::autograd::Function<HeadLossOp> {
       }
     }
     args.scale = 1 / counted;
-    args.logits = logits.mutable_data_ptr<float>();
     args.precision = pass.precision;
     kernels::head_loss(args, pass.run);
     saved->save_for_backward({dx, dw, db});

@@ -41,12 +41,11 @@ struct LayerNormOp : torch::autograd::Function<LayerNormOp> {
   static variable_list backward(AutogradContext* saved, const variable_list& grads) {
     const auto t = saved->get_saved_variables();
     const Tensor x_ND = as_rows(t[0]), dy_ND = as_rows(grads[0]);
-    const std::int64_t rows = x_ND.size(0), columns = x_ND.size(1);
+    const std::int64_t columns = x_ND.size(1);
     Tensor dx = torch::empty(t[0].sizes(), x_ND.options());
     const Tensor dx_ND = dx.view({-1, columns});
     Tensor dweight = torch::empty({columns}, x_ND.options()),
            dbias = torch::empty({columns}, x_ND.options());
-    Tensor partial = torch::empty({kernels::layer_norm_partials(rows, columns)}, x_ND.options());
     kernels::LayerNormBackward args;
     args.x_ND = view_of<const float, 2>(x_ND);
     args.dy_ND = view_of<const float, 2>(dy_ND);
@@ -56,7 +55,6 @@ struct LayerNormOp : torch::autograd::Function<LayerNormOp> {
     args.dx_ND = view_of<float, 2>(dx_ND);
     args.dweight_D = dweight.mutable_data_ptr<float>();
     args.dbias_D = dbias.mutable_data_ptr<float>();
-    args.partial = partial.mutable_data_ptr<float>();
     kernels::layer_norm_backward(args, recall_run(saved));
     return {dx, dweight, dbias, Tensor()};
   }

@@ -40,7 +40,7 @@ Tensor gradient_of_stack(const Tensor& x, const Tensor& dy_RO, const StackRows& 
   Gemm like;
   like.precision = precision;
   const auto& variant = kernels::gemm_variant(like, run);
-  parallel_for(*run.executor, experts, [&](std::int64_t e, int worker) {
+  parallel_for(*run.executor, experts, [&](std::int64_t e, int) {
     const std::int64_t first = e == 0 ? 0 : ends[e - 1];
     Gemm g = like;
     g.m = out, g.n = in, g.k = ends[e] - first;
@@ -49,7 +49,6 @@ Tensor gradient_of_stack(const Tensor& x, const Tensor& dy_RO, const StackRows& 
     g.b = rows.gathered ? Operand{from + first * x.stride(0), x.stride(0), Rows::inner}
                         : Operand{from, x.stride(0), Rows::inner, token + first};
     g.c = to + e * out * in, g.c_stride = in;
-    g.scratch = kernels::gemm_scratch(*run.executor, worker);
     variant.call(g, run);
   });
   return dw;

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/check.h"
+#include "base/scratch.h"
 #include "kernels/linear/matmul/matmul.h"
 #include "kernels/linear/rows/rows.h"
 
@@ -35,6 +36,10 @@ View<float, 2> rows_of(View<float, 2> x, const RowBlock& block) {
   return x;
 }
 
+View<float, 2> rows_like(Index rows, Index columns, Scratch& scratch) {
+  return view(scratch.take<float>(rows * columns), rows, columns);
+}
+
 // c[rows of block] = a * b
 void product(const Variant<Gemm>& gemm, Gemm g, const View<float, 2>& c, const Run& run) {
   g.m = c.size(0);
@@ -48,93 +53,88 @@ void product(const Variant<Gemm>& gemm, Gemm g, const View<float, 2>& c, const R
 
 void experts_forward(const ExpertsForward& args, const Run& run) {
   check(args.x_ND, args.up_EGD, args.down_EDG, args.u_RG, args.routes);
-  check_rows("p", args.p_RD, args.u_RG.size(0), args.x_ND.size(1));
   check_rows("y", args.y_ND, args.x_ND.size(0), args.x_ND.size(1));
   const Index width = args.up_EGD.size(1), dim = args.up_EGD.size(2);
+  Scratch scratch;
+  const View<float, 2> p_RD = rows_like(args.u_RG.size(0), dim, scratch);
   Gemm like;
   like.precision = args.precision;
   const auto& gemm = gemm_variant(like, run);
-  parallel_for(
-      *run.executor, static_cast<Index>(args.routes.blocks.size()), [&](Index item, int worker) {
-        const RowBlock& block = args.routes.blocks[static_cast<std::size_t>(item)];
-        const View<float, 2> u = rows_of(args.u_RG, block);
-        Gemm g = like;
-        g.scratch = gemm_scratch(*run.executor, worker);
-        g.k = dim;
-        g.a = {args.x_ND.data, args.x_ND.stride(0), Rows::outer, args.routes.token + block.first};
-        g.b = {&args.up_EGD(block.expert, 0, 0), args.up_EGD.stride(1), Rows::outer};
-        g.relu = true;
-        product(gemm, g, u, run);
-        g.k = width;
-        g.a = {u.data, u.stride(0), Rows::outer};
-        g.b = {&args.down_EDG(block.expert, 0, 0), args.down_EDG.stride(1), Rows::outer};
-        g.relu = false;
-        product(gemm, g, rows_of(args.p_RD, block), run);
-      });
-  combine_rows({args.p_RD, args.routes.position_NK, args.gate_NK, args.y_ND}, run);
+  parallel_for(*run.executor, static_cast<Index>(args.routes.blocks.size()), [&](Index item, int) {
+    const RowBlock& block = args.routes.blocks[static_cast<std::size_t>(item)];
+    const View<float, 2> u = rows_of(args.u_RG, block);
+    Gemm g = like;
+    g.k = dim;
+    g.a = {args.x_ND.data, args.x_ND.stride(0), Rows::outer, args.routes.token + block.first};
+    g.b = {&args.up_EGD(block.expert, 0, 0), args.up_EGD.stride(1), Rows::outer};
+    g.relu = true;
+    product(gemm, g, u, run);
+    g.k = width;
+    g.a = {u.data, u.stride(0), Rows::outer};
+    g.b = {&args.down_EDG(block.expert, 0, 0), args.down_EDG.stride(1), Rows::outer};
+    g.relu = false;
+    product(gemm, g, rows_of(p_RD, block), run);
+  });
+  combine_rows({p_RD, args.routes.position_NK, args.gate_NK, args.y_ND}, run);
 }
 
 namespace {
 
-// The gate of every sorted row, which scales u in the gradient of `down`; lies behind the worker's
-// gemm scratch.
-float* sorted_gates(const ExpertsBackward& args, Index first, Index count, float* memory) {
+// The gate of every sorted row, which scales u in the gradient of `down`.
+float* sorted_gates(const ExpertsBackward& args, Index first, Index count, Scratch& scratch) {
+  float* memory = scratch.take<float>(count);
   for (Index r = 0; r < count; ++r) memory[r] = args.gate_NK[args.routes.order[first + r]];
   return memory;
 }
 
-void backward_to_rows(const ExpertsBackward& args, const Variant<Gemm>& gemm, const Gemm& like,
+void backward_to_rows(const ExpertsBackward& args, const View<float, 2>& dh_RG,
+                      const View<float, 2>& p_RD, const Variant<Gemm>& gemm, const Gemm& like,
                       const Run& run) {
   const Index width = args.up_EGD.size(1), dim = args.up_EGD.size(2);
-  parallel_for(
-      *run.executor, static_cast<Index>(args.routes.blocks.size()), [&](Index item, int worker) {
-        const RowBlock& block = args.routes.blocks[static_cast<std::size_t>(item)];
-        const View<float, 2> dh = rows_of(args.dh_RG, block);
-        View<const float, 2> u = args.u_RG;
-        u.data = args.u_RG.row(block.first);
-        u.sizes[0] = block.count;
-        Gemm g = like;
-        g.scratch = gemm_scratch(*run.executor, worker);
-        g.k = dim;
-        g.a = {args.dy_ND.data, args.dy_ND.stride(0), Rows::outer, args.routes.token + block.first};
-        g.b = {&args.down_EDG(block.expert, 0, 0), args.down_EDG.stride(1), Rows::inner};
-        product(gemm, g, dh, run);
-        relu_backward_rows({u, dh, args.routes.order + block.first, args.gate_NK, args.dgate_NK},
-                           run);
-        g.k = width;
-        g.a = {dh.data, dh.stride(0), Rows::outer};
-        g.b = {&args.up_EGD(block.expert, 0, 0), args.up_EGD.stride(1), Rows::inner};
-        product(gemm, g, rows_of(args.p_RD, block), run);
-      });
+  parallel_for(*run.executor, static_cast<Index>(args.routes.blocks.size()), [&](Index item, int) {
+    const RowBlock& block = args.routes.blocks[static_cast<std::size_t>(item)];
+    const View<float, 2> dh = rows_of(dh_RG, block);
+    View<const float, 2> u = args.u_RG;
+    u.data = args.u_RG.row(block.first);
+    u.sizes[0] = block.count;
+    Gemm g = like;
+    g.k = dim;
+    g.a = {args.dy_ND.data, args.dy_ND.stride(0), Rows::outer, args.routes.token + block.first};
+    g.b = {&args.down_EDG(block.expert, 0, 0), args.down_EDG.stride(1), Rows::inner};
+    product(gemm, g, dh, run);
+    relu_backward_rows({u, dh, args.routes.order + block.first, args.gate_NK, args.dgate_NK}, run);
+    g.k = width;
+    g.a = {dh.data, dh.stride(0), Rows::outer};
+    g.b = {&args.up_EGD(block.expert, 0, 0), args.up_EGD.stride(1), Rows::inner};
+    product(gemm, g, rows_of(p_RD, block), run);
+  });
 }
 
 // Every item is a panel of output rows of one expert's dup or ddown and sums over all rows of that
 // expert.
-void backward_to_weights(const ExpertsBackward& args, const Variant<Gemm>& gemm, const Gemm& like,
-                         const Run& run) {
+void backward_to_weights(const ExpertsBackward& args, const View<float, 2>& dh_RG,
+                         const Variant<Gemm>& gemm, const Gemm& like, const Run& run) {
   constexpr Index kPanel = 504;
   const Index experts = args.up_EGD.size(0), width = args.up_EGD.size(1), dim = args.up_EGD.size(2);
   const Index up_panels = (width + kPanel - 1) / kPanel, down_panels = (dim + kPanel - 1) / kPanel;
   const Index panels = up_panels + down_panels;
-  parallel_for(*run.executor, experts * panels, [&](Index item, int worker) {
+  parallel_for(*run.executor, experts * panels, [&](Index item, int) {
     const Index e = item / panels, panel = item % panels;
     const Index begin = e == 0 ? 0 : args.routes.ends[e - 1], count = args.routes.ends[e] - begin;
-    const Index floats = gemm_scratch_floats();
+    Scratch scratch;
     Gemm g = like;
-    g.scratch = reinterpret_cast<float*>(
-        run.executor->scratch(worker, static_cast<std::size_t>(floats + count) * sizeof(float)));
     g.k = count;
     const std::int32_t* token = args.routes.token + begin;
     if (panel < up_panels) {
       const Index first = panel * kPanel, rows = std::min(kPanel, width - first);
-      g.a = {args.dh_RG.row(begin) + first, args.dh_RG.stride(0), Rows::inner};
+      g.a = {dh_RG.row(begin) + first, dh_RG.stride(0), Rows::inner};
       g.b = {args.x_ND.data, args.x_ND.stride(0), Rows::inner, token};
       product(gemm, g, {&args.dup_EGD(e, first, 0), {rows, dim}, {args.dup_EGD.stride(1), 1}}, run);
     } else {
       const Index first = (panel - up_panels) * kPanel, rows = std::min(kPanel, dim - first);
       g.a = {args.dy_ND.data + first, args.dy_ND.stride(0), Rows::inner, token};
       g.b = {args.u_RG.row(begin), args.u_RG.stride(0), Rows::inner, nullptr,
-             sorted_gates(args, begin, count, g.scratch + floats)};
+             sorted_gates(args, begin, count, scratch)};
       product(gemm, g, {&args.ddown_EDG(e, first, 0), {rows, width}, {args.ddown_EDG.stride(1), 1}},
               run);
     }
@@ -145,19 +145,20 @@ void backward_to_weights(const ExpertsBackward& args, const Variant<Gemm>& gemm,
 
 void experts_backward(const ExpertsBackward& args, const Run& run) {
   check(args.x_ND, args.up_EGD, args.down_EDG, args.u_RG, args.routes);
-  check_rows("p", args.p_RD, args.u_RG.size(0), args.x_ND.size(1));
   MOTE_CHECK(
       args.dy_ND.sizes == args.x_ND.sizes && args.dx_ND.sizes == args.x_ND.sizes &&
-          args.dup_EGD.sizes == args.up_EGD.sizes && args.ddown_EDG.sizes == args.down_EDG.sizes &&
-          args.dh_RG.sizes == args.u_RG.sizes,
+          args.dup_EGD.sizes == args.up_EGD.sizes && args.ddown_EDG.sizes == args.down_EDG.sizes,
       "experts_backward: a gradient has not the shape of what it is the gradient of (dy and ",
       "dx of x with ", args.x_ND.size(0), " x ", args.x_ND.size(1), ")");
   Gemm like;
   like.precision = args.precision;
   const auto& gemm = gemm_variant(like, run);
-  backward_to_rows(args, gemm, like, run);
-  combine_rows({args.p_RD, args.routes.position_NK, nullptr, args.dx_ND}, run);
-  backward_to_weights(args, gemm, like, run);
+  Scratch scratch;
+  const View<float, 2> dh_RG = rows_like(args.u_RG.size(0), args.u_RG.size(1), scratch);
+  const View<float, 2> p_RD = rows_like(args.u_RG.size(0), args.x_ND.size(1), scratch);
+  backward_to_rows(args, dh_RG, p_RD, gemm, like, run);
+  combine_rows({p_RD, args.routes.position_NK, nullptr, args.dx_ND}, run);
+  backward_to_weights(args, dh_RG, gemm, like, run);
 }
 
 void experts_forward_reference(const ExpertsForward& args) {
@@ -215,7 +216,6 @@ void experts_backward_reference(const ExpertsBackward& args) {
         }
         dgate += t * u;
         const double dh = u > 0 ? gate * t : 0;
-        args.dh_RG(r, g) = static_cast<float>(dh);
         for (Index d = 0; d < dim; ++d) {
           dup[at(e, g, dim, d)] += dh * static_cast<double>(args.x_ND(n, d));
           dx[static_cast<std::size_t>(n * dim + d)] +=

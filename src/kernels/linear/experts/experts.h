@@ -9,7 +9,8 @@
 //
 // Inputs are gathered while they are packed: no padding, no copy of x or dy. Only x, u, the gates
 // and the order are needed for backward. Sums run in a fixed order, so results have the same bits
-// for any number of threads. Experts without rows get zero gradients. Shapes: up [E, G, D], down
+// for any number of threads. Experts without rows get zero gradients. Scratch: R D floats forward,
+// R (D + G) backward. Shapes: up [E, G, D], down
 // [E, D, G] (both [E, out, in]), x and y [N, D], u [R, G] in sorted order, R = N*K.
 #pragma once
 
@@ -34,7 +35,6 @@ struct ExpertsForward {
   const float* gate_NK = nullptr;
   View<float, 2> u_RG;  // out
   View<float, 2> y_ND;  // out
-  View<float, 2> p_RD;  // scratch
   Precision precision = Precision::f32;
 };
 void experts_forward(const ExpertsForward& args, const Run& run);
@@ -47,7 +47,6 @@ struct ExpertsBackward {
   View<float, 2> dx_ND;               // out
   float* dgate_NK = nullptr;          // out
   View<float, 3> dup_EGD, ddown_EDG;  // out
-  View<float, 2> dh_RG, p_RD;         // scratch
   Precision precision = Precision::f32;
 };
 void experts_backward(const ExpertsBackward& args, const Run& run);

@@ -8,14 +8,13 @@ namespace mote::kernels {
 namespace {
 
 struct Memory {
-  std::vector<float> u, y, p, dx, dgate, dup, ddown, dh;
+  std::vector<float> u, y, dx, dgate, dup, ddown;
   explicit Memory(const ExpertsData& data) {
     const ExpertsCase& s = data.shape;
     const auto floats = [](Index count) {
       return std::vector<float>(static_cast<std::size_t>(count));
     };
-    u = dh = floats(data.rows() * s.width);
-    p = floats(data.rows() * s.dim);
+    u = floats(data.rows() * s.width);
     y = dx = floats(s.tokens * s.dim);
     dgate = floats(data.rows());
     dup = ddown = floats(s.experts * s.width * s.dim);
@@ -26,15 +25,13 @@ void time_experts(benchmark::State& state, const ExpertsCase& s, const Run& run,
   const ExpertsData data(s);
   Memory m(data);
   const auto u = view(m.u.data(), data.rows(), s.width);
-  const auto p = view(m.p.data(), data.rows(), s.dim);
   const ExpertsForward forward{data.x_ND(),
                                data.up_EGD(),
                                data.down_EDG(),
                                data.routes(),
                                data.gate.data(),
                                u,
-                               view(m.y.data(), s.tokens, s.dim),
-                               p};
+                               view(m.y.data(), s.tokens, s.dim)};
   const ExpertsBackward back{data.x_ND(),
                              u,
                              data.dy_ND(),
@@ -45,9 +42,7 @@ void time_experts(benchmark::State& state, const ExpertsCase& s, const Run& run,
                              view(m.dx.data(), s.tokens, s.dim),
                              m.dgate.data(),
                              view(m.dup.data(), s.experts, s.width, s.dim),
-                             view(m.ddown.data(), s.experts, s.dim, s.width),
-                             view(m.dh.data(), data.rows(), s.width),
-                             p};
+                             view(m.ddown.data(), s.experts, s.dim, s.width)};
   for (auto unused : state) {
     experts_forward(forward, run);
     if (backward) experts_backward(back, run);

@@ -32,8 +32,8 @@ void spoil(Guarded<float>& x) {
 
 Forward forward(const ExpertsData& data, const By& by) {
   const ExpertsCase& s = data.shape;
-  Guarded<float> u(data.rows() * s.width), y(s.tokens * s.dim), p(data.rows() * s.dim);
-  spoil(u), spoil(y), spoil(p);
+  Guarded<float> u(data.rows() * s.width), y(s.tokens * s.dim);
+  spoil(u), spoil(y);
   const ExpertsForward args{data.x_ND(),
                             data.up_EGD(),
                             data.down_EDG(),
@@ -41,7 +41,6 @@ Forward forward(const ExpertsData& data, const By& by) {
                             data.gate.data(),
                             view(u.data(), data.rows(), s.width),
                             view(y.data(), s.tokens, s.dim),
-                            view(p.data(), data.rows(), s.dim),
                             by.precision};
   by.isa ? experts_forward(args, by.run()) : experts_forward_reference(args);
   return {u.values(), y.values()};
@@ -55,8 +54,7 @@ Backward backward(const ExpertsData& data, const std::vector<float>& u, const By
   const ExpertsCase& s = data.shape;
   const Index weights = s.experts * s.width * s.dim;
   Guarded<float> dx(s.tokens * s.dim), dgate(data.rows()), dup(weights), ddown(weights);
-  Guarded<float> dh(data.rows() * s.width), p(data.rows() * s.dim);
-  for (Guarded<float>* each : {&dx, &dgate, &dup, &ddown, &dh, &p}) spoil(*each);
+  for (Guarded<float>* each : {&dx, &dgate, &dup, &ddown}) spoil(*each);
   const ExpertsBackward args{data.x_ND(),
                              view(u.data(), data.rows(), s.width),
                              data.dy_ND(),
@@ -68,8 +66,6 @@ Backward backward(const ExpertsData& data, const std::vector<float>& u, const By
                              dgate.data(),
                              view(dup.data(), s.experts, s.width, s.dim),
                              view(ddown.data(), s.experts, s.dim, s.width),
-                             view(dh.data(), data.rows(), s.width),
-                             view(p.data(), data.rows(), s.dim),
                              by.precision};
   by.isa ? experts_backward(args, by.run()) : experts_backward_reference(args);
   return {dx.values(), dgate.values(), dup.values(), ddown.values()};
@@ -165,10 +161,10 @@ TEST(EmptyExperts, GetZeroGradients) {
 
 TEST(ExpertsCheck, RefusesMatricesOfAnotherWidth) {
   const ExpertsData data({3, 1, 2, 4, 5});
-  std::vector<float> u(3 * 5), y(3 * 4), p(3 * 4);
+  std::vector<float> u(3 * 5), y(3 * 4);
   ExpertsForward args{data.x_ND(),          data.up_EGD(),       view(data.down.data(), 2, 5, 4),
                       data.routes(),        data.gate.data(),    view(u.data(), 3, 5),
-                      view(y.data(), 3, 4), view(p.data(), 3, 4)};
+                      view(y.data(), 3, 4)};
   EXPECT_THROW(experts_forward(args, {}), Error);
 }
 

@@ -1,5 +1,6 @@
 #include "kernels/linear/gemm/gemm.h"
 
+#include "base/scratch.h"
 #include "kernels/core/dtype.h"
 #include "kernels/linear/gemm/gemm_blocking.h"
 
@@ -27,33 +28,31 @@ void reference(const Gemm& args, const Run&) {
     }
 }
 
+// Unused in a build without vector variants.
+template <void (*block)(const Gemm&, float*)>
+[[maybe_unused]] void with_scratch(const Gemm& args, const Run&) {
+  Scratch scratch;
+  block(args, scratch.take<float>((kMaxRows + kMaxColumns + 2 * kPanelSlack) * kDepth));
+}
+
 constexpr Variant<Gemm> kF32[] = {
     {Isa::reference, reference},
 #if MOTE_WITH_AVX2
-    {Isa::avx2, gemm_avx2},
+    {Isa::avx2, with_scratch<gemm_avx2>},
 #endif
 #if MOTE_WITH_AVX512
-    {Isa::avx512, gemm_avx512},
+    {Isa::avx512, with_scratch<gemm_avx512>},
 #endif
 };
 
 constexpr Variant<Gemm> kBf16[] = {
     {Isa::reference, reference},
 #if MOTE_WITH_AVX512
-    {Isa::avx512_bf16, gemm_avx512_bf16},
+    {Isa::avx512_bf16, with_scratch<gemm_avx512_bf16>},
 #endif
 };
 
 }  // namespace
-
-Index gemm_scratch_floats() {
-  return (kMaxRows + kPanelSlack) * kDepth + (kMaxColumns + kPanelSlack) * kDepth;
-}
-
-float* gemm_scratch(const Executor& executor, int worker) {
-  const auto bytes = static_cast<std::size_t>(gemm_scratch_floats()) * sizeof(float);
-  return reinterpret_cast<float*>(executor.scratch(worker, bytes));
-}
 
 std::span<const Variant<Gemm>> gemm_variants(Precision precision) {
   if (precision == Precision::bf16) return kBf16;

@@ -41,13 +41,7 @@ struct Gemm {
   const float* bias = nullptr;  // [n] or null
   bool relu = false;
   Precision precision = Precision::f32;
-  float* scratch = nullptr;  // gemm_scratch_floats(), 64-byte aligned
 };
-
-// Enough for any shape and variant.
-Index gemm_scratch_floats();
-// That much of a worker's scratch memory.
-float* gemm_scratch(const Executor& executor, int worker);
 
 void gemm(const Gemm& args, const Run& run);
 // The row that gemm() would call, for callers with many blocks.
@@ -55,8 +49,8 @@ const Variant<Gemm>& gemm_variant(const Gemm& like, const Run& run);
 
 std::span<const Variant<Gemm>> gemm_variants(Precision precision);
 
-void gemm_avx2(const Gemm& args, const Run& run);
-void gemm_avx512(const Gemm& args, const Run& run);
-void gemm_avx512_bf16(const Gemm& args, const Run& run);
+void gemm_avx2(const Gemm& args, float* scratch);
+void gemm_avx512(const Gemm& args, float* scratch);
+void gemm_avx512_bf16(const Gemm& args, float* scratch);
 
 }  // namespace mote::kernels

@@ -15,8 +15,8 @@ struct GemmAvx2 : Avx2 {
 
 }  // namespace
 
-void gemm_avx2(const Gemm& args, const Run&) {
-  if (!gemm_few_rows<GemmAvx2>(args)) gemm_blocked<GemmAvx2>(args);
+void gemm_avx2(const Gemm& args, float* scratch) {
+  if (!gemm_few_rows<GemmAvx2>(args)) gemm_blocked<GemmAvx2>(args, scratch);
 }
 
 }  // namespace mote::kernels

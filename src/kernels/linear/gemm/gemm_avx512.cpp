@@ -15,8 +15,8 @@ struct GemmAvx512 : Avx512 {
 
 }  // namespace
 
-void gemm_avx512(const Gemm& args, const Run&) {
-  if (!gemm_few_rows<GemmAvx512>(args)) gemm_blocked<GemmAvx512>(args);
+void gemm_avx512(const Gemm& args, float* scratch) {
+  if (!gemm_few_rows<GemmAvx512>(args)) gemm_blocked<GemmAvx512>(args, scratch);
 }
 
 }  // namespace mote::kernels

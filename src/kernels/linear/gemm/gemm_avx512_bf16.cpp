@@ -24,8 +24,8 @@ struct GemmBf16 : Avx512 {
 
 }  // namespace
 
-void gemm_avx512_bf16(const Gemm& args, const Run&) {
-  gemm_blocked<GemmBf16>(args);
+void gemm_avx512_bf16(const Gemm& args, float* scratch) {
+  gemm_blocked<GemmBf16>(args, scratch);
 }
 
 }  // namespace mote::kernels

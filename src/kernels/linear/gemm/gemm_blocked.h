@@ -142,13 +142,13 @@ void pack_lanes(const Operand& x, Index outer, Index width, Index first, Index d
 }
 
 template <class S>
-void gemm_blocked(const Gemm& g) {
+void gemm_blocked(const Gemm& g, float* scratch) {
   static constexpr MicroTable<S> kMicro;
   constexpr Index kPanelColumns = 2 * S::kLanes;
   static_assert((kMaxRows + S::kRows - 1) / S::kRows * S::kLanes <= kMaxRows + kPanelSlack);
   static_assert(kMaxColumns % kPanelColumns == 0);
-  float* packed_a = g.scratch;
-  float* packed_b = g.scratch + (kMaxRows + kPanelSlack) * kDepth;
+  float* packed_a = scratch;
+  float* packed_b = scratch + (kMaxRows + kPanelSlack) * kDepth;
   for (Index j0 = 0; j0 < g.n; j0 += kMaxColumns) {
     const Index columns = min_index(kMaxColumns, g.n - j0);
     for (Index k0 = 0; k0 == 0 || k0 < g.k; k0 += kDepth) {

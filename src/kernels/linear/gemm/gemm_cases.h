@@ -119,8 +119,6 @@ struct GemmData {
     g.bias = shape.bias ? bias.data() : nullptr;
     g.relu = shape.relu;
     g.precision = precision;
-    g.scratch = reinterpret_cast<float*>(
-        serial().scratch(0, static_cast<std::size_t>(gemm_scratch_floats()) * sizeof(float)));
     return g;
   }
   // The same with every number replaced by its size: its product bounds the terms of each sum.

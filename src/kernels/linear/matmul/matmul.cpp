@@ -41,7 +41,7 @@ void matmul(const Gemm& whole, const Run& run) {
       small ? whole.n : tile_size(whole.n, whole.m > kTileRows ? kTileColumns : 256, 64);
   const Index across = tiles(whole.n, columns);
   const Executor& executor = small ? serial() : *run.executor;
-  parallel_for(executor, tiles(whole.m, rows) * across, [&](Index item, int worker) {
+  parallel_for(executor, tiles(whole.m, rows) * across, [&](Index item, int) {
     const Index i = item / across * rows, j = item % across * columns;
     Gemm tile = whole;
     tile.m = std::min(rows, whole.m - i);
@@ -50,7 +50,6 @@ void matmul(const Gemm& whole, const Run& run) {
     tile.b = from_outer(whole.b, j);
     tile.c = whole.c + i * whole.c_stride + j;
     if (whole.bias) tile.bias = whole.bias + j;
-    tile.scratch = gemm_scratch(executor, worker);
     variant.call(tile, run);
   });
 }

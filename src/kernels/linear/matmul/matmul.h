@@ -1,6 +1,6 @@
 // A whole product on all threads: gemm/gemm.h with c cut into tiles. Tiles depend on the shape
 // alone and each is summed by one thread in the order of gemm(), so the bits do not depend on the
-// number of threads. `scratch` is ignored: each worker uses its own.
+// number of threads.
 #pragma once
 
 #include "kernels/linear/gemm/gemm.h"

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/check.h"
+#include "base/scratch.h"
 #include "kernels/linear/matmul/matmul.h"
 #include "kernels/loss/cross_entropy/cross_entropy.h"
 
@@ -36,46 +37,48 @@ void head_loss(const HeadLoss& args, const Run& run) {
   if (gradient && rows == 0)
     for (Index v = 0; v < vocabulary; ++v) std::fill_n(args.dweight_VD.row(v), dim, 0.0f);
 
+  Scratch scratch;
+  float* logits = scratch.take<float>(std::min(rows, kHeadRows) * vocabulary);
   for (Index first = 0; first < rows; first += kHeadRows) {
     const Index count = std::min(kHeadRows, rows - first);
     Gemm forward = like;
     forward.m = count, forward.n = vocabulary, forward.k = dim;
     forward.a = {args.x_ND.row(first), args.x_ND.stride(0), Rows::outer};
     forward.b = {args.weight_VD.data, args.weight_VD.stride(0), Rows::outer};
-    forward.c = args.logits, forward.c_stride = vocabulary;
+    forward.c = logits, forward.c_stride = vocabulary;
     forward.bias = args.bias_V;
     matmul(forward, run);
 
     constexpr Index kRows = 8;
     parallel_for(*run.executor, (count + kRows - 1) / kRows, [&](Index item, int) {
       for (Index i = item * kRows; i < std::min(count, (item + 1) * kRows); ++i) {
-        float* logits = args.logits + i * vocabulary;
+        float* row = logits + i * vocabulary;
         const std::int64_t target = args.target_N[first + i];
         args.loss_N[first + i] = 0;
         if (target >= 0)
           cross_entropy.call(
-              {logits, vocabulary, target, gradient, args.scale, args.loss_N + first + i}, run);
+              {row, vocabulary, target, gradient, args.scale, args.loss_N + first + i}, run);
         else if (gradient)
-          std::fill_n(logits, vocabulary, 0.0f);
+          std::fill_n(row, vocabulary, 0.0f);
       }
     });
     if (!gradient) continue;
 
     Gemm to_x = like;
     to_x.m = count, to_x.n = dim, to_x.k = vocabulary;
-    to_x.a = {args.logits, vocabulary, Rows::outer};
+    to_x.a = {logits, vocabulary, Rows::outer};
     to_x.b = {args.weight_VD.data, args.weight_VD.stride(0), Rows::inner};
     to_x.c = args.dx_ND.row(first), to_x.c_stride = args.dx_ND.stride(0);
     matmul(to_x, run);
 
     Gemm to_weight = like;
     to_weight.m = vocabulary, to_weight.n = dim, to_weight.k = count;
-    to_weight.a = {args.logits, vocabulary, Rows::inner};
+    to_weight.a = {logits, vocabulary, Rows::inner};
     to_weight.b = {args.x_ND.row(first), args.x_ND.stride(0), Rows::inner};
     to_weight.c = args.dweight_VD.data, to_weight.c_stride = args.dweight_VD.stride(0);
     to_weight.accumulate = first > 0;
     matmul(to_weight, run);
-    if (args.dbias_V) add_column_sums(args.logits, count, vocabulary, args.dbias_V, run);
+    if (args.dbias_V) add_column_sums(logits, count, vocabulary, args.dbias_V, run);
   }
 }
 

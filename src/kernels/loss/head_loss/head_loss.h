@@ -4,7 +4,7 @@
 //   logits = x W^T + b,   loss_N[n] = log sum_v exp(logits[n,v]) - logits[n, target[n]]      (nats)
 // and, where gradient outputs are given, of  total = scale * sum_n loss_N[n]:
 //   dlogits = scale * (softmax - onehot),  dx = dlogits W,  dW = dlogits^T x,  db = sum_n dlogits.
-// Rows with target < 0 count as loss 0 and have no gradient.
+// Rows with target < 0 count as loss 0 and have no gradient. Scratch: min(N, kHeadRows) V floats.
 #pragma once
 
 #include "kernels/linear/gemm/gemm.h"
@@ -22,7 +22,6 @@ struct HeadLoss {
   View<float, 2> dx_ND, dweight_VD;
   float* dbias_V = nullptr;
   float scale = 1;
-  float* logits = nullptr;  // scratch, min(N, kHeadRows) * V floats
   Precision precision = Precision::f32;
 };
 void head_loss(const HeadLoss& args, const Run& run);

@@ -45,8 +45,7 @@ struct Result {
 Result run_kernel(const Data& data, bool gradient, const Run& run = {}) {
   const HeadCase& s = data.shape;
   Guarded<float> loss(s.rows), dx(s.rows * s.dim), dweight(s.classes * s.dim), dbias(s.classes);
-  Guarded<float> logits(std::min(s.rows, kHeadRows) * s.classes);
-  for (Guarded<float>* each : {&loss, &dx, &dweight, &dbias, &logits})
+  for (Guarded<float>* each : {&loss, &dx, &dweight, &dbias})
     std::fill_n(each->data(), each->size(), NAN);
   HeadLoss args;
   args.x_ND = view<const float>(data.x.data(), s.rows, s.dim);
@@ -60,7 +59,6 @@ Result run_kernel(const Data& data, bool gradient, const Run& run = {}) {
     args.dbias_V = s.bias ? dbias.data() : nullptr;
   }
   args.scale = data.scale;
-  args.logits = logits.data();
   head_loss(args, run);
   return {loss.values(), dx.values(), dweight.values(), dbias.values()};
 }

@@ -76,22 +76,20 @@ void gptq_reference(const Gptq& args, const Run&) {
     }
 }
 
-// Floats of one worker: a block of rows, its corrections, and what the product needs.
+// Floats of one worker: a block of rows and its corrections.
 Index worker_floats(Index columns) {
-  const Index floats = kGptqRows * (columns + kGptqColumns) + gemm_scratch_floats();
+  const Index floats = kGptqRows * (columns + kGptqColumns);
   return (floats + 15) / 16 * 16;
 }
 
 struct Worker {
   float* w_RC;
   float* corrections_CR;
-  float* product;
 };
 
 Worker worker_scratch(std::byte* scratch, Index columns, int worker) {
-  float* floats = reinterpret_cast<float*>(aligned(scratch)) + worker * worker_floats(columns);
-  float* corrections = floats + gemm_scratch_floats();
-  return {corrections + kGptqColumns * kGptqRows, corrections, floats};
+  float* corrections = reinterpret_cast<float*>(aligned(scratch)) + worker * worker_floats(columns);
+  return {corrections + kGptqColumns * kGptqRows, corrections};
 }
 
 // Rows [first, first + count) of one expert.
@@ -121,7 +119,6 @@ void gptq_rows(const Gptq& args, Index e, Index first, Index count, const Worker
     behind.c = scratch.w_RC + b;
     behind.c_stride = columns;
     behind.accumulate = true;
-    behind.scratch = scratch.product;
     if (behind.n > 0) gemm(behind, serial_run);
   }
   for (Index r = 0; r < count; ++r) args.objective_ER(e, first + r) = objective[r];

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "base/check.h"
+#include "base/scratch.h"
 #include "kernels/linear/gemm/gemm.h"
 #include "kernels/sequence/softmax/softmax.h"
 
@@ -40,16 +41,6 @@ void check(const Attention& args) {
   }
 }
 
-// Scratch memory of one worker, carved up.
-struct Memory {
-  float* next;
-  float* take(Index floats) {
-    float* here = next;
-    next += (floats + 15) / 16 * 16;
-    return here;
-  }
-};
-
 // One sequence and head, a few queries: what both directions need.
 struct Step {
   Index queries = 0;  // how many
@@ -68,14 +59,8 @@ class Plan {
         run_(run),
         gemm_(gemm_variant({}, run)),
         softmax_(select(softmax_row_variants(), run)),
-        width_(args.q_BTHC.size(3)) {
-    const Index longest = args.k_BSHC.size(1);
-    max_keys_ = longest;
-    floats_ =
-        gemm_scratch_floats() + 5 * (kQueries * width_ + 16) + 4 * (kQueries * max_keys_ + 16);
-  }
+        width_(args.q_BTHC.size(3)) {}
 
-  Index floats() const { return floats_; }
   const Variant<Gemm>& gemm() const { return gemm_; }
 
   // The queries of a step are of one block, so that no distance in it is farther than what is seen.
@@ -84,7 +69,7 @@ class Plan {
     return queries == 0 ? 0 : cell(queries - 1) - cell(0) + 1;
   }
 
-  Step start(Index b, Index h, Index number, Memory& memory) const {
+  Step start(Index b, Index h, Index number, Scratch& scratch) const {
     const AttentionSight& sight = a_.sight;
     Step s;
     s.first = first_query(number);
@@ -96,32 +81,31 @@ class Plan {
     s.k = at(a_.k_BSHC, b, s.seen - sight.first_key, h);
     s.v = at(a_.v_BSHC, b, s.seen - sight.first_key, h);
     if (a_.r_DHC.data) s.r = &a_.r_DHC(a_.r_DHC.size(0) - s.keys, h, 0);
-    s.qu = memory.take(s.queries * width_);
-    s.qw = s.r ? memory.take(s.queries * width_) : nullptr;
-    s.x = memory.take(s.queries * s.keys);
-    s.y = s.r ? memory.take(s.queries * s.keys) : nullptr;
+    s.qu = scratch.take<float>(s.queries * width_);
+    s.qw = s.r ? scratch.take<float>(s.queries * width_) : nullptr;
+    s.x = scratch.take<float>(s.queries * s.keys);
+    s.y = s.r ? scratch.take<float>(s.queries * s.keys) : nullptr;
     return s;
   }
 
   // x = (q + u) k^T, y = (q + w) r^T.
-  void scores(const Step& s, Index h, float* scratch) const {
+  void scores(const Step& s, Index h) const {
     add_bias(s, a_.u_HC ? a_.u_HC + h * width_ : nullptr, s.qu);
     product(s.queries, s.keys, width_, {s.qu, width_, Rows::outer},
-            {s.k, a_.k_BSHC.stride(1), Rows::outer}, s.x, s.keys, false, scratch);
+            {s.k, a_.k_BSHC.stride(1), Rows::outer}, s.x, s.keys, false);
     if (!s.r) return;
     add_bias(s, a_.w_HC ? a_.w_HC + h * width_ : nullptr, s.qw);
     product(s.queries, s.keys, width_, {s.qw, width_, Rows::outer},
-            {s.r, a_.r_DHC.stride(0), Rows::outer}, s.y, s.keys, false, scratch);
+            {s.r, a_.r_DHC.stride(0), Rows::outer}, s.y, s.keys, false);
   }
 
   void product(Index m, Index n, Index k, const Operand& a, const Operand& b, float* c,
-               Index c_stride, bool accumulate, float* scratch) const {
+               Index c_stride, bool accumulate) const {
     Gemm g;
     g.m = m, g.n = n, g.k = k;
     g.a = a, g.b = b;
     g.c = c, g.c_stride = c_stride;
     g.accumulate = accumulate;
-    g.scratch = scratch;
     gemm_.call(g, run_);
   }
 
@@ -175,13 +159,8 @@ class Plan {
   const Run& run_;
   const Variant<Gemm>& gemm_;
   const Variant<SoftmaxRow>& softmax_;
-  Index width_, max_keys_, floats_;
+  Index width_;
 };
-
-Memory worker_memory(const Run& run, int worker, Index floats) {
-  return {reinterpret_cast<float*>(
-      run.executor->scratch(worker, static_cast<std::size_t>(floats) * sizeof(float)))};
-}
 
 void add_columns(const float* x, Index rows, Index columns, float* sums) {
   for (Index i = 0; i < rows; ++i)
@@ -197,12 +176,11 @@ void attention(const Attention& args, const Run& run) {
   const Index width = args.q_BTHC.size(3);
   const Plan plan(args, run);
   const Index steps = plan.num_steps();
-  parallel_for(*run.executor, batch * heads * steps, [&](Index item, int worker) {
+  parallel_for(*run.executor, batch * heads * steps, [&](Index item, int) {
     const Index b = item / (heads * steps), h = item / steps % heads;
-    Memory memory = worker_memory(run, worker, plan.floats());
-    float* scratch = memory.take(gemm_scratch_floats());
-    const Step s = plan.start(b, h, item % steps, memory);
-    plan.scores(s, h, scratch);
+    Scratch scratch;
+    const Step s = plan.start(b, h, item % steps, scratch);
+    plan.scores(s, h);
     for (Index i = 0; i < s.queries; ++i) {
       float unused;
       plan.softmax(s, i,
@@ -210,7 +188,7 @@ void attention(const Attention& args, const Run& run) {
     }
     plan.product(s.queries, width, s.keys, {s.x, s.keys, Rows::outer},
                  {s.v, args.v_BSHC.stride(1), Rows::inner}, Plan::at(args.o_BTHC, b, s.first, h),
-                 args.o_BTHC.stride(1), false, scratch);
+                 args.o_BTHC.stride(1), false);
   });
 }
 
@@ -219,17 +197,17 @@ namespace {
 // Backward of a few queries of one sequence and head. Gradients of k, v, r and of the biases are
 // added to.
 void step_backward(const AttentionBackward& args, const Plan& plan, const Run& run, Index b,
-                   Index h, Index number, Memory memory) {
+                   Index h, Index number) {
   const Attention& a = args.forward;
   const Index queries = a.q_BTHC.size(1), heads = a.q_BTHC.size(2), width = a.q_BTHC.size(3);
-  float* scratch = memory.take(gemm_scratch_floats());
-  const Step s = plan.start(b, h, number, memory);
-  float* dx = memory.take(s.queries * s.keys);
-  plan.scores(s, h, scratch);
+  Scratch scratch;
+  const Step s = plan.start(b, h, number, scratch);
+  float* dx = scratch.take<float>(s.queries * s.keys);
+  plan.scores(s, h);
   const float* out_grad = Plan::at(args.do_BTHC, b, s.first, h);
   const Operand do_outer{out_grad, args.do_BTHC.stride(1), Rows::outer};
   plan.product(s.queries, s.keys, width, do_outer, {s.v, a.v_BSHC.stride(1), Rows::outer}, dx,
-               s.keys, false, scratch);
+               s.keys, false);
 
   const auto& softmax_backward = select(softmax_backward_row_variants(), run);
   float dscale = 0;
@@ -243,12 +221,12 @@ void step_backward(const AttentionBackward& args, const Plan& plan, const Run& r
   const Index key = s.seen - a.sight.first_key;
   const Operand do_inner{out_grad, args.do_BTHC.stride(1), Rows::inner};
   plan.product(s.keys, width, s.queries, {s.x, s.keys, Rows::inner}, do_inner,
-               Plan::at(args.dv_BSHC, b, key, h), args.dv_BSHC.stride(1), true, scratch);
+               Plan::at(args.dv_BSHC, b, key, h), args.dv_BSHC.stride(1), true);
   plan.product(s.keys, width, s.queries, {dx, s.keys, Rows::inner}, {s.qu, width, Rows::inner},
-               Plan::at(args.dk_BSHC, b, key, h), args.dk_BSHC.stride(1), true, scratch);
-  float* dq = memory.take(s.queries * width);
+               Plan::at(args.dk_BSHC, b, key, h), args.dk_BSHC.stride(1), true);
+  float* dq = scratch.take<float>(s.queries * width);
   plan.product(s.queries, width, s.keys, {dx, s.keys, Rows::outer},
-               {s.k, a.k_BSHC.stride(1), Rows::inner}, dq, width, false, scratch);
+               {s.k, a.k_BSHC.stride(1), Rows::inner}, dq, width, false);
   if (s.r) {
     add_columns(dq, s.queries, width, args.du_BHC + (b * heads + h) * width);
     // The gradient of y is that of x shifted back; what falls outside a row's sight is 0.
@@ -259,10 +237,10 @@ void step_backward(const AttentionBackward& args, const Plan& plan, const Run& r
     const Index distances = a.r_DHC.size(0);
     float* dr = args.dr_BDHC + ((b * distances + distances - s.keys) * heads + h) * width;
     plan.product(s.keys, width, s.queries, {s.y, s.keys, Rows::inner}, {s.qw, width, Rows::inner},
-                 dr, heads * width, true, scratch);
-    float* dqw = memory.take(s.queries * width);
+                 dr, heads * width, true);
+    float* dqw = scratch.take<float>(s.queries * width);
     plan.product(s.queries, width, s.keys, {s.y, s.keys, Rows::outer},
-                 {s.r, a.r_DHC.stride(0), Rows::inner}, dqw, width, false, scratch);
+                 {s.r, a.r_DHC.stride(0), Rows::inner}, dqw, width, false);
     add_columns(dqw, s.queries, width, args.dw_BHC + (b * heads + h) * width);
     for (Index i = 0; i < s.queries * width; ++i) dq[i] += dqw[i];
   }
@@ -283,7 +261,7 @@ void attention_backward(const AttentionBackward& args, const Run& run) {
   const Index heads = a.q_BTHC.size(2), width = a.q_BTHC.size(3), distances = a.r_DHC.size(0);
   const Plan plan(a, run);
   // One thread has all queries of a sequence and head, whose keys they share.
-  parallel_for(*run.executor, a.q_BTHC.size(0) * heads, [&](Index item, int worker) {
+  parallel_for(*run.executor, a.q_BTHC.size(0) * heads, [&](Index item, int) {
     const Index b = item / heads, h = item % heads;
     zero_head(args.dk_BSHC, b, h);
     zero_head(args.dv_BSHC, b, h);
@@ -295,7 +273,7 @@ void attention_backward(const AttentionBackward& args, const Run& run) {
     }
     if (args.dscale_BH) args.dscale_BH[item] = 0;
     for (Index number = 0; number < plan.num_steps(); ++number)
-      step_backward(args, plan, run, b, h, number, worker_memory(run, worker, plan.floats()));
+      step_backward(args, plan, run, b, h, number);
   });
 }
 

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "base/check.h"
+#include "base/scratch.h"
 
 namespace mote::kernels {
 namespace {
@@ -116,6 +117,8 @@ void layer_norm_backward(const LayerNormBackward& args, const Run& run) {
              args.dx_ND.size(0), " x ", args.dx_ND.size(1));
   const Index columns = args.x_ND.size(1), blocks = num_blocks(args.x_ND.size(0));
   const auto& variant = select(layer_norm_backward_variants(), run);
+  Scratch scratch;
+  float* partials = scratch.take<float>(2 * columns * blocks);
   parallel_for(*run.executor, blocks, [&](Index block, int) {
     const Index first = block * kNormRows;
     LayerNormBackward part = args;
@@ -124,14 +127,14 @@ void layer_norm_backward(const LayerNormBackward& args, const Run& run) {
     part.dx_ND = rows_of(args.dx_ND, first);
     part.mean_N = args.mean_N + first;
     part.rstd_N = args.rstd_N + first;
-    part.dweight_D = args.partial + 2 * columns * block;
+    part.dweight_D = partials + 2 * columns * block;
     part.dbias_D = part.dweight_D + columns;
     variant.call(part, run);
   });
   std::fill_n(args.dweight_D, columns, 0.0f);
   std::fill_n(args.dbias_D, columns, 0.0f);
   for (Index block = 0; block < blocks; ++block) {
-    const float* partial = args.partial + 2 * columns * block;
+    const float* partial = partials + 2 * columns * block;
     for (Index d = 0; d < columns; ++d) args.dweight_D[d] += partial[d];
     for (Index d = 0; d < columns; ++d) args.dbias_D[d] += partial[columns + d];
   }

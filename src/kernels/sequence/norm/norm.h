@@ -37,15 +37,10 @@ struct LayerNormBackward {
   View<float, 2> dx_ND;        // out
   float* dweight_D = nullptr;  // out
   float* dbias_D = nullptr;    // out
-  float* partial = nullptr;    // scratch, layer_norm_partials(N, D) floats
 };
 void layer_norm_backward(const LayerNormBackward& args, const Run& run);
 std::span<const Variant<LayerNormBackward>> layer_norm_backward_variants();
 void layer_norm_backward_avx2(const LayerNormBackward& args, const Run& run);
 void layer_norm_backward_avx512(const LayerNormBackward& args, const Run& run);
-
-constexpr Index layer_norm_partials(Index rows, Index columns) {
-  return 2 * columns * ((rows + kNormRows - 1) / kNormRows);
-}
 
 }  // namespace mote::kernels
