@@ -39,7 +39,7 @@ void add_common(CLI::App& app, CommonOptions& options) {
   app.add_flag("--json", options.json, "print one JSON object on stdout");
   app.add_option("--threads", options.threads, "threads (default: physical cores)")
       ->check(CLI::Range(1, 1024));
-  app.add_option("--isa", options.isa, "use at most reference, avx2, avx512 or amx");
+  app.add_option("--isa", options.isa, "use at most reference, avx2, avx2_vnni, avx512 or amx");
   app.add_option("--seed", options.seed, "seed of everything random");
   app.add_flag("--quiet", options.quiet, "no progress, no notes");
   app.add_flag("--verbose", options.verbose, "more notes");

@@ -1,118 +1,104 @@
 #include "kernels/core/variants.h"
 
-#if defined(__x86_64__)
-#include <cpuid.h>
-#endif
+#include <algorithm>
+#include <string_view>
 
 #include "base/check.h"
 #include "base/nearest.h"
+#include "kernels/core/cpu_features.h"
 
 namespace mote::kernels {
 namespace {
 
-#if defined(__x86_64__)
-// Tiles with int8 and bfloat16 products, which __builtin_cpu_supports does not know.
-bool has_amx() {
-  unsigned a = 0, b = 0, c = 0, d = 0;
-  constexpr unsigned kTile = 1u << 24, kInt8 = 1u << 25, kBf16 = 1u << 22;
-  return __get_cpuid_count(7, 0, &a, &b, &c, &d) != 0 && (d & kTile) && (d & kInt8) && (d & kBf16);
+constexpr std::size_t number(Isa isa) {
+  return static_cast<std::size_t>(isa);
 }
-#endif
 
-bool detect(Isa isa) {
-#if defined(__x86_64__)
-  __builtin_cpu_init();
-  const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
-                    __builtin_cpu_supports("bmi2");
-  const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") &&
-                      __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
-                      __builtin_cpu_supports("avx512vl");
-  switch (isa) {
-    case Isa::reference:
-      return true;
-    case Isa::avx2:
-      return avx2;
-    case Isa::avx512:
-      return avx512;
-    case Isa::avx512_vnni:
-      return avx512 && __builtin_cpu_supports("avx512vnni");
-    case Isa::avx512_bf16:
-      return avx512 && __builtin_cpu_supports("avx512bf16");
-    case Isa::amx:
-      return avx512 && has_amx();
+constexpr bool rows_are_in_order() {
+  for (std::size_t i = 0; i < std::size(kIsaRows); ++i)
+    if (number(kIsaRows[i].isa) != i) return false;
+  return true;
+}
+static_assert(rows_are_in_order());
+
+// Every "-mNAME" is a feature to have; "-mNAME=..." only advises the compiler.
+bool has_all(std::string_view flags) {
+  while (!flags.empty()) {
+    const std::size_t end = std::min(flags.find(' '), flags.size());
+    const std::string_view flag = flags.substr(0, end);
+    if (flag.find('=') == flag.npos && !has_feature(flag.substr(2))) return false;
+    flags.remove_prefix(std::min(end + 1, flags.size()));
   }
-  return false;
-#else
-  return isa == Isa::reference;
-#endif
+  return true;
 }
 
-constexpr Isa kAll[] = {Isa::reference,   Isa::avx2,        Isa::avx512,
-                        Isa::avx512_vnni, Isa::avx512_bf16, Isa::amx};
+const IsaRow& row_of(Isa isa) {
+  return kIsaRows[number(isa)];
+}
 
 }  // namespace
 
 const char* name(Isa isa) {
-  constexpr const char* kNames[] = {"reference",   "avx2",        "avx512",
-                                    "avx512_vnni", "avx512_bf16", "amx"};
-  return kNames[static_cast<int>(isa)];
+  return row_of(isa).name;
 }
 
 const char* family(Isa isa) {
-  return name(isa == Isa::avx512_vnni || isa == Isa::avx512_bf16 ? Isa::avx512 : isa);
+  return row_of(isa).word;
 }
 
 bool supported(Isa isa) {
   static const auto found = [] {
-    std::vector<bool> here(static_cast<std::size_t>(Isa::amx) + 1);
-    for (Isa each : kAll) here[static_cast<std::size_t>(each)] = detect(each);
+    std::vector<bool> here(std::size(kIsaRows), true);
+    for (const IsaRow& row : kIsaRows)
+      here[number(row.isa)] = here[number(row.base)] && has_all(row.flags);
     return here;
   }();
-  return found[static_cast<std::size_t>(isa)];
+  return found[number(isa)];
 }
 
 Isa best_isa() {
   Isa best = Isa::reference;
-  for (Isa isa : kAll)
-    if (supported(isa)) best = isa;
+  for (const IsaRow& row : kIsaRows)
+    if (supported(row.isa)) best = row.isa;
   return best;
 }
 
+std::vector<Isa> all_isas() {
+  std::vector<Isa> all;
+  for (const IsaRow& row : kIsaRows) all.push_back(row.isa);
+  return all;
+}
+
 std::vector<Isa> compiled_isas() {
-  return {
-    Isa::reference,
 #if MOTE_WITH_AVX2
-        Isa::avx2,
+  return all_isas();
+#else
+  return {Isa::reference};
 #endif
-#if MOTE_WITH_AVX512
-        Isa::avx512, Isa::avx512_bf16,
-#endif
-  };
 }
 
 Isa ceiling_named(const std::string& text) {
-  struct Name {
-    const char* text;
-    Isa needed, ceiling;
-  };
-  constexpr Name kNames[] = {{"reference", Isa::reference, Isa::reference},
-                             {"avx2", Isa::avx2, Isa::avx2},
-                             {"avx512", Isa::avx512, Isa::avx512_bf16},
-                             {"amx", Isa::amx, Isa::amx}};
   std::vector<std::string> known;
-  for (const Name& each : kNames) {
-    known.push_back(each.text);
-    if (text != each.text) continue;
-    if (!supported(each.needed))
-      throw Error(ErrorKind::unsupported,
-                  concat("--isa ", text, ": this processor offers ", family(best_isa()),
-                         " at best; choose that or a lower one"))
-          .at("--isa");
-    return each.ceiling;
+  for (const IsaRow& row : kIsaRows)
+    if (known.empty() || known.back() != row.word) known.emplace_back(row.word);
+  if (std::find(known.begin(), known.end(), text) == known.end()) {
+    std::string words;
+    for (const std::string& each : known) words += (words.empty() ? "" : ", ") + each;
+    throw Error(ErrorKind::usage,
+                concat("--isa ", text, ": not one of ", words, did_you_mean(text, known)))
+        .at("--isa");
   }
-  throw Error(ErrorKind::usage, concat("--isa ", text, ": not one of reference, avx2, avx512, amx",
-                                       did_you_mean(text, known)))
-      .at("--isa");
+  const auto has_word = [&](const IsaRow& row) { return row.word == text; };
+  const IsaRow* first = std::find_if(std::begin(kIsaRows), std::end(kIsaRows), has_word);
+  if (!supported(first->isa))
+    throw Error(ErrorKind::unsupported,
+                concat("--isa ", text, ": this processor offers ", family(best_isa()),
+                       " at best; choose that or a lower one"))
+        .at("--isa");
+  Isa ceiling = first->isa;
+  for (const IsaRow& row : kIsaRows)
+    if (has_word(row)) ceiling = row.isa;
+  return ceiling;
 }
 
 }  // namespace mote::kernels

@@ -10,23 +10,24 @@
 #include <vector>
 
 #include "base/parallel.h"
+#include "kernels/core/isa_table.h"
 
 namespace mote::kernels {
 
-// Instruction sets, in the order of preference. The AVX-512 kin count as `avx512` for `--isa`.
-enum class Isa { reference, avx2, avx512, avx512_vnni, avx512_bf16, amx };
-
+// One word: avx2_vnni.
 const char* name(Isa isa);
-// The name that `--isa` has for it: that of the AVX-512 kin is avx512.
+// The word of `--isa` that reaches it: avx512 for the AVX-512 kin.
 const char* family(Isa isa);
-// Whether this processor (and system) can run it.
+// Whether this processor and system can run it.
 bool supported(Isa isa);
 // The best that is supported here.
 Isa best_isa();
+// Every row of the table, for tests: what a machine lacks is skipped aloud.
+std::vector<Isa> all_isas();
 // All that this build has code for.
 std::vector<Isa> compiled_isas();
-// The ceiling that `--isa TEXT` means: reference, avx2, avx512 (and its kin), amx. Throws `usage`
-// for another name and `unsupported` for one that this processor lacks.
+// The ceiling that `--isa TEXT` means: the last row with that word. Throws `usage` for another word
+// and `unsupported` for one that this processor lacks.
 Isa ceiling_named(const std::string& text);
 
 // How a call is to be run: what it may use.

@@ -123,8 +123,7 @@ std::string print(const ::testing::TestParamInfo<std::tuple<Isa, Precision, Expe
          case_name(shape);
 }
 INSTANTIATE_TEST_SUITE_P(All, Experts,
-                         ::testing::Combine(::testing::Values(Isa::reference, Isa::avx2,
-                                                              Isa::avx512, Isa::avx512_bf16),
+                         ::testing::Combine(::testing::ValuesIn(all_isas()),
                                             ::testing::Values(Precision::f32, Precision::bf16),
                                             ::testing::ValuesIn(experts_cases())),
                          print);
@@ -162,8 +161,8 @@ TEST(EmptyExperts, GetZeroGradients) {
 TEST(ExpertsCheck, RefusesMatricesOfAnotherWidth) {
   const ExpertsData data({3, 1, 2, 4, 5});
   std::vector<float> u(3 * 5), y(3 * 4);
-  ExpertsForward args{data.x_ND(),          data.up_EGD(),       view(data.down.data(), 2, 5, 4),
-                      data.routes(),        data.gate.data(),    view(u.data(), 3, 5),
+  ExpertsForward args{data.x_ND(),         data.up_EGD(),    view(data.down.data(), 2, 5, 4),
+                      data.routes(),       data.gate.data(), view(u.data(), 3, 5),
                       view(y.data(), 3, 4)};
   EXPECT_THROW(experts_forward(args, {}), Error);
 }

@@ -127,7 +127,7 @@ TEST_P(HeadLossCases, MatchesTheDefinition) {
   const Data data(GetParam());
   const HeadCase& s = data.shape;
   const Oracle oracle(data);
-  for (const Isa isa : {Isa::reference, Isa::avx2, Isa::avx512}) {
+  for (const Isa isa : all_isas()) {
     if (!supported(isa)) continue;
     const Result got = run_kernel(data, true, {isa});
     // Two logits are off by their sums' roundings, probabilities by what exponentials add; the

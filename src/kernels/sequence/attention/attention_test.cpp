@@ -220,8 +220,7 @@ std::string print(const ::testing::TestParamInfo<std::tuple<Isa, AttentionCase>>
   return std::string(name(std::get<0>(each.param))) + "_" + case_name(std::get<1>(each.param));
 }
 INSTANTIATE_TEST_SUITE_P(All, AttentionIsa,
-                         ::testing::Combine(::testing::Values(Isa::reference, Isa::avx2,
-                                                              Isa::avx512),
+                         ::testing::Combine(::testing::ValuesIn(all_isas()),
                                             ::testing::ValuesIn(attention_cases())),
                          print);
 

@@ -96,7 +96,7 @@ TEST_P(NormVariant, MatchesReference) {
 }
 
 INSTANTIATE_TEST_SUITE_P(All, NormVariant,
-                         ::testing::Combine(::testing::Values(Isa::avx2, Isa::avx512),
+                         ::testing::Combine(::testing::ValuesIn(all_isas()),
                                             ::testing::ValuesIn(cases())),
                          [](const auto& each) {
                            return std::string(name(std::get<0>(each.param))) + "_" +
