@@ -73,7 +73,7 @@ void Moments::add(const MomentRows& a, const MomentRows& b, const Tensor& ends_E
     g.a = operand(left, a.pick, first);
     g.b = operand(right, b.pick, first);
     g.c = sums + e * l * r, g.c_stride = r;
-    g.accumulate = true;
+    g.finish.accumulate = true;
     variant.call(g, pass.run);
     counted += count;
   });

@@ -52,7 +52,7 @@ class DenseWeight final : public Weight {
     g.b = {w.const_data_ptr<float>(), w.stride(0), rows};
     g.c = y.mutable_data_ptr<float>(), g.c_stride = g.n;
     const Tensor bias = bias_any.defined() ? bias_any.contiguous() : Tensor();
-    if (bias.defined()) g.bias = bias.const_data_ptr<float>();
+    if (bias.defined()) g.finish.bias = bias.const_data_ptr<float>();
     g.precision = pass.precision;
     kernels::matmul(g, pass.run);
     return y;

@@ -23,12 +23,12 @@ namespace {
 
 constexpr const char* kState = "training_state.safetensors";
 
-// bfloat16 only where a fast kernel has it: the reference's would take days.
+// bfloat16 only where instructions have it: elsewhere it costs float32's time and more.
 kernels::Precision training_precision(const TrainingConfig& config, const kernels::Run& run) {
   if (!config.bf16) return kernels::Precision::f32;
   kernels::Gemm like;
   like.precision = kernels::Precision::bf16;
-  if (kernels::gemm_variant(like, run).isa != kernels::Isa::reference)
+  if (kernels::gemm_variant(like, run).isa >= kernels::Isa::avx512_bf16)
     return kernels::Precision::bf16;
   log::warn(
       "training.bf16 is true, but this processor (or --isa) has no bfloat16 products: training in "

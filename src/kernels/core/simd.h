@@ -9,6 +9,7 @@
 #if defined(__AVX2__)
 #include <immintrin.h>
 
+#include "kernels/core/dtype.h"
 #include "kernels/core/view.h"
 
 namespace mote::kernels {
@@ -36,6 +37,35 @@ struct Avx2 {
   }
   [[gnu::always_inline]] static void store(float* p, V v, Index n) {
     _mm256_maskstore_ps(p, mask(n), v);
+  }
+  // Stored bfloat16 and float16, all lanes or the first n.
+  [[gnu::always_inline]] static V load_bf16(const Bf16* p) {
+    return widen_bf16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+  }
+  [[gnu::always_inline]] static V load_bf16(const Bf16* p, Index n) {
+    return widen_bf16(load_halves(p, n));
+  }
+  [[gnu::always_inline]] static V load_f16(const F16* p) {
+    return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+  }
+  [[gnu::always_inline]] static V load_f16(const F16* p, Index n) {
+    return _mm256_cvtph_ps(load_halves(p, n));
+  }
+  [[gnu::always_inline]] static V widen_bf16(__m128i halves) {
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(halves), 16));
+  }
+  [[gnu::always_inline]] static __m128i load_halves(const std::uint16_t* p, Index n) {
+    std::uint16_t part[8] = {};
+    for (Index i = 0; i < 8 && i < n; ++i) part[i] = p[i];
+    return _mm_loadu_si128(reinterpret_cast<const __m128i*>(part));
+  }
+  // To the nearest bfloat16, ties to even; NaN stays NaN.
+  [[gnu::always_inline]] static V round_to_bf16(V v) {
+    const __m256i bits = _mm256_castps_si256(v);
+    const __m256i odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
+    const __m256i up = _mm256_add_epi32(_mm256_add_epi32(bits, odd), _mm256_set1_epi32(0x7fff));
+    const __m256i rounded = _mm256_and_si256(up, _mm256_set1_epi32(-0x10000));
+    return _mm256_blendv_ps(_mm256_castsi256_ps(rounded), v, _mm256_cmp_ps(v, v, _CMP_UNORD_Q));
   }
   [[gnu::always_inline]] static V min(V a, V b) { return _mm256_min_ps(a, b); }
   [[gnu::always_inline]] static V round(V x) {
@@ -110,6 +140,29 @@ struct Avx512 {
   }
   [[gnu::always_inline]] static void store(float* p, V v, Index n) {
     _mm512_mask_storeu_ps(p, mask(n), v);
+  }
+  [[gnu::always_inline]] static V load_bf16(const Bf16* p) {
+    return widen_bf16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+  }
+  [[gnu::always_inline]] static V load_bf16(const Bf16* p, Index n) {
+    return widen_bf16(_mm256_maskz_loadu_epi16(mask(n), p));
+  }
+  [[gnu::always_inline]] static V load_f16(const F16* p) {
+    return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+  }
+  [[gnu::always_inline]] static V load_f16(const F16* p, Index n) {
+    return _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(mask(n), p));
+  }
+  [[gnu::always_inline]] static V widen_bf16(__m256i halves) {
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(halves), 16));
+  }
+  [[gnu::always_inline]] static V round_to_bf16(V v) {
+    const __m512i bits = _mm512_castps_si512(v);
+    const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
+    const __m512i up = _mm512_add_epi32(_mm512_add_epi32(bits, odd), _mm512_set1_epi32(0x7fff));
+    const __m512i rounded = _mm512_and_si512(up, _mm512_set1_epi32(-0x10000));
+    return _mm512_mask_mov_ps(_mm512_castsi512_ps(rounded), _mm512_cmp_ps_mask(v, v, _CMP_UNORD_Q),
+                              v);
   }
   [[gnu::always_inline]] static V min(V a, V b) { return _mm512_min_ps(a, b); }
   [[gnu::always_inline]] static V round(V x) {

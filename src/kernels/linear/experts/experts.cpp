@@ -67,12 +67,12 @@ void experts_forward(const ExpertsForward& args, const Run& run) {
     g.k = dim;
     g.a = {args.x_ND.data, args.x_ND.stride(0), Rows::outer, args.routes.token + block.first};
     g.b = {&args.up_EGD(block.expert, 0, 0), args.up_EGD.stride(1), Rows::outer};
-    g.relu = true;
+    g.finish.activation = Activation::relu;
     product(gemm, g, u, run);
     g.k = width;
     g.a = {u.data, u.stride(0), Rows::outer};
     g.b = {&args.down_EDG(block.expert, 0, 0), args.down_EDG.stride(1), Rows::outer};
-    g.relu = false;
+    g.finish.activation = Activation::none;
     product(gemm, g, rows_of(p_RD, block), run);
   });
   combine_rows({p_RD, args.routes.position_NK, args.gate_NK, args.y_ND}, run);

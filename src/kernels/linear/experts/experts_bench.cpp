@@ -51,17 +51,23 @@ void time_experts(benchmark::State& state, const ExpertsCase& s, const Run& run,
                                                   benchmark::Counter::kIsIterationInvariantRate);
 }
 
+std::vector<std::int64_t> isas() {
+  return {static_cast<int>(Isa::avx2), static_cast<int>(Isa::avx512)};
+}
+
 // Arguments: experts, dim, expert width, experts per token, whether to go back, instruction set.
 void experts(benchmark::State& state) {
   const ExpertsCase shape{2048, state.range(3), state.range(0), state.range(1), state.range(2)};
   const Isa isa = static_cast<Isa>(state.range(5));
   if (!supported(isa)) return state.SkipWithError("not supported here");
+  state.SetLabel(name(isa));
   time_experts(state, shape, {isa}, state.range(4) != 0);
 }
 BENCHMARK(experts)
     ->ArgNames({"experts", "dim", "width", "slots", "backward", "isa"})
-    ->ArgsProduct({{16}, {412}, {128}, {4}, {0, 1}, {1, 2}})
-    ->ArgsProduct({{128}, {1024}, {128}, {8}, {1}, {2}})
+    ->ArgsProduct({{16}, {412}, {128}, {4}, {0, 1}, isas()})
+    ->ArgsProduct({{64}, {1024}, {256}, {8}, {0, 1}, isas()})
+    ->ArgsProduct({{8}, {1024}, {3584}, {2}, {0, 1}, isas()})
     ->Unit(benchmark::kMillisecond);
 
 }  // namespace

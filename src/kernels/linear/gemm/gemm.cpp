@@ -1,7 +1,7 @@
 #include "kernels/linear/gemm/gemm.h"
 
+#include "base/check.h"
 #include "base/scratch.h"
-#include "kernels/core/dtype.h"
 #include "kernels/linear/gemm/gemm_blocking.h"
 
 namespace mote::kernels {
@@ -10,49 +10,121 @@ namespace {
 float element(const Operand& x, Index outer, Index inner, Precision precision) {
   const Index row = x.rows == Rows::outer ? outer : inner;
   const Index column = x.rows == Rows::outer ? inner : outer;
-  float value = x.data[(x.pick ? x.pick[row] : row) * x.stride + column];
+  const Index at = (x.pick ? x.pick[row] : row) * x.stride + column;
+  float value = 0;
+  if (x.type == Type::f32) value = static_cast<const float*>(x.data)[at];
+  if (x.type == Type::bf16) value = from_bf16(static_cast<const Bf16*>(x.data)[at]);
+  if (x.type == Type::f16) value = from_f16(static_cast<const F16*>(x.data)[at]);
   if (x.scale) value *= x.scale[row];
   return precision == Precision::bf16 ? from_bf16(to_bf16(value)) : value;
 }
 
+// The operand as plain memory: what a source writes into panels of 16 of W's rows.
+Operand in_memory(const Operand& x, Index outer, Index inner, Scratch& scratch) {
+  if (!x.source.fill) return x;
+  const Index rows = x.rows == Rows::outer ? outer : inner,
+              columns = x.rows == Rows::outer ? inner : outer;
+  const Index first_row = x.rows == Rows::outer ? x.first : 0,
+              first_column = x.rows == Rows::outer ? 0 : x.first;
+  float* dense = scratch.take<float>(rows * columns);
+  float* panel = scratch.take<float>(kPanelRows * columns);
+  for (Index r = 0; r < rows; ++r) {
+    if (r % kPanelRows == 0)
+      x.source.fill(x.source.storage, {first_row + r, first_column, columns, panel, kPanelRows});
+    for (Index c = 0; c < columns; ++c)
+      dense[r * columns + c] = panel[c * kPanelRows + r % kPanelRows];
+  }
+  return {dense, columns, x.rows};
+}
+
+double finished(const Gemm& args, Index i, Index j, double sum) {
+  const Finish& f = args.finish;
+  if (f.bias) sum += static_cast<double>(f.bias[j]);
+  if (f.activation == Activation::relu && sum < 0) sum = 0;
+  if (f.factor) sum *= static_cast<double>(f.factor[i * f.factor_stride + j]);
+  if (f.row_scale) sum *= static_cast<double>(f.row_scale[i]);
+  return sum;
+}
+
 void reference(const Gemm& args, const Run&) {
+  Scratch scratch;
+  const Operand b = in_memory(args.b, args.n, args.k, scratch);
   for (Index i = 0; i < args.m; ++i)
     for (Index j = 0; j < args.n; ++j) {
       float& c = args.c[i * args.c_stride + j];
-      double sum = args.accumulate ? static_cast<double>(c) : 0;
+      double sum = args.finish.accumulate ? static_cast<double>(c) : 0;
       for (Index k = 0; k < args.k; ++k)
         sum += static_cast<double>(element(args.a, i, k, args.precision)) *
-               static_cast<double>(element(args.b, j, k, args.precision));
-      if (args.bias) sum += static_cast<double>(args.bias[j]);
-      c = static_cast<float>(args.relu && sum < 0 ? 0 : sum);
+               static_cast<double>(element(b, j, k, args.precision));
+      c = static_cast<float>(finished(args, i, j, sum));
     }
 }
 
-// Unused in a build without vector variants.
-template <void (*block)(const Gemm&, float*)>
+// Vector code with the memory that it needs. Unused in a build without.
+template <void (*blocked)(const GemmBlock&), void (*few_rows)(const Gemm&, float*)>
 [[maybe_unused]] void with_scratch(const Gemm& args, const Run&) {
   Scratch scratch;
-  block(args, scratch.take<float>((kMaxRows + kMaxColumns + 2 * kPanelSlack) * kDepth));
+  if (has_few_rows(args)) return few_rows(args, scratch.take<float>(gemm_few_rows_floats(args)));
+  const GemmBlocking cut = gemm_blocking(args);
+  float* b_panels = scratch.take<float>(gemm_b_floats(cut));
+  blocked({args, cut, b_panels, scratch.take<float>(gemm_a_floats(cut))});
 }
 
 constexpr Variant<Gemm> kF32[] = {
     {Isa::reference, reference},
 #if MOTE_WITH_AVX2
-    {Isa::avx2, with_scratch<gemm_avx2>},
+    {Isa::avx2, with_scratch<gemm_avx2, gemm_few_rows_avx2>},
 #endif
 #if MOTE_WITH_AVX512
-    {Isa::avx512, with_scratch<gemm_avx512>},
+    {Isa::avx512, with_scratch<gemm_avx512, gemm_few_rows_avx512>},
 #endif
 };
 
 constexpr Variant<Gemm> kBf16[] = {
     {Isa::reference, reference},
+#if MOTE_WITH_AVX2
+    {Isa::avx2, with_scratch<gemm_bf16_avx2, gemm_few_rows_bf16_avx2>},
+#endif
 #if MOTE_WITH_AVX512
-    {Isa::avx512_bf16, with_scratch<gemm_avx512_bf16>},
+    {Isa::avx512, with_scratch<gemm_bf16_avx512, gemm_few_rows_bf16_avx512>},
+#endif
+#if MOTE_WITH_AVX512_BF16
+    {Isa::avx512_bf16, with_scratch<gemm_bf16_avx512_bf16, gemm_few_rows_bf16_avx512>},
 #endif
 };
 
+void check_operand(const char* name, const Operand& x, Index outer, Index inner) {
+  const Index row = x.rows == Rows::outer ? inner : outer,
+              rows = x.rows == Rows::outer ? outer : inner;
+  if (outer == 0 || inner == 0) return;
+  if (x.source.fill) {
+    MOTE_CHECK(!x.data && !x.pick && !x.scale, "gemm: ", name,
+               " is a panel source, and memory, an index list or a scale is given too");
+    MOTE_CHECK(x.first % 64 == 0, "gemm: ", name, " begins at ", x.first, " of its source, no 64");
+    return;
+  }
+  MOTE_CHECK(x.data, "gemm: ", name, " is ", outer, " x ", inner, " and has no memory");
+  MOTE_CHECK(rows == 1 || x.stride >= row || x.pick, "gemm: rows of ", name, " have ", row,
+             " elements and are ", x.stride, " apart");
+  MOTE_CHECK(!x.scale || x.rows == Rows::inner, "gemm: ", name, " has ", outer,
+             " stored rows with a scale, only Rows::inner has one");
+}
+
 }  // namespace
+
+void check_gemm(const Gemm& args) {
+  MOTE_CHECK(args.m >= 0 && args.n >= 0 && args.k >= 0, "gemm: sizes ", args.m, " x ", args.n,
+             " x ", args.k);
+  if (args.m == 0 || args.n == 0) return;
+  MOTE_CHECK(!args.a.source.fill, "gemm: a is a panel source, which only b may be");
+  check_operand("a", args.a, args.m, args.k);
+  check_operand("b", args.b, args.n, args.k);
+  MOTE_CHECK(args.c && (args.m == 1 || args.c_stride >= args.n), "gemm: rows of c have ", args.n,
+             " elements and are ", args.c_stride, " apart");
+  MOTE_CHECK(!args.finish.factor || args.m == 1 || args.finish.factor_stride >= args.n,
+             "gemm: rows of the factor have ", args.n, " elements and are ",
+             args.finish.factor_stride, " apart");
+}
 
 std::span<const Variant<Gemm>> gemm_variants(Precision precision) {
   if (precision == Precision::bf16) return kBf16;
@@ -64,6 +136,7 @@ const Variant<Gemm>& gemm_variant(const Gemm& like, const Run& run) {
 }
 
 void gemm(const Gemm& args, const Run& run) {
+  check_gemm(args);
   gemm_variant(args, run).call(args, run);
 }
 

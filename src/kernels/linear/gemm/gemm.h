@@ -1,20 +1,27 @@
 // One block of a matrix product on one thread, the piece that every dense and grouped product is
 // made of:
 //
-//   c[i, j] (+)= sum_k a[i, k] * b[k, j],   then the epilogue: + bias[j], then max(0, .)
+//   c[i, j] = finish( [c[i, j] +] sum_k a[i, k] * b[k, j] )
 //
-// Operands are stored row-major with unit stride along a row; which axis a stored row belongs to is
-// the operand's choice, and stored rows can be picked by an index list and scaled, so that callers
-// never copy or transpose their inputs:
-//   a: stored rows are i (Rows::outer) or k (Rows::inner);  b: stored rows are j (outer) or k
-//   (inner).
-// Sums run over k in increasing order in float32, blocks of kDepth being added to c one after
-// another; a product of few rows sums in the lanes of a vector instead. Either way the order
-// depends on the shape alone. The reference sums in double. Precision::bf16 rounds both operands to
-// bfloat16 before multiplying and sums pairs of neighbouring k in float32, subnormals taken as 0. c
-// must not overlap a or b. Sizes may be 0; with k = 0 the product is 0.
+// Operands are stored row-major with unit stride along a row, in float32, bfloat16 or float16; which
+// axis a stored row belongs to is the operand's choice, and stored rows can be picked by an index
+// list and scaled, so that callers never copy, transpose or convert their inputs:
+//   a: stored rows are i (Rows::outer) or k (Rows::inner)
+//   b: stored rows are j (Rows::outer) or k (Rows::inner); instead of memory it may be a PanelSource,
+//      whose W has the same rows. Panels of b exist only while a product runs.
+// The finish, in this order, each part optional:
+//   + what c held (accumulate), + bias[j], activation, * factor[i, j] (gated layers), * row_scale[i]
+//
+// Sums run over k in increasing order in float32, in blocks of a depth that depends on the shape and
+// the machine's caches; a product of few rows sums in the lanes of vectors instead. The order never
+// depends on threads. The reference sums in double. Precision::bf16 rounds both operands to bfloat16
+// before multiplying; with AVX512-BF16 and AMX, pairs of neighbouring k are summed in float32 and
+// subnormals taken as 0; elsewhere the float32 kernels multiply the rounded numbers. c must not
+// overlap a, b or factor. Sizes may be 0; with k = 0 the product is 0.
 #pragma once
 
+#include "kernels/core/dtype.h"
+#include "kernels/core/panel_source.h"
 #include "kernels/core/variants.h"
 #include "kernels/core/view.h"
 
@@ -22,14 +29,26 @@ namespace mote::kernels {
 
 enum class Rows { outer, inner };
 enum class Precision { f32, bf16 };
+enum class Activation { none, relu };
 
 struct Operand {
-  const float* data = nullptr;
+  const void* data = nullptr;
   Index stride = 0;  // elements between stored rows
   Rows rows = Rows::outer;
   const std::int32_t* pick = nullptr;  // stored row r is row pick[r] of data; null: row r
-  const float* scale =
-      nullptr;  // stored row r is multiplied by scale[r]; only with Rows::inner; null: 1
+  const float* scale = nullptr;        // stored row r times scale[r]; only with Rows::inner
+  Type type = Type::f32;
+  PanelSource source = {};  // instead of data, for b only
+  Index first = 0;          // with a source: element 0 of the outer axis is W's `first`, in 64s
+};
+
+struct Finish {
+  bool accumulate = false;
+  const float* bias = nullptr;  // [n]
+  Activation activation = Activation::none;
+  const float* factor = nullptr;  // [m, n]
+  Index factor_stride = 0;
+  const float* row_scale = nullptr;  // [m]
 };
 
 struct Gemm {
@@ -37,20 +56,16 @@ struct Gemm {
   Operand a, b;
   float* c = nullptr;
   Index c_stride = 0;
-  bool accumulate = false;
-  const float* bias = nullptr;  // [n] or null
-  bool relu = false;
+  Finish finish;
   Precision precision = Precision::f32;
 };
 
 void gemm(const Gemm& args, const Run& run);
-// The row that gemm() would call, for callers with many blocks.
+// Refuses what cannot be multiplied; gemm() and matmul() do so themselves.
+void check_gemm(const Gemm& args);
+// The row that gemm() would call, for callers with many blocks whose arguments are alike.
 const Variant<Gemm>& gemm_variant(const Gemm& like, const Run& run);
 
 std::span<const Variant<Gemm>> gemm_variants(Precision precision);
-
-void gemm_avx2(const Gemm& args, float* scratch);
-void gemm_avx512(const Gemm& args, float* scratch);
-void gemm_avx512_bf16(const Gemm& args, float* scratch);
 
 }  // namespace mote::kernels

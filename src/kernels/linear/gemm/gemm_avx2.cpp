@@ -2,21 +2,36 @@
 #include <utility>
 
 #include "kernels/linear/gemm/gemm_blocked.h"
+#include "kernels/linear/gemm/gemm_few_rows.h"
 
 namespace mote::kernels {
 namespace {
 
 struct GemmAvx2 : Avx2 {
-  static constexpr int kRows = 6;
-  static constexpr int kPerStep = 1;
+  static constexpr int kRows = 6, kVectors = 2, kPerStep = 1;
+  static constexpr bool kRounds = false;
   [[gnu::always_inline]] static V multiply_add(V a, V b, V c) { return fma(a, b, c); }
   [[gnu::always_inline]] static void store_step(float* p, V value, V) { store(p, value); }
+  [[gnu::always_inline]] static void store_row(float* p, V value, V) { store(p, value); }
+};
+
+struct RoundingAvx2 : GemmAvx2 {
+  static constexpr bool kRounds = true;
 };
 
 }  // namespace
 
-void gemm_avx2(const Gemm& args, float* scratch) {
-  if (!gemm_few_rows<GemmAvx2>(args)) gemm_blocked<GemmAvx2>(args, scratch);
+void gemm_avx2(const GemmBlock& block) {
+  gemm_blocked<GemmAvx2>(block);
+}
+void gemm_bf16_avx2(const GemmBlock& block) {
+  gemm_blocked<RoundingAvx2>(block);
+}
+void gemm_few_rows_avx2(const Gemm& args, float* a_rows) {
+  gemm_few_rows<GemmAvx2>(args, a_rows);
+}
+void gemm_few_rows_bf16_avx2(const Gemm& args, float* a_rows) {
+  gemm_few_rows<RoundingAvx2>(args, a_rows);
 }
 
 }  // namespace mote::kernels

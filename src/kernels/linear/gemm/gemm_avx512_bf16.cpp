@@ -9,8 +9,8 @@ namespace mote::kernels {
 namespace {
 
 struct GemmBf16 : Avx512 {
-  static constexpr int kRows = 14;
-  static constexpr int kPerStep = 2;
+  static constexpr int kRows = 8, kVectors = 3, kPerStep = 2;
+  static constexpr bool kRounds = false;
   [[gnu::always_inline]] static V multiply_add(V a, V b, V c) {
     return _mm512_dpbf16_ps(c, reinterpret_cast<__m512bh>(a), reinterpret_cast<__m512bh>(b));
   }
@@ -20,12 +20,16 @@ struct GemmBf16 : Avx512 {
     const __m512i high = _mm512_cvtepu16_epi32(reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(odd)));
     store(p, _mm512_castsi512_ps(_mm512_or_si512(low, _mm512_slli_epi32(high, 16))));
   }
+  // 32 neighbouring numbers.
+  [[gnu::always_inline]] static void store_row(float* p, V first, V second) {
+    store(p, reinterpret_cast<V>(_mm512_cvtne2ps_pbh(second, first)));
+  }
 };
 
 }  // namespace
 
-void gemm_avx512_bf16(const Gemm& args, float* scratch) {
-  gemm_blocked<GemmBf16>(args, scratch);
+void gemm_bf16_avx512_bf16(const GemmBlock& block) {
+  gemm_blocked<GemmBf16>(block);
 }
 
 }  // namespace mote::kernels

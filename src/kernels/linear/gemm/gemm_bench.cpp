@@ -13,16 +13,28 @@ void time_gemm(benchmark::State& state, Precision precision, const Variant<Gemm>
   const Gemm args = data.args(c.data(), precision);
   for (auto unused : state) variant.call(args, {});
   const double operations = 2 * static_cast<double>(shape.m * shape.n * shape.k);
+  state.SetBytesProcessed(state.iterations() * shape.n * shape.k * size_of(shape.b_type));
   state.counters["flop/s"] =
       benchmark::Counter(operations, benchmark::Counter::kIsIterationInvariantRate);
 }
 
-// Blocks of an expert layer forward and backward, one row, and a square.
+GemmCase with_type(GemmCase shape, Type type) {
+  shape.b_type = type;
+  return shape;
+}
+
+// Blocks of an expert layer forward and backward, few rows from the cache and from memory, and a
+// square.
 const bool kRegistered = [] {
   const GemmCase shapes[] = {{504, 128, 412},
                              {504, 128, 412, Rows::outer, Rows::inner},
                              {128, 412, 504, Rows::inner, Rows::inner},
                              {1, 1024, 1024},
+                             {1, 8192, 4096},
+                             with_type({1, 8192, 4096}, Type::bf16),
+                             with_type({1, 8192, 4096}, Type::f16),
+                             with_type({4, 8192, 4096}, Type::bf16),
+                             {16, 2048, 2048},
                              {512, 512, 512}};
   for (const Precision precision : {Precision::f32, Precision::bf16})
     for (const Variant<Gemm>& variant : gemm_variants(precision))

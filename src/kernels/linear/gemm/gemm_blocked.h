@@ -1,255 +1,152 @@
-// The blocked product, written once for any vector type S of core/simd.h and included by the
-// variant files only.
-//
-// Loops, from the outside: columns of c by kMaxColumns, k by kDepth, rows by kMaxRows. Operands are
-// packed into panels: a into S::kRows rows stored kLanes wide ([k][lane]), b into two vectors of
-// columns ([k][2 * kLanes]). The micro-kernel keeps a tile of kRows x 2 vectors in registers and
-// walks k once; so each sum runs over k in order.
+// The blocked product, written once for any S: a vector type of core/simd.h with
+//   kRows, kVectors      the micro-kernel's tile
+//   kPerStep             neighbouring k in 32 bits: 1 (float32) or 2 (bfloat16)
+//   kRounds              whether operands are rounded to bfloat16 and multiplied in float32
+//   multiply_add, store_step
+// Included by the variant files only, after <utility>.
 #pragma once
 
-#include "kernels/core/simd.h"
-#include "kernels/linear/gemm/gemm.h"
-#include "kernels/linear/gemm/gemm_blocking.h"
+#include "kernels/linear/gemm/gemm_micro.h"
+#include "kernels/linear/gemm/gemm_pack_source.h"
 
 namespace mote::kernels {
 namespace {
 
-[[gnu::always_inline]] inline Index min_index(Index a, Index b) {
-  return a < b ? a : b;
-}
-
-// What happens to a finished tile. max(0, x) in this order of operands keeps a NaN.
-struct Finish {
-  float* c;
-  Index stride;
-  Index columns;      // columns of the tile that exist
-  bool add;           // to what c holds
-  const float* bias;  // of the tile's first column, or null
-  bool relu;
-};
-
-template <class S, int Vectors>
-[[gnu::always_inline]] inline void finish_row(const Finish& f, int row,
-                                              typename S::V (&sum)[Vectors]) {
-  float* c = f.c + row * f.stride;
-#pragma GCC unroll 2
-  for (int v = 0; v < Vectors; ++v) {
-    const Index left = f.columns - v * S::kLanes;
-    if (left <= 0) return;
-    float* at = c + v * S::kLanes;
-    typename S::V value = sum[v];
-    if (left >= S::kLanes) {
-      if (f.add) value = S::add(S::load(at), value);
-      if (f.bias) value = S::add(value, S::load(f.bias + v * S::kLanes));
-      if (f.relu) value = S::max(S::zero(), value);
-      S::store(at, value);
-    } else {
-      if (f.add) value = S::add(S::load(at, left), value);
-      if (f.bias) value = S::add(value, S::load(f.bias + v * S::kLanes, left));
-      if (f.relu) value = S::max(S::zero(), value);
-      S::store(at, value, left);
-    }
-  }
-}
-
-// `steps` is k in float32 and ceil(k / 2) in bf16, where a step multiplies a pair.
-template <class S, int NumRows, int Vectors>
-void micro(Index steps, const float* a, const float* b, const Finish& f) {
-  typename S::V sum[NumRows][Vectors];
-#pragma GCC unroll 16
-  for (int r = 0; r < NumRows; ++r)
-#pragma GCC unroll 2
-    for (int v = 0; v < Vectors; ++v) sum[r][v] = S::zero();
-  for (Index k = 0; k < steps; ++k) {
-    typename S::V column[Vectors];
-#pragma GCC unroll 2
-    for (int v = 0; v < Vectors; ++v) column[v] = S::load(b + v * S::kLanes);
-#pragma GCC unroll 16
-    for (int r = 0; r < NumRows; ++r) {
-      const typename S::V value = S::broadcast(a + r);
-#pragma GCC unroll 2
-      for (int v = 0; v < Vectors; ++v) sum[r][v] = S::multiply_add(value, column[v], sum[r][v]);
-    }
-    a += S::kLanes;
-    b += 2 * S::kLanes;
-  }
-#pragma GCC unroll 16
-  for (int r = 0; r < NumRows; ++r) finish_row<S, Vectors>(f, r, sum[r]);
-}
-
-using Micro = void (*)(Index, const float*, const float*, const Finish&);
-
-template <class S, int... Counts>
-constexpr void fill_micro(Micro (&table)[sizeof...(Counts)][2],
-                          std::integer_sequence<int, Counts...>) {
-  ((table[Counts][0] = micro<S, Counts + 1, 1>, table[Counts][1] = micro<S, Counts + 1, 2>), ...);
-}
-
-template <class S>
-struct MicroTable {
-  Micro rows[S::kRows][2];
-  constexpr MicroTable() : rows() {
-    fill_micro<S>(rows, std::make_integer_sequence<int, S::kRows>());
-  }
-};
-
-// Packs `width` <= kLanes outer elements of x from `outer`, and all of k in [first, first + depth),
-// to out[step * out_stride + lane]; lanes beyond width are 0.
-template <class S>
-void pack_lanes(const Operand& x, Index outer, Index width, Index first, Index depth, float* out,
-                Index out_stride) {
-  using V = typename S::V;
-  if (x.rows == Rows::inner) {
-    const auto row = [&](Index k) {
-      const Index at = first + k;
-      const V value = S::load(x.data + (x.pick ? x.pick[at] : at) * x.stride + outer, width);
-      return x.scale ? S::mul(value, S::set(x.scale[at])) : value;
-    };
-    for (Index k = 0; k < depth; k += S::kPerStep, out += out_stride)
-      S::store_step(out, row(k), S::kPerStep == 1 || k + 1 == depth ? S::zero() : row(k + 1));
+template <class S, Type T>
+void pack_b_of(const Operand& b, Index j0, Index columns, Index k0, Index depth, float* out) {
+  if (b.rows == Rows::inner) {
+    pack_along<S, T>(
+        b, j0, columns, k0, depth, out, [](Index left) { return panel_width<S>(left); }, 0);
     return;
   }
-  const float* rows[S::kLanes];
-  for (Index i = 0; i < S::kLanes; ++i) {
-    const Index at = outer + (i < width ? i : 0);
-    rows[i] = x.data + (x.pick ? x.pick[at] : at) * x.stride + first;
+  const Index steps = steps_of<S>(depth);
+  for (Index j = 0, w; j < columns; j += w) {
+    w = panel_width<S>(columns - j);
+    for (Index v = 0; v < w; v += S::kLanes)
+      pack_across<S, T>(b, j0 + j + v, min_index(S::kLanes, columns - j - v), k0, depth,
+                        out + j * steps + v, w);
   }
-  for (Index k = 0; k < depth; k += S::kLanes) {
-    const Index count = min_index(S::kLanes, depth - k);
-    V block[S::kLanes];
-    if (width == S::kLanes && count == S::kLanes) {
-#pragma GCC unroll 16
-      for (int i = 0; i < S::kLanes; ++i) block[i] = S::load(rows[i] + k);
-    } else {
-#pragma GCC unroll 16
-      for (int i = 0; i < S::kLanes; ++i)
-        block[i] = i < width ? S::load(rows[i] + k, count) : S::zero();
-    }
-    S::transpose(block);
-    if (count == S::kLanes) {
-#pragma GCC unroll 16
-      for (int i = 0; i < S::kLanes; i += S::kPerStep, out += out_stride)
-        S::store_step(out, block[i], S::kPerStep == 1 ? S::zero() : block[i + 1]);
-    } else {
-#pragma GCC unroll 16
-      for (int i = 0; i < S::kLanes; i += S::kPerStep)
-        if (i < count) {
-          S::store_step(out, block[i], S::kPerStep == 1 ? S::zero() : block[i + 1]);
-          out += out_stride;
-        }
+}
+
+// Panels of columns [j0, j0 + columns) and k [k0, k0 + depth), one behind the other.
+template <class S>
+void pack_b(const Operand& b, Index j0, Index columns, Index k0, Index depth, float* out) {
+  if (b.source.fill) {
+    float* spare = out + (columns + S::kVectors * S::kLanes) * steps_of<S>(depth);
+    if (b.rows == Rows::outer)
+      pack_source_across<S>(b, j0, columns, k0, depth, out, spare);
+    else
+      pack_source_along<S>(b, j0, columns, k0, depth, out, spare);
+    return;
+  }
+  switch (b.type) {
+    case Type::f32:
+      return pack_b_of<S, Type::f32>(b, j0, columns, k0, depth, out);
+    case Type::bf16:
+      return pack_b_of<S, Type::bf16>(b, j0, columns, k0, depth, out);
+    case Type::f16:
+      return pack_b_of<S, Type::f16>(b, j0, columns, k0, depth, out);
+  }
+}
+
+// A block of rows of a as the micro-kernel reads it: row r at step s is `step` * s floats behind the
+// start of the row. Rows of float32 are read where they lie (`direct`); others are copied, by rows
+// of `pitch`, or by panels of kRows when k runs across stored rows.
+struct BlockOfA {
+  const Operand* direct;
+  Index first_row, first_k;
+  const float* copy;
+  Index pitch, panel_pitch, step;
+};
+
+template <class S>
+[[gnu::always_inline]] inline const float* row_of(const BlockOfA& a, Index panel, Index r) {
+  const Index i = panel * S::kRows + r;
+  if (a.direct)
+    return reinterpret_cast<const float*>(stored_row(*a.direct, a.first_row + i)) + a.first_k;
+  return a.panel_pitch ? a.copy + panel * a.panel_pitch + r : a.copy + i * a.pitch;
+}
+
+template <class S, Type T>
+void copy_rows(const Operand& a, Index i0, Index rows, Index k0, Index depth, Index pitch,
+               float* out) {
+  const Index steps = steps_of<S>(depth);
+  for (Index r = 0; r < rows; ++r, out += pitch) {
+    const char* row = stored_row(a, i0 + r);
+    for (Index s = 0; s < steps; s += S::kLanes) {
+      const Index k = s * S::kPerStep, left = depth - k;
+      const auto some = [&](Index from) {
+        return from < left ? as_multiplied<S, T>(load_some<S, T>(row, k0 + k + from, left - from))
+                           : S::zero();
+      };
+      S::store_row(out + s, some(0), S::kPerStep == 2 ? some(S::kLanes) : S::zero());
     }
   }
 }
 
+template <class S, Type T>
+BlockOfA block_of_a(const Operand& a, Index i0, Index rows, Index k0, Index depth, float* out) {
+  const Index steps = steps_of<S>(depth);
+  if (a.rows == Rows::inner) {
+    constexpr Index kGap = S::kLanes;
+    pack_along<S, T>(
+        a, i0, rows, k0, depth, out, [](Index) { return Index{S::kRows}; }, kGap);
+    return {nullptr, i0, k0, out, 0, steps * S::kRows + kGap, S::kRows};
+  }
+  if (T == Type::f32 && S::kPerStep == 1 && !S::kRounds) return {&a, i0, k0, nullptr, 0, 0, 1};
+  const Index pitch = (steps + S::kLanes - 1) / S::kLanes * S::kLanes + 16;
+  copy_rows<S, T>(a, i0, rows, k0, depth, pitch, out);
+  return {nullptr, i0, k0, out, pitch, 0, 1};
+}
+
 template <class S>
-void gemm_blocked(const Gemm& g, float* scratch) {
+BlockOfA block_of_a(const Operand& a, Index i0, Index rows, Index k0, Index depth, float* out) {
+  switch (a.type) {
+    case Type::f32:
+      break;
+    case Type::bf16:
+      return block_of_a<S, Type::bf16>(a, i0, rows, k0, depth, out);
+    case Type::f16:
+      return block_of_a<S, Type::f16>(a, i0, rows, k0, depth, out);
+  }
+  return block_of_a<S, Type::f32>(a, i0, rows, k0, depth, out);
+}
+
+template <class S>
+void gemm_blocked(const GemmBlock& block) {
   static constexpr MicroTable<S> kMicro;
-  constexpr Index kPanelColumns = 2 * S::kLanes;
-  static_assert((kMaxRows + S::kRows - 1) / S::kRows * S::kLanes <= kMaxRows + kPanelSlack);
-  static_assert(kMaxColumns % kPanelColumns == 0);
-  float* packed_a = scratch;
-  float* packed_b = scratch + (kMaxRows + kPanelSlack) * kDepth;
-  for (Index j0 = 0; j0 < g.n; j0 += kMaxColumns) {
-    const Index columns = min_index(kMaxColumns, g.n - j0);
-    for (Index k0 = 0; k0 == 0 || k0 < g.k; k0 += kDepth) {
-      const Index depth = min_index(kDepth, g.k - k0);
-      const Index steps = (depth + S::kPerStep - 1) / S::kPerStep;
-      const bool last = k0 + kDepth >= g.k;
-      for (Index j = 0; j < columns; j += S::kLanes) {
-        float* panel = packed_b + j / kPanelColumns * (kPanelColumns * steps) + j % kPanelColumns;
-        pack_lanes<S>(g.b, j0 + j, min_index(S::kLanes, columns - j), k0, depth, panel,
-                      kPanelColumns);
-      }
-      for (Index i0 = 0; i0 < g.m; i0 += kMaxRows) {
-        const Index rows = min_index(kMaxRows, g.m - i0);
-        for (Index i = 0, panel = 0; i < rows; i += S::kRows, ++panel)
-          pack_lanes<S>(g.a, i0 + i, min_index(S::kRows, rows - i), k0, depth,
-                        packed_a + panel * S::kLanes * steps, S::kLanes);
-        for (Index j = 0; j < columns; j += kPanelColumns) {
-          const Index width = min_index(kPanelColumns, columns - j);
-          const int vectors = width > S::kLanes ? 2 : 1;
-          const float* b = packed_b + j * steps;
+  const Gemm& g = block.product;
+  const GemmBlocking& cut = block.cut;
+  for (Index j0 = 0; j0 < g.n; j0 += cut.columns) {
+    const Index columns = min_index(cut.columns, g.n - j0);
+    for (Index k0 = 0; k0 == 0 || k0 < g.k; k0 += cut.depth) {
+      const Index depth = min_index(cut.depth, g.k - k0), steps = steps_of<S>(depth);
+      const bool last = k0 + cut.depth >= g.k;
+      pack_b<S>(g.b, j0, columns, k0, depth, block.b_panels);
+      for (Index i0 = 0; i0 < g.m; i0 += cut.rows) {
+        const Index rows = min_index(cut.rows, g.m - i0);
+        const BlockOfA a = block_of_a<S>(g.a, i0, rows, k0, depth, block.a_panels);
+        for (Index j = 0, w; j < columns; j += w) {
+          w = panel_width<S>(columns - j);
+          const auto vectors = w / S::kLanes;
           for (Index i = 0, panel = 0; i < rows; i += S::kRows, ++panel) {
-            const Finish f{g.c + (i0 + i) * g.c_stride + j0 + j,
-                           g.c_stride,
-                           width,
-                           g.accumulate || k0 > 0,
-                           last && g.bias ? g.bias + j0 + j : nullptr,
-                           last && g.relu};
             const Index count = min_index(S::kRows, rows - i);
-            kMicro.rows[count - 1][vectors - 1](steps, packed_a + panel * S::kLanes * steps, b, f);
+            const float* a_rows[S::kRows];
+            for (Index r = 0; r < count; ++r) a_rows[r] = row_of<S>(a, panel, r);
+            const Tile tile{g.c + (i0 + i) * g.c_stride + j0 + j,
+                            g.c_stride,
+                            columns - j,
+                            g.finish.accumulate || k0 > 0,
+                            last ? &g.finish : nullptr,
+                            i0 + i,
+                            j0 + j};
+            kMicro.of[count - 1][vectors - 1](steps, a_rows, a.step, block.b_panels + j * steps,
+                                              tile);
           }
         }
       }
     }
   }
-}
-
-// Few rows: packing b would cost more than the product. Both operands have k along their stored
-// rows; each c is a dot product whose lanes are summed at the end.
-template <class S, int NumRows, int Columns>
-[[gnu::always_inline]] inline void dots(const Gemm& g, Index i, Index j) {
-  using V = typename S::V;
-  const float *a[NumRows], *b[Columns];
-  V sum[NumRows][Columns];
-#pragma GCC unroll 4
-  for (int r = 0; r < NumRows; ++r)
-    a[r] = g.a.data + (g.a.pick ? g.a.pick[i + r] : i + r) * g.a.stride;
-#pragma GCC unroll 4
-  for (int c = 0; c < Columns; ++c)
-    b[c] = g.b.data + (g.b.pick ? g.b.pick[j + c] : j + c) * g.b.stride;
-#pragma GCC unroll 4
-  for (int r = 0; r < NumRows; ++r)
-#pragma GCC unroll 4
-    for (int c = 0; c < Columns; ++c) sum[r][c] = S::zero();
-  Index k = 0;
-  for (; k + S::kLanes <= g.k; k += S::kLanes) {
-#pragma GCC unroll 4
-    for (int c = 0; c < Columns; ++c) {
-      const V column = S::load(b[c] + k);
-#pragma GCC unroll 4
-      for (int r = 0; r < NumRows; ++r) sum[r][c] = S::fma(S::load(a[r] + k), column, sum[r][c]);
-    }
-  }
-  if (k < g.k) {
-#pragma GCC unroll 4
-    for (int c = 0; c < Columns; ++c) {
-      const V column = S::load(b[c] + k, g.k - k);
-#pragma GCC unroll 4
-      for (int r = 0; r < NumRows; ++r)
-        sum[r][c] = S::fma(S::load(a[r] + k, g.k - k), column, sum[r][c]);
-    }
-  }
-#pragma GCC unroll 4
-  for (int r = 0; r < NumRows; ++r)
-#pragma GCC unroll 4
-    for (int c = 0; c < Columns; ++c) {
-      float* at = g.c + (i + r) * g.c_stride + j + c;
-      float value = S::sum(sum[r][c]);
-      if (g.accumulate) value += *at;
-      if (g.bias) value += g.bias[j + c];
-      *at = g.relu && value < 0 ? 0 : value;
-    }
-}
-
-inline constexpr Index kFewRows = 6;
-
-template <class S>
-bool gemm_few_rows(const Gemm& g) {
-  if (g.m > kFewRows || g.a.rows != Rows::outer || g.b.rows != Rows::outer) return false;
-  for (Index i = 0; i < g.m;) {
-    const int rows = g.m - i >= 2 ? 2 : 1;
-    Index j = 0;
-    if (rows == 2) {
-      for (; j + 4 <= g.n; j += 4) dots<S, 2, 4>(g, i, j);
-      for (; j < g.n; ++j) dots<S, 2, 1>(g, i, j);
-    } else {
-      for (; j + 4 <= g.n; j += 4) dots<S, 1, 4>(g, i, j);
-      for (; j < g.n; ++j) dots<S, 1, 1>(g, i, j);
-    }
-    i += rows;
-  }
-  return true;
 }
 
 }  // namespace

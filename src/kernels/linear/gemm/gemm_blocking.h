@@ -1,18 +1,50 @@
-// How a product is cut for the caches: sizes shared by the variants and by whoever provides scratch
-// memory.
+// How a product is cut for the caches, and the memory that its panels take.
 #pragma once
 
-#include "kernels/core/view.h"
+#include "kernels/linear/gemm/gemm.h"
 
 namespace mote::kernels {
 
-// A packed panel of b, kDepth x 32 floats, is 32 KiB and stays in the L1 cache while the panels of
-// a go by; the packed block of a (kMaxRows x kDepth, 176 KiB with padding) and of b (512 KiB) stay
-// in the L2 cache.
-inline constexpr Index kDepth = 256;
-inline constexpr Index kMaxRows = 168;
-inline constexpr Index kMaxColumns = 512;
-// Panels are stored a vector wide: 28 panels of 6 rows take 224, 12 of 14 rows 192.
-inline constexpr Index kPanelSlack = 56;
+// Loops, from the outside: columns of c by `columns`, k by `depth`, rows by `rows`. Blocks of depth
+// are nearly equal and multiples of 64 but the last. `depth` depends on k and the machine alone.
+struct GemmBlocking {
+  Index rows = 0, columns = 0, depth = 0;
+};
+GemmBlocking gemm_blocking(const Gemm& args);
+
+// What the vector code is given: a checked product, its blocking, and memory on 64-byte boundaries.
+struct GemmBlock {
+  const Gemm& product;
+  GemmBlocking cut;
+  float* b_panels;  // gemm_b_floats()
+  float* a_panels;  // gemm_a_floats()
+};
+// A step is one k, or two in bfloat16; a panel of either operand is at most 48 wide, and panels are
+// written whole vectors at a time.
+constexpr Index gemm_b_floats(const GemmBlocking& cut) {
+  return (cut.columns + 48) * (cut.depth + 32) + 1024;
+}
+constexpr Index gemm_a_floats(const GemmBlocking& cut) {
+  return (cut.rows + 32) * (cut.depth + 16) + 1024;
+}
+
+// Products of at most this many rows, with k along the stored rows of both operands, read b where
+// it lies: packing it would cost more than the product.
+inline constexpr Index kFewRows = 6;
+bool has_few_rows(const Gemm& args);
+// In float32: the rows of a for such a product where they are stored otherwise or must be rounded.
+constexpr Index gemm_few_rows_floats(const Gemm& args) {
+  return args.m * ((args.k + 15) / 16 * 16);
+}
+
+void gemm_avx2(const GemmBlock& block);
+void gemm_avx512(const GemmBlock& block);
+void gemm_bf16_avx2(const GemmBlock& block);
+void gemm_bf16_avx512(const GemmBlock& block);
+void gemm_bf16_avx512_bf16(const GemmBlock& block);
+void gemm_few_rows_avx2(const Gemm& args, float* a_rows);
+void gemm_few_rows_avx512(const Gemm& args, float* a_rows);
+void gemm_few_rows_bf16_avx2(const Gemm& args, float* a_rows);
+void gemm_few_rows_bf16_avx512(const Gemm& args, float* a_rows);
 
 }  // namespace mote::kernels

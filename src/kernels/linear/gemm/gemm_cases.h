@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "base/check.h"
 #include "kernels/core/random_cases.h"
 #include "kernels/linear/gemm/gemm.h"
 #include "kernels/linear/gemm/gemm_blocking.h"
@@ -16,97 +17,158 @@ struct GemmCase {
   Rows a = Rows::outer, b = Rows::outer;
   bool pick = false;   // stored rows by index lists
   bool scale = false;  // the operands with Rows::inner
-  bool bias = false, relu = false, accumulate = false;
+  bool bias = false, relu = false, accumulate = false, factor = false, row_scale = false;
+  Type a_type = Type::f32, b_type = Type::f32;
+  bool source = false;  // b fills panels
 };
 
-inline std::string case_name(const GemmCase& c) {
-  const auto letter = [](Rows rows) { return rows == Rows::outer ? "outer" : "inner"; };
-  return word("m", c.m) + word("_n", c.n) + word("_k", c.k) + "_" + letter(c.a) + "_" +
-         letter(c.b) + (c.pick ? "_picked" : "") + (c.scale ? "_scaled" : "") +
-         (c.bias ? "_bias" : "") + (c.relu ? "_relu" : "") + (c.accumulate ? "_added" : "");
+inline const char* name(Type type) {
+  return type == Type::f32 ? "f32" : type == Type::bf16 ? "bf16" : "f16";
 }
 
-// Every combination of two layouts and five options, by number in [0, 128).
+inline std::string case_name(const GemmCase& c) {
+  const auto operand = [](Rows rows, Type type) {
+    return std::string(rows == Rows::outer ? "_outer" : "_inner") +
+           (type == Type::f32 ? "" : name(type));
+  };
+  return word("m", c.m) + word("_n", c.n) + word("_k", c.k) + operand(c.a, c.a_type) +
+         operand(c.b, c.b_type) + (c.source ? "_source" : "") + (c.pick ? "_picked" : "") +
+         (c.scale ? "_scaled" : "") + (c.bias ? "_bias" : "") + (c.relu ? "_relu" : "") +
+         (c.accumulate ? "_added" : "") + (c.factor ? "_factor" : "") +
+         (c.row_scale ? "_rowscale" : "");
+}
+
+// Every combination of two layouts and seven options, by number in [0, 512).
 inline GemmCase with_options(Index m, Index n, Index k, int number) {
   const auto bit = [&](int i) { return (number >> i & 1) != 0; };
-  return {m,
-          n,
-          k,
-          bit(0) ? Rows::inner : Rows::outer,
-          bit(1) ? Rows::inner : Rows::outer,
-          bit(2),
-          bit(3),
-          bit(4),
-          bit(5),
-          bit(6)};
+  const auto rows = [&](int i) { return bit(i) ? Rows::inner : Rows::outer; };
+  return {m, n, k, rows(0), rows(1), bit(2), bit(3), bit(4), bit(5), bit(6), bit(7), bit(8)};
 }
 
 inline std::vector<GemmCase> gemm_cases() {
   std::vector<GemmCase> cases;
-  int number = 0;
-  const auto add = [&](Index m, Index n, Index k) {
-    // 37 is odd: any 128 cases in a row have all combinations.
-    cases.push_back(with_options(m, n, k, number = (number + 37) % 128));
+  int number = 0, count = 0;
+  const auto options = [&](Index m, Index n, Index k) {
+    // 37 is odd: any 512 cases in a row have all combinations.
+    GemmCase c = with_options(m, n, k, number = (number + 37) % 512);
+    c.a_type = static_cast<Type>(count % 3), c.b_type = static_cast<Type>(count / 3 % 3);
+    ++count;
+    return c;
   };
+  const auto add = [&](Index m, Index n, Index k) { cases.push_back(options(m, n, k)); };
   for (Index size : {0, 1, 7, 8, 9, 13, 14, 15, 16, 17, 31, 32, 33, 255, 256, 257}) {
     add(size, 19, 23);
     add(10, size, 35);
     add(11, 21, size);
   }
-  for (int i = 0; i < 80; ++i) add(29, 37, 41);
+  for (int i = 0; i < 200; ++i) add(29, 37, 41);
   for (Index m : {1, 2, 3, 6})  // few rows have a path of their own
     for (Index n : {1, 5, 33})
       for (Index k : {1, 16, 300}) {
-        GemmCase c = with_options(m, n, k, number = (number + 37) % 128);
+        GemmCase c = options(m, n, k);
         c.a = c.b = Rows::outer;
         cases.push_back(c);
       }
+  for (Index m : {1, 5, 40})  // b as panels, of whole and of partial ones
+    for (Index n : {16, 64, 71, 200})
+      for (Index k : {1, 64, 83}) {
+        GemmCase c = options(m, n, k);
+        c.pick = c.scale = false;
+        c.source = true;
+        cases.push_back(c);
+      }
   // Every blocking loop turns at least twice.
-  add(kMaxRows + 5, kMaxColumns + 5, kDepth + 3);
-  add(2 * kMaxRows + 5, 40, 2 * kDepth + 1);
-  add(15, 2 * kMaxColumns + 3, 2 * kDepth + 1);
+  Gemm huge;
+  huge.m = huge.n = huge.k = 1 << 20;
+  const GemmBlocking cut = gemm_blocking(huge);
+  add(cut.rows + 5, cut.columns + 5, cut.depth + 3);
+  add(2 * cut.rows + 5, 40, 2 * cut.depth + 1);
+  add(15, 2 * cut.columns + 3, 2 * cut.depth + 1);
+  cases.push_back(options(20, cut.columns + 70, 2 * cut.depth + 1));
+  cases.back().pick = cases.back().scale = false;
+  cases.back().source = true;
   return cases;
 }
+
+// A PanelSource over plain memory, which holds its caller to what it promises.
+struct PlainSource {
+  const float* w;
+  Index rows, columns, stride;
+  static void fill(const void* storage, const PanelPart& part) {
+    const auto& s = *static_cast<const PlainSource*>(storage);
+    MOTE_CHECK(part.first_row % kPanelRows == 0 && part.first_k % 64 == 0 &&
+                   part.stride >= kPanelRows && part.first_k + part.depth <= s.columns,
+               "fill: row ", part.first_row, ", k ", part.first_k, " of ", s.columns);
+    for (Index k = 0; k < part.depth; ++k)
+      for (Index j = 0; j < kPanelRows; ++j)
+        part.out[k * part.stride + j] =
+            part.first_row + j < s.rows ? s.w[(part.first_row + j) * s.stride + part.first_k + k]
+                                        : 0;
+  }
+};
 
 // One operand's memory: rows with gaps between them, off any alignment.
 struct GemmOperandData {
   std::vector<float> data, scale;
+  std::vector<std::uint16_t> halves;  // the same in a type of 16 bits
   std::vector<std::int32_t> pick;
   Index stride = 0;
   Rows rows = Rows::outer;
+  Type type;
+  PlainSource source{};
+  bool has_source = false;
 
-  GemmOperandData(Index outer, Index inner, Rows layout, bool picked, bool scaled,
+  GemmOperandData(Index outer, Index inner, Rows layout, Type of, const GemmCase& c, bool is_b,
                   std::uint32_t part)
-      : rows(layout) {
+      : rows(layout), type(of), has_source(c.source && is_b) {
     const Index stored = layout == Rows::outer ? outer : inner;
-    const Index columns = layout == Rows::outer ? inner : outer, all = picked ? 2 * stored : stored;
+    const Index columns = layout == Rows::outer ? inner : outer, all = c.pick ? 2 * stored : stored;
     stride = columns + 3;
     data = normals(all * stride + 1, part);
-    if (scaled && layout == Rows::inner) scale = normals(stored, part + 1);
-    if (!picked) return;
+    store();
+    source = {nullptr, stored, columns, stride};
+    if (c.scale && layout == Rows::inner) scale = normals(stored, part + 1);
+    if (!c.pick) return;
     const Rng rng(29, Purpose::test, 1, part);
     for (Index r = 0; r < stored; ++r)
       pick.push_back(static_cast<std::int32_t>(
           rng.below(static_cast<std::uint64_t>(all), static_cast<std::uint64_t>(r))));
   }
-  Operand operand() const {
-    return {data.data() + 1, stride, rows, pick.empty() ? nullptr : pick.data(),
-            scale.empty() ? nullptr : scale.data()};
+  void store() {
+    halves.clear();
+    for (const float each : data)
+      halves.push_back(type == Type::f16 ? to_f16(each) : to_bf16(each));
+  }
+  Operand operand() {
+    if (has_source) {
+      source.w = data.data() + 1;
+      return {.rows = rows, .source = {PlainSource::fill, &source}};
+    }
+    const void* start = halves.data() + 1;
+    if (type == Type::f32) start = data.data() + 1;
+    return {start,
+            stride,
+            rows,
+            pick.empty() ? nullptr : pick.data(),
+            scale.empty() ? nullptr : scale.data(),
+            type};
   }
 };
 
 struct GemmData {
   GemmCase shape;
-  GemmOperandData a, b;
-  std::vector<float> bias, c;
+  mutable GemmOperandData a, b;
+  std::vector<float> bias, c, factor, row_scale;
   Index c_stride;
 
   explicit GemmData(const GemmCase& of)
       : shape(of),
-        a(of.m, of.k, of.a, of.pick, of.scale, 1),
-        b(of.n, of.k, of.b, of.pick, of.scale, 3),
+        a(of.m, of.k, of.a, of.a_type, of, false, 1),
+        b(of.n, of.k, of.b, of.b_type, of, true, 3),
         bias(normals(of.n, 5)),
         c(normals(of.m * (of.n + 5), 6)),
+        factor(normals(of.m * (of.n + 2), 7)),
+        row_scale(normals(of.m, 8)),
         c_stride(of.n + 5) {}
 
   // Arguments that write to `out`, which has m rows of c_stride.
@@ -115,26 +177,29 @@ struct GemmData {
     g.m = shape.m, g.n = shape.n, g.k = shape.k;
     g.a = a.operand(), g.b = b.operand();
     g.c = out, g.c_stride = c_stride;
-    g.accumulate = shape.accumulate;
-    g.bias = shape.bias ? bias.data() : nullptr;
-    g.relu = shape.relu;
+    g.finish.accumulate = shape.accumulate;
+    g.finish.bias = shape.bias ? bias.data() : nullptr;
+    g.finish.activation = shape.relu ? Activation::relu : Activation::none;
+    if (shape.factor) g.finish.factor = factor.data(), g.finish.factor_stride = shape.n + 2;
+    g.finish.row_scale = shape.row_scale ? row_scale.data() : nullptr;
     g.precision = precision;
     return g;
   }
   // The same with every number replaced by its size: its product bounds the terms of each sum.
   GemmData sizes() const {
     GemmData all = *this;
-    for (std::vector<float>* x :
-         {&all.a.data, &all.a.scale, &all.b.data, &all.b.scale, &all.bias, &all.c})
+    for (std::vector<float>* x : {&all.a.data, &all.a.scale, &all.b.data, &all.b.scale, &all.bias,
+                                  &all.c, &all.factor, &all.row_scale})
       *x = absolute(*x);
+    all.a.store(), all.b.store();
     return all;
   }
 };
 
 // A sum of k products in float32, in any order, is off by at most k roundings of the sum of the
-// terms' sizes; scale, bias, what c held and the result itself add four.
+// terms' sizes; scale, bias, what c held, factor, row scale and the result itself add six.
 inline double gemm_tolerance(Index k) {
-  return static_cast<double>(k + 4) * kRounding;
+  return static_cast<double>(k + 6) * kRounding;
 }
 
 }  // namespace mote::kernels

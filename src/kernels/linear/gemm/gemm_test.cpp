@@ -3,7 +3,9 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 
+#include "base/check.h"
 #include "kernels/core/guarded.h"
 #include "kernels/linear/gemm/gemm_cases.h"
 
@@ -71,7 +73,7 @@ TEST(Gemm, IsAPlainProductInTheReference) {
   g.c = c, g.c_stride = 2;
   gemm(g, {Isa::reference});
   EXPECT_EQ(std::vector<float>(c, c + 4), (std::vector<float>{19, 22, 43, 50}));
-  g.bias = bias, g.relu = true;
+  g.finish = {.bias = bias, .activation = Activation::relu};
   gemm(g, {Isa::reference});
   EXPECT_EQ(std::vector<float>(c, c + 4), (std::vector<float>{0, 23, 23, 51}));
 }
@@ -80,7 +82,7 @@ TEST(Gemm, LetsNaNThroughBiasAndRelu) {
   for (const Row& row : rows()) {
     if (!supported(row.variant.isa)) continue;
     for (const Index m : {3, 20}) {
-      GemmData data(with_options(m, 33, 40, 0b0110000));
+      GemmData data(with_options(m, 33, 40, 0b000110000));
       data.a.data[1 + 2 * static_cast<std::size_t>(data.a.stride) + 7] = NAN;
       const std::vector<float> c = product(data, row.precision, row.variant);
       for (Index j = 0; j < 33; ++j)
@@ -100,6 +102,72 @@ TEST(Gemm, IgnoresWhatTheResultHeldUnlessItAdds) {
     const std::vector<float> over = product(data, row.precision, row.variant);
     EXPECT_EQ(over, clean) << name(row.variant.isa);
   }
+}
+
+Gemm two_by_two(const float* a, const float* b, float* c) {
+  Gemm g;
+  g.m = g.n = g.k = 2;
+  g.a = {a, 2}, g.b = {b, 2};
+  g.c = c, g.c_stride = 2;
+  return g;
+}
+
+TEST(Gemm, FinishesInTheOrderOfItsContract) {
+  const float a[] = {1, 0, 0, 1}, b[] = {1, 3, 2, -4}, bias[] = {1, 2}, factor[] = {2, 3, 4, 5},
+              scale[] = {10, 100};
+  Gemm g = two_by_two(a, b, nullptr);
+  g.finish = {.accumulate = true,
+              .bias = bias,
+              .activation = Activation::relu,
+              .factor = factor,
+              .factor_stride = 2,
+              .row_scale = scale};
+  for (const Isa isa : all_isas()) {
+    if (!supported(isa)) continue;
+    float c[] = {1, 1, -9, 1};
+    g.c = c;
+    gemm(g, {isa});
+    // (1 + 1 + 1) * 2 * 10, (1 + 2 + 2) * 3 * 10, relu(-9 + 3 + 1), relu(1 - 4 + 2)
+    EXPECT_EQ(std::vector<float>(c, c + 4), (std::vector<float>{60, 150, 0, 0})) << name(isa);
+  }
+}
+
+TEST(Gemm, RefusesWhatCannotBeMultiplied) {
+  const float a[4] = {}, b[4] = {};
+  float c[4] = {};
+  const auto refused = [&](const auto& change) {
+    Gemm g = two_by_two(a, b, c);
+    change(g);
+    EXPECT_THROW(gemm(g, {}), Error);
+  };
+  refused([](Gemm& g) { g.k = -1; });
+  refused([](Gemm& g) { g.a.data = nullptr; });
+  refused([](Gemm& g) { g.b.stride = 1; });
+  refused([&](Gemm& g) { g.a.scale = a; });
+  refused([](Gemm& g) { g.c_stride = 1; });
+  refused([](Gemm& g) { g.a = {.source = {PlainSource::fill, nullptr}}; });
+  refused([](Gemm& g) { g.b.source = {PlainSource::fill, nullptr}; });
+}
+
+TEST(Halves, ConvertAsTheirFormatsSay) {
+  EXPECT_EQ(from_f16(0x3c00), 1);
+  EXPECT_EQ(from_f16(0xfbff), -65504);
+  EXPECT_EQ(from_f16(0x0001), 0x1p-24f);
+  EXPECT_EQ(from_f16(0x7c00), INFINITY);
+  for (std::uint32_t bits = 0; bits < 0x10000; ++bits) {
+    const float value = from_f16(static_cast<F16>(bits));
+    if (std::isnan(value))
+      EXPECT_TRUE(std::isnan(from_f16(to_f16(value))));
+    else
+      EXPECT_EQ(to_f16(value), bits);
+  }
+  // Ties go to even, also where a result is subnormal or infinite.
+  EXPECT_EQ(to_f16(1 + 0x1p-11f), 0x3c00);
+  EXPECT_EQ(to_f16(1 + 3 * 0x1p-11f), 0x3c02);
+  EXPECT_EQ(to_f16(0x1p-25f), 0);
+  EXPECT_EQ(to_f16(3 * 0x1p-25f), 2);
+  EXPECT_EQ(to_f16(65519), 0x7bff);
+  EXPECT_EQ(to_f16(65520), 0x7c00);
 }
 
 }  // namespace

@@ -28,7 +28,9 @@ std::vector<GemmCase> cases() {
                                 {64, 0, 8},
                                 {0, 64, 8},
                                 {400, 300, 0}})
-    for (int i = 0; i < 5; ++i) all.push_back(with_options(m, n, k, number = (number + 37) % 128));
+    for (int i = 0; i < 5; ++i) all.push_back(with_options(m, n, k, number = (number + 37) % 512));
+  for (const Rows rows : {Rows::outer, Rows::inner})
+    all.push_back({.m = 100, .n = 1100, .k = 200, .b = rows, .source = true});
   return all;
 }
 

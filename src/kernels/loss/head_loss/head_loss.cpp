@@ -46,7 +46,7 @@ void head_loss(const HeadLoss& args, const Run& run) {
     forward.a = {args.x_ND.row(first), args.x_ND.stride(0), Rows::outer};
     forward.b = {args.weight_VD.data, args.weight_VD.stride(0), Rows::outer};
     forward.c = logits, forward.c_stride = vocabulary;
-    forward.bias = args.bias_V;
+    forward.finish.bias = args.bias_V;
     matmul(forward, run);
 
     constexpr Index kRows = 8;
@@ -76,7 +76,7 @@ void head_loss(const HeadLoss& args, const Run& run) {
     to_weight.a = {logits, vocabulary, Rows::inner};
     to_weight.b = {args.x_ND.row(first), args.x_ND.stride(0), Rows::inner};
     to_weight.c = args.dweight_VD.data, to_weight.c_stride = args.dweight_VD.stride(0);
-    to_weight.accumulate = first > 0;
+    to_weight.finish.accumulate = first > 0;
     matmul(to_weight, run);
     if (args.dbias_V) add_column_sums(logits, count, vocabulary, args.dbias_V, run);
   }

@@ -118,7 +118,7 @@ void gptq_rows(const Gptq& args, Index e, Index first, Index count, const Worker
     behind.b = {.data = u + width, .stride = args.u_ECC.stride(1), .rows = Rows::inner};
     behind.c = scratch.w_RC + b;
     behind.c_stride = columns;
-    behind.accumulate = true;
+    behind.finish.accumulate = true;
     if (behind.n > 0) gemm(behind, serial_run);
   }
   for (Index r = 0; r < count; ++r) args.objective_ER(e, first + r) = objective[r];

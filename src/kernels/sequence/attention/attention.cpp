@@ -105,7 +105,7 @@ class Plan {
     g.m = m, g.n = n, g.k = k;
     g.a = a, g.b = b;
     g.c = c, g.c_stride = c_stride;
-    g.accumulate = accumulate;
+    g.finish.accumulate = accumulate;
     gemm_.call(g, run_);
   }
 

@@ -15,13 +15,15 @@ void attention_forward(benchmark::State& state) {
   if (!supported(isa)) return state.SkipWithError("not supported here");
   std::vector<float> o(static_cast<std::size_t>(data.outputs()));
   const Attention args = data.args(o.data(), nullptr);
+  state.SetLabel(name(isa));
   for (auto unused : state) attention(args, {isa});
   state.counters["queries/s"] = benchmark::Counter(static_cast<double>(data.rows_of_scores()),
                                                    benchmark::Counter::kIsIterationInvariantRate);
 }
 BENCHMARK(attention_forward)
     ->ArgNames({"block", "heads", "width", "isa"})
-    ->ArgsProduct({{64, 256}, {8}, {32, 64}, {1, 2}})
+    ->ArgsProduct(
+        {{64, 256}, {8}, {32, 64}, {static_cast<int>(Isa::avx2), static_cast<int>(Isa::avx512)}})
     ->Unit(benchmark::kMillisecond);
 
 }  // namespace

@@ -1,0 +1,48 @@
+#include "kernels/linear/gemm/gemm_blocking.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+
+namespace mote::kernels {
+namespace {
+
+// Of a core, in bytes; where the system does not say, what small processors have.
+Index l2_bytes() {
+  static const Index bytes = [] {
+    const long found = sysconf(_SC_LEVEL2_CACHE_SIZE);
+    return found > 0 ? static_cast<Index>(found) : Index{512} << 10;
+  }();
+  return bytes;
+}
+
+constexpr Index kDepth = 384;  // a panel of 16 floats is 24 KiB then: in any L1 cache
+constexpr Index kDepthUnit = 64;
+constexpr Index kRowUnit = 48;      // whole panels of 6, 8 and 16 rows
+constexpr Index kColumnUnit = 192;  // whole panels of 16, 32 and 48 columns
+
+constexpr Index round_up(Index x, Index unit) {
+  return (x + unit - 1) / unit * unit;
+}
+
+}  // namespace
+
+GemmBlocking gemm_blocking(const Gemm& args) {
+  GemmBlocking cut;
+  const Index blocks = std::max<Index>(1, (args.k + kDepth - 1) / kDepth);
+  cut.depth = std::max(kDepthUnit, round_up((args.k + blocks - 1) / blocks, kDepthUnit));
+  // A block of a takes a quarter of the L2 cache, one of b half.
+  const Index line = cut.depth * static_cast<Index>(sizeof(float));
+  const Index rows = std::max(kRowUnit, l2_bytes() / 4 / line / kRowUnit * kRowUnit);
+  const Index columns = std::max(kColumnUnit, l2_bytes() / 2 / line / kColumnUnit * kColumnUnit);
+  cut.rows = std::min(rows, round_up(std::max<Index>(args.m, 1), kRowUnit));
+  cut.columns = std::min(columns, round_up(std::max<Index>(args.n, 1), kColumnUnit));
+  return cut;
+}
+
+bool has_few_rows(const Gemm& args) {
+  return args.m <= kFewRows && args.a.rows == Rows::outer && args.b.rows == Rows::outer &&
+         args.b.source.fill == nullptr;
+}
+
+}  // namespace mote::kernels
