@@ -1,11 +1,8 @@
-// One product W x with packed weights: ternary q16 at 88.5 % zeros, and 2 bits; and a bfloat16
-// product of the same shape for the ratio.
+// One product W x with every coder's matrices, ternary ones at 88.5 % zeros, with float32 and with
+// 8-bit activations; and a bfloat16 product of the same shape for the ratio.
 #include "base/rng.h"
 #include "bench/record.h"
-#include "checkpoint/packed.h"
-#include "kernels/packed/q16_product/q16_product.h"
-#include "kernels/packed/q16_product_a8/q16_product_a8.h"
-#include "kernels/packed/two_bit_product/two_bit_product.h"
+#include "kernels/packed/coder.h"
 #include "model/torch.h"
 
 namespace mote::bench {
@@ -19,15 +16,30 @@ struct Shape {
 constexpr std::size_t kColdBytes =
     std::size_t{320} << 20;  // cycled through, so that every product reads from memory
 
-// Ternary symbols with the zeros of QMoE's largest model.
-std::vector<std::uint8_t> trits(const Shape& s) {
+// Symbols of a grid: ternary ones with the zeros of QMoE's largest model.
+std::vector<std::uint8_t> random_symbols(kernels::Grid grid, const Shape& s) {
   const Rng rng(1, Purpose::test);
   std::vector<std::uint8_t> symbols(static_cast<std::size_t>(s.rows * s.columns));
   for (std::size_t i = 0; i < symbols.size(); ++i) {
     const float u = rng.uniform(i);
-    symbols[i] = u < 0.885f ? 0 : u < 0.9425f ? 1 : 2;
+    symbols[i] = static_cast<std::uint8_t>(grid == kernels::Grid::two_bit ? static_cast<int>(4 * u)
+                                           : u < 0.885f                   ? 0
+                                           : u < 0.9425f                  ? 1
+                                                                          : 2);
   }
   return symbols;
+}
+
+kernels::PackedStack packed(const kernels::Coder& coder, const Shape& s, const Executor& executor) {
+  const std::vector<std::uint8_t> symbols = random_symbols(coder.grid, s);
+  std::vector<float> levels;
+  for (Index row = 0; row < s.rows; ++row) {
+    const bool ternary = coder.grid == kernels::Grid::ternary;
+    levels.push_back(ternary ? -0.02f : 0.02f);
+    levels.push_back(ternary ? 0.02f : 1.0f);
+  }
+  return coder.encode(kernels::view<const std::uint8_t>(symbols.data(), 1, s.rows, s.columns),
+                      kernels::view<const float>(levels.data(), 1, s.rows, 2), executor);
 }
 
 std::size_t copies_for(std::size_t bytes, bool cold) {
@@ -50,38 +62,30 @@ double bf16_seconds(const Shape& s, Index batch, bool cold, int repeat) {
          static_cast<double>(copies);
 }
 
-// What the timed products have in common: activations, outputs, all rows of the one matrix.
-struct Buffers {
-  std::vector<float> x, y, scratch;
-  std::vector<std::byte> scratch_a8;
-  std::vector<std::int32_t> ends;
-  Buffers(const Shape& s, Index batch)
-      : x(static_cast<std::size_t>(batch * s.columns)),
-        y(static_cast<std::size_t>(batch * s.rows)),
-        scratch(static_cast<std::size_t>(kernels::q16_scratch(batch, s.columns))),
-        scratch_a8(static_cast<std::size_t>(kernels::q16_a8_scratch(batch, s.columns))),
-        ends{static_cast<std::int32_t>(batch)} {
-    const Rng rng(2, Purpose::test);
-    for (std::size_t i = 0; i < x.size(); ++i) x[i] = static_cast<float>(rng.normal(i));
-  }
-};
+using Product = void (*)(const kernels::PackedProduct&, const kernels::Run&);
 
-template <class Encoded, class Call>
-void time_packed(const Report& report, const std::string& kind, const std::string& dtype,
-                 const Shape& s, const Encoded& encoded, const Call& call) {
-  const std::uint64_t bits = kernels::num_bits(encoded.view());
+void time_product(const Report& report, const std::string& kind, const std::string& dtype,
+                  Product product, const Shape& s, const kernels::PackedStack& stack) {
+  const std::uint64_t bits = kernels::num_bits(stack.view());
   for (const Index batch : {Index{1}, Index{16}, Index{256}})
     for (const bool cold : {false, true}) {
       if (batch == 256 && cold) continue;  // bound by arithmetic: the same figure as hot
       const std::string shape =
           concat(s.rows, "x", s.columns, " batch=", batch, cold ? " DRAM" : " hot");
       if (!report.wants("ternary_matvec", shape + " " + kind)) continue;
-      const std::vector<Encoded> copies(copies_for(static_cast<std::size_t>(bits / 8), cold),
-                                        encoded);
-      Buffers buffers(s, batch);
+      const std::vector<kernels::PackedStack> copies(
+          copies_for(static_cast<std::size_t>(bits / 8), cold), stack);
+      std::vector<float> x(static_cast<std::size_t>(batch * s.columns)),
+          y(static_cast<std::size_t>(batch * s.rows));
+      const std::int32_t end = static_cast<std::int32_t>(batch);
+      const Rng rng(2, Purpose::test);
+      for (std::size_t i = 0; i < x.size(); ++i) x[i] = static_cast<float>(rng.normal(i));
       auto seconds = sample(
           [&] {
-            for (const Encoded& each : copies) call(each, buffers, batch);
+            for (const kernels::PackedStack& each : copies)
+              product({each.view(), kernels::view<const float>(x.data(), batch, s.columns),
+                       kernels::view(&end, Index{1}), kernels::view(y.data(), batch, s.rows)},
+                      report.options().pass.run);
           },
           report.options().repeat);
       for (double& t : seconds) t /= static_cast<double>(copies.size());
@@ -102,53 +106,18 @@ void time_packed(const Report& report, const std::string& kind, const std::strin
 }  // namespace
 
 void matvec(const Report& report) {
-  const kernels::Run& run = report.options().pass.run;
   for (const Shape& s : {Shape{6144, 2080}, Shape{2048, 5632}, Shape{4096, 14336}}) {
     if (!report.wants("ternary_matvec", concat(s.rows, "x", s.columns, " ", report.options().only)))
       continue;
-    std::vector<std::uint8_t> symbols = trits(s);
-    std::vector<kernels::Bf16> levels;
-    for (Index row = 0; row < s.rows; ++row)
-      levels.push_back(kernels::to_bf16(-0.02f)), levels.push_back(kernels::to_bf16(0.02f));
-    const kernels::Q16Encoded q16 = kernels::q16_encode(
-        kernels::view(static_cast<const std::uint8_t*>(symbols.data()), Index{1}, s.rows,
-                      s.columns),
-        kernels::view(static_cast<const kernels::Bf16*>(levels.data()), Index{1}, s.rows, Index{2}),
-        *run.executor);
-    const auto x_of = [&](Buffers& b, Index batch) {
-      return kernels::view(static_cast<const float*>(b.x.data()), batch, s.columns);
-    };
-    const auto ends_of = [](Buffers& b) {
-      return kernels::view(static_cast<const std::int32_t*>(b.ends.data()), Index{1});
-    };
-    time_packed(
-        report, "q16_a8", "q16, 8-bit activations", s, q16,
-        [&](const kernels::Q16Encoded& w, Buffers& b, Index batch) {
-          kernels::q16_product_a8(
-              {w.view(), x_of(b, batch), ends_of(b), kernels::view(b.y.data(), batch, s.rows),
-               kernels::view(b.scratch_a8.data(), static_cast<Index>(b.scratch_a8.size()))},
-              run);
-        });
-    time_packed(
-        report, "q16", "q16, f32 activations", s, q16,
-        [&](const kernels::Q16Encoded& w, Buffers& b, Index batch) {
-          kernels::q16_product(
-              {w.view(), x_of(b, batch), ends_of(b), kernels::view(b.y.data(), batch, s.rows),
-               kernels::view(b.scratch.data(), static_cast<Index>(b.scratch.size()))},
-              run);
-        });
-
-    checkpoint::TwoBitEncoded two;
-    two.experts = 1, two.rows = s.rows, two.columns = s.columns;
-    two.codes.assign(static_cast<std::size_t>(s.rows * ((s.columns + 3) / 4)), 0x1b);
-    two.scales.assign(static_cast<std::size_t>(s.rows), kernels::to_bf16(0.02f));
-    two.zeros.assign(static_cast<std::size_t>(s.rows), 1);
-    time_packed(report, "two_bit", "2-bit, f32 activations", s, two,
-                [&](const checkpoint::TwoBitEncoded& w, Buffers& b, Index batch) {
-                  kernels::two_bit_product({w.view(), x_of(b, batch), ends_of(b),
-                                            kernels::view(b.y.data(), batch, s.rows)},
-                                           run);
-                });
+    for (const kernels::Coder* coder : kernels::coders()) {
+      const kernels::PackedStack stack = packed(*coder, s, *report.options().pass.run.executor);
+      const std::string name = coder->name;
+      if (coder->product_int8)
+        time_product(report, name + "_int8", coder->storage + std::string(", 8-bit activations"),
+                     kernels::packed_product_int8, s, stack);
+      time_product(report, name, coder->storage + std::string(", f32 activations"),
+                   kernels::packed_product, s, stack);
+    }
   }
 }
 

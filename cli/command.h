@@ -30,7 +30,7 @@ class ActivationsOption {
  public:
   void add(CLI::App& app) {
     app.add_option("--activations", name_,
-                   "f32, or int8: what packed ternary experts multiply (less exact)")
+                   "f32, or int8: what packed weights multiply (less exact)")
         ->check(CLI::IsMember({"f32", "int8"}));
   }
   bool int8() const { return name_ == "int8"; }

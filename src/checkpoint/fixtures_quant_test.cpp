@@ -269,16 +269,21 @@ TEST(FixturesQ16, MatricesAreEncodedAsTheOriginalDoes) {
       const Tensor& stored = file.at(name + ".trits");
       const auto trits = stored.copied<std::uint8_t>();
       const Index rows = stored.shape.at(0), columns = stored.shape.at(1);
-      std::vector<kernels::Bf16> extremes;
+      std::vector<float> extremes;
       for (Index r = 0; r < rows; ++r)
-        for (float level : {-1.0f, 1.0f}) extremes.push_back(kernels::to_bf16(level));
-      const kernels::Q16Encoded made =
-          kernels::q16_encode(view(trits.data(), Index{1}, rows, columns),
-                              view<const kernels::Bf16>(extremes.data(), 1, rows, 2));
+        for (float level : {-1.0f, 1.0f}) extremes.push_back(level);
+      const kernels::PackedStack made =
+          kernels::kQ16.encode(view(trits.data(), Index{1}, rows, columns),
+                               view<const float>(extremes.data(), 1, rows, 2), serial());
+      const kernels::PackedMatrices stack = made.view();
+      const std::span made_codes(stack.part<std::uint16_t>(kernels::kQ16Codes),
+                                 static_cast<std::size_t>(stack.parts[kernels::kQ16Codes].count));
       const auto codes = file.at(name + ".w_comp").copied<std::int16_t>();
-      EXPECT_EQ(made.codes, std::vector<std::uint16_t>(codes.begin(), codes.end())) << name;
-      EXPECT_EQ(made.codes.size(), expected.at("codewords").get<std::size_t>()) << name;
-      const kernels::Q16Matrix w = made.view().expert(0);
+      EXPECT_EQ(std::vector(made_codes.begin(), made_codes.end()),
+                std::vector<std::uint16_t>(codes.begin(), codes.end()))
+          << name;
+      EXPECT_EQ(made_codes.size(), expected.at("codewords").get<std::size_t>()) << name;
+      const kernels::Q16Matrix w = kernels::q16_expert(stack, 0);
       const auto starts = file.at(name + ".row_off").copied<std::int32_t>();
       std::vector<std::uint8_t> row(static_cast<std::size_t>(columns));
       for (Index r = 0; r < rows; ++r) {

@@ -1,53 +1,73 @@
 #include "checkpoint/packed.h"
 
 #include <xxhash.h>
+#include <algorithm>
 #include <cstdio>
+
+#include "base/nearest.h"
 
 namespace mote::checkpoint {
 namespace {
 
 using kernels::Index;
-using kernels::Q16Experts;
-using kernels::TwoBitExperts;
+using kernels::PackedMatrices;
+using kernels::PartSpec;
+using kernels::PartType;
 
-constexpr std::int64_t kFormatVersion = 1;
-
-template <class T>
-std::span<const std::byte> bytes_at(const T* data, Index count) {
-  return std::as_bytes(std::span<const T>(data, static_cast<std::size_t>(count)));
+Dtype dtype_of(PartType type) {
+  switch (type) {
+    case PartType::u8:
+      return Dtype::u8;
+    case PartType::u16:
+      return Dtype::u16;
+    case PartType::u32:
+      return Dtype::u32;
+    case PartType::u64:
+      return Dtype::u64;
+    case PartType::bf16:
+      return Dtype::bf16;
+  }
+  return Dtype::u8;
 }
 
-// The part `name` of a packed tensor, whose shape must be `shape` (-1: any).
-template <class T>
-const T* part(const TensorSource& file, const std::string& name, Dtype dtype,
-              std::vector<std::int64_t> shape, Index* length = nullptr) {
+std::string text_of(const std::vector<std::int64_t>& shape) {
+  std::string text;
+  for (const std::int64_t n : shape) text += n == kernels::kAnyLength ? " any" : concat(" ", n);
+  return text;
+}
+
+// A part where it lies in the file, if its type and shape are those of the list.
+PackedMatrices::Part part_in(const TensorSource& file, const std::string& name,
+                             const PartSpec& spec, const kernels::StackShape& of) {
   const Tensor& stored = file.at(name);
   const std::string path = file.path().string();
   const auto refuse = [&](const std::string& what) {
     throw Error(ErrorKind::file, concat(path, ": part '", name, "' ", what)).in(path).at(name);
   };
-  if (stored.dtype != dtype)
+  if (stored.dtype != dtype_of(spec.type))
     refuse(concat("has type ", checkpoint::name(stored.dtype), ", a packed tensor needs ",
-                  checkpoint::name(dtype)));
+                  checkpoint::name(dtype_of(spec.type))));
+  const std::vector<std::int64_t> shape = spec.shape(of);
   bool fits = stored.shape.size() == shape.size();
   for (std::size_t i = 0; fits && i < shape.size(); ++i)
-    fits = shape[i] < 0 || shape[i] == stored.shape[i];
-  if (!fits) {
-    std::string found, wanted;
-    for (const std::int64_t n : stored.shape) found += concat(" ", n);
-    for (const std::int64_t n : shape) wanted += n < 0 ? " any" : concat(" ", n);
-    refuse(concat("has shape", found, ", config.json says", wanted));
-  }
-  if (reinterpret_cast<std::uintptr_t>(stored.bytes.data()) % alignof(T) != 0)
-    refuse(concat("starts at an address that is no multiple of ", alignof(T),
+    fits = shape[i] == kernels::kAnyLength || shape[i] == stored.shape[i];
+  if (!fits)
+    refuse(concat("has shape", text_of(stored.shape), ", config.json says", text_of(shape)));
+  const auto alignment = static_cast<std::uintptr_t>(kernels::bytes_per_element(spec.type));
+  if (reinterpret_cast<std::uintptr_t>(stored.bytes.data()) % alignment != 0)
+    refuse(concat("starts at an address that is no multiple of ", alignment,
                   "; write the file again with mote"));
-  if (length) *length = stored.shape[0];
-  return reinterpret_cast<const T*>(stored.bytes.data());
+  return {stored.bytes.data(), stored.num_elements()};
 }
 
-Index groups_of(const PackedTensor& t) {
-  const Index group = kernels::q16_group_rows(t.in);
-  return (t.out + group - 1) / group;
+void check_coder(const PackedTensor& tensor, const Place& place) {
+  if (kernels::find_coder(tensor.coder)) return;
+  std::vector<std::string> known;
+  for (const kernels::Coder* coder : kernels::coders()) known.push_back(coder->name);
+  std::string list;
+  for (const std::string& each : known) list += (list.empty() ? "" : ", ") + each;
+  throw_config_error(place.inside("coder"), concat("is '", tensor.coder, "', not one of ", list,
+                                                   did_you_mean(tensor.coder, known)));
 }
 
 }  // namespace
@@ -79,82 +99,46 @@ Quantization read_quantization(const Json& json, const std::string& file) {
   if (q.activation_precision != "float32")
     throw_config_error(place.inside("activation_precision"),
                        concat("is '", q.activation_precision, "'; this program runs float32"));
+  for (const PackedTensor& tensor : q.tensors) check_coder(tensor, place.inside("tensors"));
   return q;
 }
 
-TwoBitExperts TwoBitEncoded::view() const {
-  const Index bytes = (columns + 3) / 4;
-  return {columns, kernels::view(codes.data(), experts, rows, bytes),
-          kernels::view(scales.data(), experts, rows), kernels::view(zeros.data(), experts, rows)};
+std::vector<TensorSpec> part_specs(const std::string& name, const PackedMatrices& w) {
+  std::vector<TensorSpec> specs;
+  for (std::size_t i = 0; i < w.coder->parts.size(); ++i) {
+    const PartSpec& part = w.coder->parts[i];
+    std::vector<std::int64_t> shape = part.shape(w.shape);
+    std::replace(shape.begin(), shape.end(), kernels::kAnyLength, w.parts[i].count);
+    specs.push_back({concat(name, ".", part.name), dtype_of(part.type), std::move(shape)});
+  }
+  return specs;
 }
 
-std::vector<TensorSpec> part_specs(const std::string& name, const Q16Experts& w) {
-  return {{name + ".codes", Dtype::u16, {w.codes_N.size(0)}},
-          {name + ".offsets", Dtype::u64, {w.experts() + 1}},
-          {name + ".row_base", Dtype::u32, {w.experts(), w.row_base_EG.size(1)}},
-          {name + ".row_start", Dtype::u16, {w.experts(), w.rows()}},
-          {name + ".levels", Dtype::bf16, {w.experts(), w.rows(), 2}}};
+void write_parts(ModelWriter& writer, const std::string& name, const PackedMatrices& w) {
+  for (std::size_t i = 0; i < w.coder->parts.size(); ++i) {
+    const PartSpec& part = w.coder->parts[i];
+    const Index bytes = w.parts[i].count * kernels::bytes_per_element(part.type);
+    writer.write(concat(name, ".", part.name),
+                 {static_cast<const std::byte*>(w.parts[i].data), static_cast<std::size_t>(bytes)});
+  }
 }
 
-void write_parts(ModelWriter& writer, const std::string& name, const Q16Experts& w) {
-  const Index experts = w.experts(), rows = w.rows();
-  writer.write(name + ".codes", bytes_at(w.codes_N.data, w.codes_N.size(0)));
-  writer.write(name + ".offsets", bytes_at(w.offsets_E1.data, experts + 1));
-  writer.write(name + ".row_base", bytes_at(w.row_base_EG.data, experts * w.row_base_EG.size(1)));
-  writer.write(name + ".row_start", bytes_at(w.row_start_ER.data, experts * rows));
-  writer.write(name + ".levels", bytes_at(w.levels_ER2.data, experts * rows * 2));
-}
-
-std::vector<TensorSpec> part_specs(const std::string& name, const TwoBitExperts& w) {
-  return {{name + ".codes", Dtype::u8, {w.experts(), w.rows(), w.codes_ERB.size(2)}},
-          {name + ".scales", Dtype::bf16, {w.experts(), w.rows()}},
-          {name + ".zeros", Dtype::u8, {w.experts(), w.rows()}}};
-}
-
-void write_parts(ModelWriter& writer, const std::string& name, const TwoBitExperts& w) {
-  const Index rows = w.experts() * w.rows();
-  writer.write(name + ".codes", bytes_at(w.codes_ERB.data, rows * w.codes_ERB.size(2)));
-  writer.write(name + ".scales", bytes_at(w.scales_ER.data, rows));
-  writer.write(name + ".zeros", bytes_at(w.zeros_ER.data, rows));
-}
-
-Q16Experts q16_in(const TensorSource& file, const PackedTensor& t, const Executor& executor) {
-  const std::string& n = t.name;
-  Q16Experts w;
-  w.columns = t.in;
-  Index codes = 0;
-  const auto* data = part<std::uint16_t>(file, n + ".codes", Dtype::u16, {-1}, &codes);
-  w.codes_N = kernels::view(data, codes);
-  w.offsets_E1 = kernels::view(
-      part<std::uint64_t>(file, n + ".offsets", Dtype::u64, {t.experts + 1}), t.experts + 1);
-  w.row_base_EG = kernels::view(
-      part<std::uint32_t>(file, n + ".row_base", Dtype::u32, {t.experts, groups_of(t)}), t.experts,
-      groups_of(t));
-  w.row_start_ER =
-      kernels::view(part<std::uint16_t>(file, n + ".row_start", Dtype::u16, {t.experts, t.out}),
-                    t.experts, t.out);
-  w.levels_ER2 =
-      kernels::view(part<kernels::Bf16>(file, n + ".levels", Dtype::bf16, {t.experts, t.out, 2}),
-                    t.experts, t.out, Index{2});
-  kernels::validate(w, concat(file.path().string(), ": ", n), executor);
-  return w;
-}
-
-TwoBitExperts two_bit_in(const TensorSource& file, const PackedTensor& t,
-                         const Executor& executor) {
-  const std::string& n = t.name;
-  const Index bytes = (t.in + 3) / 4;
-  TwoBitExperts w;
-  w.columns = t.in;
-  w.codes_ERB =
-      kernels::view(part<std::uint8_t>(file, n + ".codes", Dtype::u8, {t.experts, t.out, bytes}),
-                    t.experts, t.out, bytes);
-  w.scales_ER = kernels::view(
-      part<kernels::Bf16>(file, n + ".scales", Dtype::bf16, {t.experts, t.out}), t.experts, t.out);
-  w.zeros_ER = kernels::view(part<std::uint8_t>(file, n + ".zeros", Dtype::u8, {t.experts, t.out}),
-                             t.experts, t.out);
-  kernels::validate(w, concat(file.path().string(), ": ", n), executor);
-  return w;
+LoadedTensor packed_in(const TensorSource& file, const PackedTensor& t, std::int64_t format_version,
+                       const Executor& executor) {
+  LoadedTensor loaded;
+  loaded.w.coder = kernels::find_coder(t.coder);
+  loaded.w.shape = {t.experts, t.out, t.in};
+  const kernels::FirstForm* first = format_version == 1 ? loaded.w.coder->first_form : nullptr;
+  const std::span<const PartSpec> parts = first ? first->parts : loaded.w.coder->parts;
+  for (std::size_t i = 0; i < parts.size(); ++i)
+    loaded.w.parts[i] = part_in(file, concat(t.name, ".", parts[i].name), parts[i], loaded.w.shape);
+  const std::string name = concat(file.path().string(), ": ", t.name);
+  if (first) {
+    loaded.converted = std::make_shared<const kernels::PackedStack>(first->convert(loaded.w, name));
+    loaded.w = loaded.converted->view();
+  }
+  kernels::validate(loaded.w, name, executor);
+  return loaded;
 }
 
 std::string xxh64(std::string_view bytes) {

@@ -2,22 +2,23 @@
 // `quantization_config`, their parts in model.safetensors. docs/formats.md gives the bytes.
 #pragma once
 
+#include <memory>
 #include <string>
 #include <tuple>
 #include <vector>
 
 #include "base/fields.h"
 #include "checkpoint/safetensors.h"
-#include "kernels/packed/q16/q16.h"
-#include "kernels/packed/two_bit/two_bit.h"
+#include "kernels/packed/coder.h"
 
 namespace mote::checkpoint {
 
-enum class Coder { q16, two_bit };
+// What is written; 1 is read as well.
+constexpr std::int64_t kFormatVersion = 2;
 
 struct PackedTensor {
   std::string name;
-  Coder coder = Coder::q16;
+  std::string coder;  // a name of kernels/packed/coder.h
   std::int64_t experts = 0, out = 0, in = 0;
 
   static auto fields() {
@@ -55,7 +56,7 @@ struct Provenance {
 
 struct Quantization {
   std::string quant_method = "mote";
-  std::int64_t format_version = 1;
+  std::int64_t format_version = kFormatVersion;
   std::string bits, method;
   std::int64_t group_size = -1;  // one grid per row
   std::string activation_precision = "float32";
@@ -80,34 +81,22 @@ struct Quantization {
 // messages.
 Quantization read_quantization(const Json& json, const std::string& file);
 
-// Owned parts of a two-bit stack.
-struct TwoBitEncoded {
-  std::int64_t experts = 0, rows = 0, columns = 0;
-  std::vector<std::uint8_t> codes;
-  std::vector<kernels::Bf16> scales;
-  std::vector<std::uint8_t> zeros;
-  kernels::TwoBitExperts view() const;
-};
-
 // The parts of a packed tensor, as the file holds them.
-std::vector<TensorSpec> part_specs(const std::string& name, const kernels::Q16Experts& w);
-std::vector<TensorSpec> part_specs(const std::string& name, const kernels::TwoBitExperts& w);
-void write_parts(ModelWriter& writer, const std::string& name, const kernels::Q16Experts& w);
-void write_parts(ModelWriter& writer, const std::string& name, const kernels::TwoBitExperts& w);
+std::vector<TensorSpec> part_specs(const std::string& name, const kernels::PackedMatrices& w);
+void write_parts(ModelWriter& writer, const std::string& name, const kernels::PackedMatrices& w);
 
-// Views of a mapped file, checked: what they return can be used without further checks.
-kernels::Q16Experts q16_in(const TensorSource& file, const PackedTensor& tensor,
-                           const Executor& executor);
-kernels::TwoBitExperts two_bit_in(const TensorSource& file, const PackedTensor& tensor,
-                                  const Executor& executor);
+// A packed tensor of a mapped file, checked: it can be used without further checks. `converted`
+// owns the parts where the file's format_version has them in another layout; else they lie in the
+// file.
+struct LoadedTensor {
+  kernels::PackedMatrices w;
+  std::shared_ptr<const kernels::PackedStack> converted;
+};
+LoadedTensor packed_in(const TensorSource& file, const PackedTensor& tensor,
+                       std::int64_t format_version, const Executor& executor);
 
 // 16 hexadecimal digits.
 std::string xxh64(std::string_view bytes);
 std::string xxh64_of_file(const fs::path& path);
 
 }  // namespace mote::checkpoint
-
-template <>
-struct mote::EnumNames<mote::checkpoint::Coder> {
-  static constexpr std::array names{"q16", "two_bit"};
-};

@@ -21,10 +21,8 @@ class Lister final : public ParameterVisitor {
   std::vector<checkpoint::PackedTensor> packed;
 
   void matrix(const Parameter& p, WeightPtr& weight) override {
-    if (const auto* q16 = as_q16(*weight))
-      add_parts(p.name, *q16, checkpoint::Coder::q16, weight);
-    else if (const auto* two_bit = as_two_bit(*weight))
-      add_parts(p.name, *two_bit, checkpoint::Coder::two_bit, weight);
+    if (const kernels::PackedMatrices* parts = packed_parts(*weight))
+      add_parts(p.name, *parts, weight);
     else
       add(p.name, weight->to_dense());
   }
@@ -39,8 +37,7 @@ class Lister final : public ParameterVisitor {
       writer.write(name, bytes_of(dense.contiguous()));
     });
   }
-  template <class Parts>
-  void add_parts(const std::string& name, const Parts& parts, checkpoint::Coder coder,
+  void add_parts(const std::string& name, const kernels::PackedMatrices& parts,
                  const WeightPtr& weight) {
     for (auto& spec : checkpoint::part_specs(name, parts)) specs.push_back(std::move(spec));
     // The weight is kept: it owns what the parts point to.
@@ -48,7 +45,7 @@ class Lister final : public ParameterVisitor {
       checkpoint::write_parts(writer, name, parts);
     });
     packed.push_back(
-        {name, coder, weight->shape().experts, weight->shape().out, weight->shape().in});
+        {name, parts.coder->name, parts.shape.experts, parts.shape.rows, parts.shape.columns});
   }
 };
 
@@ -81,11 +78,11 @@ class Filler final : public ParameterVisitor {
       const WeightShape found{t.experts, t.out, t.in, wanted.stacked || t.experts != 1};
       if (found != wanted)
         throw_shape(file_.path().string(), p.name, to_string(wanted), to_string(found));
-      weight = t.coder == checkpoint::Coder::q16
-                   ? make_packed_weight(checkpoint::q16_in(file_, t, executor_), owner_, p.name,
-                                        wanted.stacked)
-                   : make_packed_weight(checkpoint::two_bit_in(file_, t, executor_), owner_, p.name,
-                                        wanted.stacked);
+      const checkpoint::LoadedTensor loaded =
+          checkpoint::packed_in(file_, t, saved_.quantization->format_version, executor_);
+      std::shared_ptr<const void> owner = owner_;
+      if (loaded.converted) owner = loaded.converted;
+      weight = make_packed_weight(loaded.w, std::move(owner), p.name, wanted.stacked);
       return;
     }
     weight = make_dense_weight(find(p));
@@ -160,6 +157,7 @@ void save_model(Model& model, const fs::path& folder,
   for (const auto& write : lister.writes) write(writer);
   Json config = checkpoint::write_mote(model.config());
   if (quantization) {
+    quantization->format_version = checkpoint::kFormatVersion;
     quantization->tensors = lister.packed;
     config["quantization_config"] = to_json(*quantization);
   }

@@ -1,10 +1,12 @@
 """Compressed folders: made, scored, spoken by, in bounded memory; or not made at all."""
 
+import json
 import os
 import shutil
 import signal
 import subprocess
 import unittest
+from pathlib import Path
 
 from program import PROGRAM, ProgramTest, TrainedTest, make_text, mote
 
@@ -55,10 +57,19 @@ class Compression(TrainedTest):
         self.assertNotEqual(result.json()["loss"], report["loss_after"])
         self.assertAlmostEqual(result.json()["loss"], report["loss_after"], delta=0.01)
         self.assert_done(mote("generate", out, "-p", "the", "-n", "5", "--activations", "int8"))
-        self.assert_refused(mote("eval", self.model, *words), 1, "q16")
+        self.assert_refused(mote("eval", self.model, *words), 1, "packed")
         two, _ = self.compress("two", "--bits", "2")
-        self.assert_refused(mote("eval", two, *words), 1, "2-bit", "q16")
+        self.assert_refused(mote("eval", two, *words), 1, "2-bit", "8-bit")
         self.assert_refused(mote("eval", out, *words[:-1], "int4"), 2, "int4", "int8")
+
+    def test_folders_of_format_version_1_keep_their_losses(self):
+        kept = Path(__file__).parents[1] / "data" / "format_1"
+        for name in ("ternary", "two_bit"):
+            written = json.loads((kept / name / "config.json").read_text())["quantization_config"]
+            self.assertEqual(written["format_version"], 1)
+            result = mote("eval", kept / name, "--data", kept / "valid.txt", "--json")
+            self.assert_done(result)
+            self.assertAlmostEqual(result.json()["loss"], written["made_from"]["loss_after"], delta=1e-6)
 
     def test_every_option_changes_the_weights(self):
         weights = {}

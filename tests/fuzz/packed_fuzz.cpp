@@ -1,18 +1,15 @@
-// Any bytes as a packed matrix: refused by validate(), or every variant of its product runs and
+// Any bytes as packed matrices: refused by validate(), or every variant of every product runs and
 // agrees with the reference.
 //
-// The input is read front to back: the kind of matrix and its shape, then the contents of the
-// arrays. A q16 matrix of random bytes is nearly never valid, so that kind starts from an encoded
-// matrix and takes the bytes as changes to its arrays.
+// The input is read front to back: the coder and the shape, then changes to the parts of an encoded
+// stack (parts of random bytes would nearly never be valid): which part, where, which bits.
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
 #include <vector>
 
 #include "base/check.h"
-#include "kernels/packed/q16_product/q16_product.h"
-#include "kernels/packed/q16_product_a8/q16_product_a8.h"
-#include "kernels/packed/two_bit_product/two_bit_product.h"
+#include "kernels/packed/coder.h"
 
 namespace {
 
@@ -46,7 +43,7 @@ struct Problem {
     std::int32_t end = 0;
     for (Index e = 0; e < experts; ++e)
       ends.push_back(end += static_cast<std::int32_t>(bytes.below(20)));
-    for (Index i = 0; i < tokens() * columns; ++i)
+    for (Index i = 0; i < tokens() * std::max(rows, columns); ++i)
       x.push_back(static_cast<float>(i * 7 % 23 - 11) / 8);
   }
   Index tokens() const { return ends.empty() ? 0 : ends.back(); }
@@ -65,81 +62,53 @@ bool agree(const std::vector<float>& got, const std::vector<float>& want) {
   return true;
 }
 
-// Runs all variants on `args`, whose results are the floats of `y`.
-template <class Args>
-void run_variants(Args args, std::span<const Variant<Args>> variants, std::vector<float>& y) {
-  std::vector<float> want;
-  for (const Variant<Args>& variant : variants) {
+void run_variants(const PackedMatrices& w, Variants variants, const Problem& p, Index in,
+                  Index out) {
+  std::vector<float> y(static_cast<std::size_t>(p.tokens() * out)), want;
+  for (const Variant<PackedProduct>& variant : variants) {
     if (!supported(variant.isa)) continue;
-    variant.call(args, {});
+    variant.call({w, view(p.x.data(), p.tokens(), in), view(p.ends.data(), p.experts),
+                  view(y.data(), p.tokens(), out)},
+                 {});
     if (want.empty()) want = y;
     if (!agree(y, want)) std::abort();
   }
 }
 
-template <class T>
-void change(std::vector<T>& array, std::size_t at, std::uint8_t how) {
-  if (!array.empty()) array[at % array.size()] = static_cast<T>(array[at % array.size()] ^ how);
-}
-
-void run_q16(Bytes& bytes) {
-  const Problem p(bytes);
-  std::vector<std::uint8_t> trits;
+PackedStack encoded(const Coder& coder, const Problem& p) {
+  const bool ternary = coder.grid == Grid::ternary;
+  std::vector<std::uint8_t> symbols;
   for (Index i = 0; i < p.experts * p.rows * p.columns; ++i)
-    trits.push_back(static_cast<std::uint8_t>(i * i % 11 % 3));
-  std::vector<Bf16> levels;
+    symbols.push_back(static_cast<std::uint8_t>(i * i % 11 % (ternary ? 3 : 4)));
+  std::vector<float> levels;
   for (Index i = 0; i < p.experts * p.rows; ++i) {
-    levels.push_back(to_bf16(-1));
-    levels.push_back(to_bf16(0.5f));
+    levels.push_back(ternary ? -1.0f : 0.5f);
+    levels.push_back(ternary ? 0.5f : static_cast<float>(i % 4));
   }
-  Q16Encoded w = q16_encode(view<const std::uint8_t>(trits.data(), p.experts, p.rows, p.columns),
-                            view<const Bf16>(levels.data(), p.experts, p.rows, 2));
-  while (!bytes.empty()) {
-    const std::uint8_t which = bytes.next();
-    const std::size_t at = bytes.below(1 << 16);
-    const std::uint8_t how = bytes.next();
-    if (which % 5 == 0) change(w.codes, at, how);
-    if (which % 5 == 1) change(w.offsets, at, how);
-    if (which % 5 == 2) change(w.row_base, at, how);
-    if (which % 5 == 3) change(w.row_start, at, how);
-    if (which % 5 == 4) change(w.levels, at, how);
-  }
-  validate(w.view(), "fuzzed");
-  std::vector<float> y(static_cast<std::size_t>(p.tokens() * p.rows));
-  std::vector<float> scratch(static_cast<std::size_t>(q16_scratch(p.tokens(), p.columns)));
-  const auto x_RI = view(p.x.data(), p.tokens(), p.columns);
-  const auto ends_E = view(p.ends.data(), p.experts);
-  const auto y_RO = view(y.data(), p.tokens(), p.rows);
-  run_variants(Q16Product{w.view(), x_RI, ends_E, y_RO,
-                          view(scratch.data(), static_cast<Index>(scratch.size()))},
-               q16_product_variants(), y);
-  std::vector<std::byte> room(static_cast<std::size_t>(q16_a8_scratch(p.tokens(), p.columns)));
-  run_variants(Q16ProductA8{w.view(), x_RI, ends_E, y_RO,
-                            view(room.data(), static_cast<Index>(room.size()))},
-               q16_product_a8_variants(), y);
+  return coder.encode(view<const std::uint8_t>(symbols.data(), p.experts, p.rows, p.columns),
+                      view<const float>(levels.data(), p.experts, p.rows, 2), mote::serial());
 }
 
-void run_two_bit(Bytes& bytes) {
+void run(Bytes& bytes) {
+  const Coder& coder = *coders()[bytes.next() % coders().size()];
   const Problem p(bytes);
-  const Index rows = p.experts * p.rows;
-  std::vector<Bf16> scales;
-  std::vector<std::uint8_t> zeros, codes;
-  for (Index r = 0; r < rows; ++r) {
-    const int high = bytes.next(), low = bytes.next();
-    scales.push_back(static_cast<Bf16>(high << 8 | low));
-    zeros.push_back(bytes.next());
+  PackedStack stack = encoded(coder, p);
+  while (!bytes.empty()) {
+    const std::size_t part = bytes.next() % coder.parts.size();
+    const std::size_t at = bytes.below(1 << 16);
+    const auto how = static_cast<std::byte>(bytes.next());
+    const auto size = static_cast<std::size_t>(stack.view().parts[part].count *
+                                               bytes_per_element(coder.parts[part].type));
+    if (size > 0) stack.part<std::byte>(part)[at % size] ^= how;
   }
-  for (Index i = 0; i < rows * two_bit_bytes(p.columns); ++i) codes.push_back(bytes.next());
-  const TwoBitExperts w{
-      p.columns,
-      view<const std::uint8_t>(codes.data(), p.experts, p.rows, two_bit_bytes(p.columns)),
-      view<const Bf16>(scales.data(), p.experts, p.rows),
-      view<const std::uint8_t>(zeros.data(), p.experts, p.rows)};
+  const PackedMatrices w = stack.view();
   validate(w, "fuzzed");
-  std::vector<float> y(static_cast<std::size_t>(p.tokens() * p.rows));
-  run_variants(TwoBitProduct{w, view(p.x.data(), p.tokens(), p.columns),
-                             view(p.ends.data(), p.experts), view(y.data(), p.tokens(), p.rows)},
-               two_bit_product_variants(), y);
+  std::vector<float> row(static_cast<std::size_t>(p.columns));
+  for (Index at = 0; at < p.experts * p.rows; ++at)
+    coder.decode_row(w, at / p.rows, at % p.rows, row.data());
+  run_variants(w, coder.product(), p, p.columns, p.rows);
+  if (coder.product_int8) run_variants(w, coder.product_int8(), p, p.columns, p.rows);
+  run_variants(w, coder.product_to_input(), p, p.rows, p.columns);
 }
 
 }  // namespace
@@ -147,11 +116,7 @@ void run_two_bit(Bytes& bytes) {
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   Bytes bytes(data, size);
   try {
-    if (bytes.next() % 2 == 0) {
-      run_q16(bytes);
-    } else {
-      run_two_bit(bytes);
-    }
+    run(bytes);
   } catch (const mote::Error&) {
   }
   return 0;

@@ -3,7 +3,7 @@
 #include <cmath>
 
 #include "compress/methods/second_order.h"
-#include "kernels/packed/two_bit/two_bit.h"
+#include "kernels/packed/coder.h"
 #include "model/ops/bridge.h"
 #include "model/packed_weight.h"
 
@@ -35,40 +35,6 @@ void count_symbols(const Tensor& symbols_EOI, const Tensor& levels_EO2, Bits bit
   }
 }
 
-model::WeightPtr pack_ternary(const Tensor& symbols_EOI, const Tensor& levels_EO2, bool stacked,
-                              const std::string& name, const model::Pass& pass) {
-  const auto levels = view_of<const float, 3>(levels_EO2);
-  std::vector<kernels::Bf16> stored;
-  for (kernels::Index e = 0; e < levels.size(0); ++e)
-    for (kernels::Index row = 0; row < levels.size(1); ++row)
-      for (kernels::Index i = 0; i < 2; ++i) stored.push_back(kernels::to_bf16(levels(e, row, i)));
-  auto encoded = std::make_shared<kernels::Q16Encoded>(
-      kernels::q16_encode(view_of<const std::uint8_t, 3>(symbols_EOI),
-                          kernels::view(static_cast<const kernels::Bf16*>(stored.data()),
-                                        levels.size(0), levels.size(1), kernels::Index{2}),
-                          *pass.run.executor));
-  return model::make_packed_weight(encoded->view(), encoded, name, stacked);
-}
-
-model::WeightPtr pack_two_bit(const Tensor& symbols_EOI, const Tensor& levels_EO2, bool stacked,
-                              const std::string& name) {
-  const auto symbols = view_of<const std::uint8_t, 3>(symbols_EOI);
-  const auto levels = view_of<const float, 3>(levels_EO2);
-  auto encoded = std::make_shared<checkpoint::TwoBitEncoded>();
-  encoded->experts = symbols.size(0), encoded->rows = symbols.size(1),
-  encoded->columns = symbols.size(2);
-  const kernels::Index bytes = (encoded->columns + 3) / 4;
-  encoded->codes.resize(static_cast<std::size_t>(encoded->experts * encoded->rows * bytes));
-  std::uint8_t* out = encoded->codes.data();
-  for (kernels::Index e = 0; e < symbols.size(0); ++e)
-    for (kernels::Index row = 0; row < symbols.size(1); ++row, out += bytes) {
-      kernels::two_bit_pack_row(&symbols(e, row, 0), encoded->columns, out);
-      encoded->scales.push_back(kernels::to_bf16(levels(e, row, 0)));
-      encoded->zeros.push_back(static_cast<std::uint8_t>(levels(e, row, 1)));
-    }
-  return model::make_packed_weight(encoded->view(), encoded, name, stacked);
-}
-
 }  // namespace
 
 kernels::Grid grid_of(Bits bits) {
@@ -92,9 +58,11 @@ void pack(const Tensor& symbols_EOI, const Tensor& levels_EO2, Bits bits,
           const model::WeightShape& shape, const std::string& name, const model::Pass& pass,
           MethodResult& result) {
   count_symbols(symbols_EOI, levels_EO2, bits, result);
-  result.weight = bits == Bits::ternary
-                      ? pack_ternary(symbols_EOI, levels_EO2, shape.stacked, name, pass)
-                      : pack_two_bit(symbols_EOI, levels_EO2, shape.stacked, name);
+  const auto stack = std::make_shared<const kernels::PackedStack>(
+      kernels::coder_of(grid_of(bits))
+          .encode(view_of<const std::uint8_t, 3>(symbols_EOI), view_of<const float, 3>(levels_EO2),
+                  *pass.run.executor));
+  result.weight = model::make_packed_weight(stack->view(), stack, name, shape.stacked);
 }
 
 MethodResult RoundToNearest::compress(const model::Weight& weight, const Statistics&,

@@ -8,8 +8,6 @@ namespace mote::kernels {
 
 constexpr Index kQ16Entries = 65536;
 constexpr Index kQ16MostPairs = 14;
-constexpr Index kQ16MostColumns = Index{1} << 30;
-constexpr Index kQ16MostRows = Index{1} << 30;
 
 // The dictionary in the form that products read, one u32 per codeword, 256 KiB:
 //   bytes 0, 1, 2   4 * column offset + trit of the first, second, third nonzero trit; 0 where
@@ -43,6 +41,7 @@ struct Q16Matrix {
   const std::uint32_t* row_base = nullptr;
   const std::uint16_t* row_start = nullptr;
   const Bf16* levels = nullptr;
+  const std::uint32_t* entries = nullptr;  // q16_entries()
 
   [[gnu::always_inline]] Index row_begin(Index row) const {
     return Index{row_base[row / group_rows]} + row_start[row];

@@ -5,10 +5,11 @@
 #include <rapidcheck/gtest.h>
 #include <array>
 #include <bit>
+#include <cstring>
 #include <numeric>
 
 #include "base/check.h"
-#include "kernels/packed/q16/q16_cases.h"
+#include "kernels/packed/product/product_cases.h"
 
 namespace mote::kernels {
 namespace {
@@ -70,15 +71,33 @@ Codes encode(const std::string& digits) {
   return encode(trits);
 }
 
-void expect_round_trip(const Q16Case& shape, std::uint64_t seed) {
-  const Q16Random made = random_q16(shape, seed);
-  const Q16Experts w = made.encoded.view();
+PackedRandom random_q16(const StackShape& shape, double zeros, std::uint64_t seed) {
+  return PackedRandom(kQ16, shape, zeros, seed);
+}
+
+// One matrix with levels -1 and 1.
+PackedStack encode_matrix(const std::vector<std::uint8_t>& trits, Index rows, Index columns,
+                          float minimum = -1, float maximum = 1) {
+  std::vector<float> levels;
+  for (Index row = 0; row < rows; ++row) levels.push_back(minimum), levels.push_back(maximum);
+  return kQ16.encode(view<const std::uint8_t>(trits.data(), 1, rows, columns),
+                     view<const float>(levels.data(), 1, rows, 2), serial());
+}
+
+Codes codes_of(const PackedMatrices& w) {
+  return {w.part<std::uint16_t>(kQ16Codes),
+          w.part<std::uint16_t>(kQ16Codes) + w.parts[kQ16Codes].count};
+}
+
+void expect_round_trip(const StackShape& shape, double zeros, std::uint64_t seed) {
+  const PackedRandom made = random_q16(shape, zeros, seed);
+  const PackedMatrices w = made.stack.view();
   EXPECT_NO_THROW(validate(w, "w"));
   std::vector<std::uint8_t> row(static_cast<std::size_t>(shape.columns));
-  const std::uint8_t* want = made.trits_ERC.data();
+  const std::uint8_t* want = made.symbols_ERC.data();
   for (Index e = 0; e < shape.experts; ++e)
     for (Index r = 0; r < shape.rows; ++r, want += shape.columns) {
-      q16_decode_row(w.expert(e), r, row.data());
+      q16_decode_row(q16_expert(w, e), r, row.data());
       ASSERT_TRUE(std::equal(row.begin(), row.end(), want))
           << "expert " << e << " row " << r << " of width " << shape.columns;
     }
@@ -173,29 +192,28 @@ TEST(Q16Encode, GivesThePublishedStreamOfTheGenerator) {
     ++counts[trit];
   }
   EXPECT_EQ(counts, (std::array<int, 3>{7305, 521, 494}));
-  const std::vector<Bf16> levels = random_levels(4, 1);
-  const Q16Encoded made = q16_encode(view<const std::uint8_t>(trits.data(), 1, 4, 2080),
-                                     view(levels.data(), Index{1}, Index{4}, Index{2}));
-  const Q16Matrix w = made.view().expert(0);
+  const PackedStack made = encode_matrix(trits, 4, 2080);
+  const Q16Matrix w = q16_expert(made.view(), 0);
   const Index starts[] = {0, 93, 193, 289, 394};
   for (Index row = 0; row < 4; ++row) {
     EXPECT_EQ(w.row_begin(row), starts[row]);
     EXPECT_EQ(w.row_end(row), starts[row + 1]);
   }
-  EXPECT_EQ(Codes(made.codes.begin(), made.codes.begin() + 8),
+  const Codes codes = codes_of(made.view());
+  EXPECT_EQ(Codes(codes.begin(), codes.begin() + 8),
             (Codes{62422, 44488, 7553, 405, 6637, 13454, 12543, 24178}));
-  EXPECT_EQ(crc32(made.codes.data(), 2 * made.codes.size()), 0xd7fb7870u);
+  EXPECT_EQ(crc32(codes.data(), 2 * codes.size()), 0xd7fb7870u);
 }
 
 TEST(Q16Encode, DecodesToTheSameTritsAtEveryWidthTo100) {
   for (Index width = 1; width <= 100; ++width)
     for (double p0 : {0.0, 0.5, 0.885, 1.0})
-      expect_round_trip({1, 3, width, p0}, static_cast<std::uint64_t>(width));
+      expect_round_trip({1, 3, width}, p0, static_cast<std::uint64_t>(width));
 }
 
 TEST(Q16Encode, DecodesToTheSameTritsAtRealWidths) {
   for (Index width : {767, 2080, 8737, 8738, 8739, 18725, 43691, 131071})
-    for (double p0 : {0.0, 0.5, 0.885, 1.0}) expect_round_trip({2, 19, width, p0}, 11);
+    for (double p0 : {0.0, 0.5, 0.885, 1.0}) expect_round_trip({2, 19, width}, p0, 11);
 }
 
 TEST(Q16Encode, DecodesRowsOfOneTrit) {
@@ -205,11 +223,9 @@ TEST(Q16Encode, DecodesRowsOfOneTrit) {
     Index pairs = 0;
     for (std::uint16_t code : codes) pairs += q16_pairs(q16_entries()[code]);
     EXPECT_EQ(pairs, 1040);
-    const std::vector<Bf16> levels = {to_bf16(-1), to_bf16(1)};
-    const Q16Encoded made = q16_encode(view(row.data(), Index{1}, Index{1}, Index{2080}),
-                                       view(levels.data(), Index{1}, Index{1}, Index{2}));
+    const PackedStack made = encode_matrix(row, 1, 2080);
     std::vector<std::uint8_t> back(row.size());
-    q16_decode_row(made.view().expert(0), 0, back.data());
+    q16_decode_row(q16_expert(made.view(), 0), 0, back.data());
     EXPECT_EQ(back, row);
     EXPECT_EQ(codes.size(), trit == 0 ? 75u : 1040u);
   }
@@ -219,55 +235,26 @@ TEST(Q16Encode, DecodesRowsOfOneTrit) {
 TEST(Q16Encode, GivesTheDocumentedBytes) {
   const std::vector<std::uint8_t> trits = {0, 0, 1, 2, 0, 0, 2, 0, 0, 0, 0,
                                            0, 0, 0, 2, 2, 0, 0, 0, 0, 1};
-  std::vector<Bf16> levels;
-  for (const float level : {-0.5f, 0.75f, -1.0f, 1.0f, -0.25f, 1.0f})
-    levels.push_back(to_bf16(level));
-  const Q16Encoded made = q16_encode(view(trits.data(), Index{1}, Index{3}, Index{7}),
-                                     view(levels.data(), Index{1}, Index{3}, Index{2}));
-  EXPECT_EQ(made.codes, (std::vector<std::uint16_t>{8487, 3, 8762}));
-  EXPECT_EQ(made.offsets, (std::vector<std::uint64_t>{0, 3}));
-  EXPECT_EQ(made.row_base, (std::vector<std::uint32_t>{0}));
-  EXPECT_EQ(made.row_start, (std::vector<std::uint16_t>{0, 1, 2}));
-  EXPECT_EQ(num_bits(made.view()), 352u);
-}
-
-TEST(Q16Encode, HandlesNoExpertsNoRowsAndNoColumns) {
-  for (const Q16Case& shape :
-       {Q16Case{0, 3, 4, 0.5}, Q16Case{2, 0, 4, 0.5}, Q16Case{2, 3, 0, 0.5}}) {
-    const Q16Random made = random_q16(shape, 1);
-    EXPECT_TRUE(made.encoded.codes.empty());
-    EXPECT_NO_THROW(validate(made.encoded.view(), "w"));
-  }
-}
-
-TEST(Q16Encode, IsTheSameForAnyNumberOfThreads) {
-  const std::vector<std::uint8_t> trits = random_trits(3 * 37 * 501, 0.8, 5);
-  const std::vector<Bf16> levels = random_levels(3 * 37, 5);
-  const auto trits_ERC = view(trits.data(), Index{3}, Index{37}, Index{501});
-  const auto levels_ER2 = view(levels.data(), Index{3}, Index{37}, Index{2});
-  const ThreadPool pool(3);
-  const Q16Encoded one = q16_encode(trits_ERC, levels_ER2);
-  const Q16Encoded three = q16_encode(trits_ERC, levels_ER2, pool);
-  EXPECT_EQ(one.codes, three.codes);
-  EXPECT_EQ(one.row_start, three.row_start);
-  EXPECT_EQ(one.offsets, three.offsets);
+  const float levels[] = {-0.5f, 0.75f, -1.0f, 1.0f, -0.25f, 1.0f};
+  const PackedStack made = kQ16.encode(view(trits.data(), Index{1}, Index{3}, Index{7}),
+                                       view(levels, Index{1}, Index{3}, Index{2}), serial());
+  const PackedMatrices w = made.view();
+  EXPECT_EQ(codes_of(w), (Codes{8487, 3, 8762}));
+  EXPECT_EQ(w.part<std::uint64_t>(kQ16Offsets)[1], 3u);
+  EXPECT_EQ(w.part<std::uint32_t>(kQ16RowBase)[0], 0u);
+  for (const Index row : {0, 1, 2}) EXPECT_EQ(w.part<std::uint16_t>(kQ16RowStart)[row], row);
+  EXPECT_EQ(w.part<Bf16>(kQ16Levels)[1], 0x3f40);
+  EXPECT_EQ(num_bits(w), 352u);
 }
 
 // A trit whose level is 0 is a zero; coding it as such is shorter.
 TEST(Q16Encode, StoresTritsOfALevelThatIsZeroAsZeros) {
-  const std::vector<std::uint8_t> trits(40, 1);
-  const Bf16 levels[2] = {to_bf16(-0.0f), to_bf16(1)};
-  const Q16Encoded made = q16_encode(view(trits.data(), Index{1}, Index{1}, Index{40}),
-                                     view<const Bf16>(levels, 1, 1, 2));
-  EXPECT_EQ(made.codes.size(), 2u);
+  const PackedStack made = encode_matrix(std::vector<std::uint8_t>(40, 1), 1, 40, -0.0f, 1);
+  EXPECT_EQ(made.view().parts[kQ16Codes].count, 2);
 }
 
 TEST(Q16Encode, RefusesWhatIsNoTrit) {
-  const std::uint8_t trits[3] = {0, 3, 1};
-  const Bf16 levels[2] = {to_bf16(-1), to_bf16(1)};
-  EXPECT_THROW(
-      q16_encode(view(trits, Index{1}, Index{1}, Index{3}), view<const Bf16>(levels, 1, 1, 2)),
-      Error);
+  EXPECT_THROW(encode_matrix({0, 3, 1}, 1, 3), Error);
 }
 
 // Section 3.3 of the code's spec; 64 bits per row is what its table counts.
@@ -281,26 +268,20 @@ TEST(Q16Rate, OfIndependentTritsIsWithinHalfAPercentOfTheTable) {
        {Row{0.80, 6144, 1.1315}, Row{0.857, 768, 0.9357}, Row{0.885, 768, 0.8270},
         Row{0.885, 2080, 0.7691}, Row{0.885, 6144, 0.7463}, Row{0.95, 2080, 0.6246}}) {
     const Index rows = 10'000'000 / row.width + 1;
-    const Q16Random made = random_q16({1, rows, row.width, row.p0}, 3);
-    const double bits =
-        16 * static_cast<double>(made.encoded.codes.size()) + 64 * static_cast<double>(rows);
+    const PackedRandom made = random_q16({1, rows, row.width}, row.p0, 3);
+    const double bits = 16 * static_cast<double>(made.stack.view().parts[kQ16Codes].count) +
+                        64 * static_cast<double>(rows);
     EXPECT_NEAR(bits / static_cast<double>(rows * row.width), row.bits_per_weight,
                 0.005 * row.bits_per_weight)
         << "p0 " << row.p0 << " width " << row.width;
   }
 }
 
-TEST(Q16Bits, AreThoseOfTheStoredArrays) {
-  const Q16Encoded made = random_q16({3, 37, 100, 0.885}, 2).encoded;
-  const std::size_t bytes = 2 * made.codes.size() + 8 * made.offsets.size() +
-                            4 * made.row_base.size() + 2 * made.row_start.size() +
-                            2 * made.levels.size();
-  EXPECT_EQ(num_bits(made.view()), 8 * bytes);
-}
-
 TEST(Q16Bits, DescribeARowIn50) {
-  const Q16Encoded made = random_q16({1, 6144, 2080, 0.885}, 2).encoded;
-  EXPECT_EQ(num_bits(made.view()), 16 * made.codes.size() + 50 * 6144 + 2 * 64);
+  const PackedRandom made = random_q16({1, 6144, 2080}, 0.885, 2);
+  const PackedMatrices w = made.stack.view();
+  EXPECT_EQ(num_bits(w),
+            16 * static_cast<std::uint64_t>(w.parts[kQ16Codes].count) + 50 * 6144 + 2 * 64);
 }
 
 TEST(Q16Groups, AreSmallerForWiderRows) {
@@ -312,16 +293,17 @@ TEST(Q16Groups, AreSmallerForWiderRows) {
   EXPECT_EQ(q16_group_rows(43690), 4);
   EXPECT_EQ(q16_group_rows(43691), 2);
   EXPECT_EQ(q16_group_rows(131071), 1);
-  EXPECT_EQ(q16_group_rows(kQ16MostColumns), 1);
+  EXPECT_EQ(q16_group_rows(kMostPackedSide), 1);
 }
 
 class Q16Refuses : public ::testing::Test {
  protected:
-  Q16Encoded w = random_q16({2, 20, 33, 0.7}, 4).encoded;
+  PackedStack w = random_q16({2, 20, 33}, 0.7, 4).stack;
+  PackedMatrices changed = w.view();
 
   void expect_refused(const std::string& part) {
     try {
-      validate(w.view(), "layer.0.wi");
+      validate(changed, "layer.0.wi");
       FAIL() << "accepted";
     } catch (const Error& error) {
       EXPECT_EQ(error.kind(), ErrorKind::file);
@@ -336,83 +318,69 @@ TEST_F(Q16Refuses, NothingThatEncodingMade) {
 }
 
 TEST_F(Q16Refuses, AnotherNumberOfColumns) {
-  w.columns = 31;
+  changed.shape.columns = 31;
   expect_refused("columns need");
 }
 TEST_F(Q16Refuses, OffsetsThatStartLate) {
-  w.offsets[0] = 1;
+  w.part<std::uint64_t>(kQ16Offsets)[0] = 1;
   expect_refused("offsets start");
 }
 TEST_F(Q16Refuses, OffsetsThatFall) {
-  w.offsets[1] = w.offsets[2] + 1;
+  w.part<std::uint64_t>(kQ16Offsets)[1] = w.part<std::uint64_t>(kQ16Offsets)[2] + 1;
   expect_refused("has codes");
 }
 TEST_F(Q16Refuses, OffsetsBeyondTheCodes) {
-  w.offsets[2] = ~std::uint64_t{0};
+  w.part<std::uint64_t>(kQ16Offsets)[2] = ~std::uint64_t{0};
   expect_refused("has codes");
 }
 TEST_F(Q16Refuses, OffsetsThatLeaveCodesOver) {
-  w.codes.push_back(0);
+  changed.parts[kQ16Codes].count += 1;  // not read
   expect_refused("offsets end");
 }
 TEST_F(Q16Refuses, RowsThatStartBeyondTheExpert) {
-  w.row_base[1] = ~0u;
+  w.part<std::uint32_t>(kQ16RowBase)[1] = ~0u;
   expect_refused("row 15 has codes");
 }
 TEST_F(Q16Refuses, RowsThatFall) {
-  w.row_start[3] = 0;
+  w.part<std::uint16_t>(kQ16RowStart)[3] = 0;
   expect_refused("has codes");
 }
 TEST_F(Q16Refuses, ACodewordOfAnotherLength) {
-  w.codes[0] = w.codes[0] == 0 ? 1 : 0;
+  std::uint16_t& code = w.part<std::uint16_t>(kQ16Codes)[0];
+  code = code == 0 ? 1 : 0;
   expect_refused("row 0 decodes to");
 }
 TEST_F(Q16Refuses, AWeightBehindAnOddWidth) {
-  const std::vector<std::uint8_t> trits(34, 1);
-  const Codes codes = encode(trits);
-  const Bf16 levels[2] = {to_bf16(-1), to_bf16(1)};
-  w = q16_encode(view(trits.data(), Index{1}, Index{1}, Index{34}),
-                 view<const Bf16>(levels, 1, 1, 2));
-  w.columns = 33;
+  w = encode_matrix(std::vector<std::uint8_t>(34, 1), 1, 34);
+  changed = w.view();
+  changed.shape.columns = 33;
   expect_refused("a weight after its last column");
 }
 TEST_F(Q16Refuses, LevelsOfTheWrongSignOrNotFinite) {
   for (float level :
        {1.0f, std::numeric_limits<float>::infinity(), std::numeric_limits<float>::quiet_NaN()}) {
-    w.levels[0] = to_bf16(level);
+    w.part<Bf16>(kQ16Levels)[0] = to_bf16(level);
     expect_refused("has levels");
   }
 }
 
 // Arrays of any content are refused or decode inside their bounds.
 RC_GTEST_PROP(Q16Property, DamagedArraysAreRefusedOrDecode, ()) {
-  Q16Encoded w = random_q16({2, 18, 21, 0.6}, 9).encoded;
+  PackedStack w = random_q16({2, 18, 21}, 0.6, 9).stack;
   const auto at = *rc::gen::arbitrary<std::size_t>();
   const auto value = *rc::gen::arbitrary<std::uint32_t>();
-  switch (*rc::gen::inRange(0, 5)) {
-    case 0:
-      w.codes[at % w.codes.size()] = static_cast<std::uint16_t>(value);
-      break;
-    case 1:
-      w.row_start[at % w.row_start.size()] = static_cast<std::uint16_t>(value);
-      break;
-    case 2:
-      w.row_base[at % w.row_base.size()] = value;
-      break;
-    case 3:
-      w.offsets[at % w.offsets.size()] = value;
-      break;
-    default:
-      w.levels[at % w.levels.size()] = static_cast<Bf16>(value);
-  }
+  const auto part = *rc::gen::inRange<std::size_t>(0, kQ16.parts.size());
+  const auto bytes = static_cast<std::size_t>(bytes_per_element(kQ16.parts[part].type));
+  const std::size_t place = at % static_cast<std::size_t>(w.view().parts[part].count);
+  std::memcpy(w.part<std::byte>(part) + place * bytes, &value, std::min<std::size_t>(bytes, 4));
   try {
     validate(w.view(), "w");
   } catch (const Error&) {
     return;
   }
-  std::vector<std::uint8_t> row(21);
+  std::vector<float> row(21);
   for (Index e = 0; e < 2; ++e)
-    for (Index r = 0; r < 18; ++r) q16_decode_row(w.view().expert(e), r, row.data());
+    for (Index r = 0; r < 18; ++r) kQ16.decode_row(w.view(), e, r, row.data());
 }
 
 }  // namespace

@@ -1,44 +1,32 @@
 // Two-bit matrices on a grid per row: value = scale * (code - zero).
 //
-// Stored form of E stacked matrices [rows, columns]:
-//   codes   u8 [E, rows, B]   B = ceil(columns / 4); column 4 b + i at bits 2 i of byte b, unused
-//                             bits of a row's last byte are 0
+// Stored form of E stacked matrices [rows, columns], in tiles of 16 rows x 16 columns, 64 bytes
+// each:
+//   codes   u8 [E, P, G, 64]  P = ceil(rows / 16) panels of G = ceil(columns / 16) tiles. Row r and
+//                             column c of a tile are at bits 2 (c / 4) of byte 4 r + c mod 4; codes
+//                             beyond the last row or column are 0
 //   scales  bf16 [E, rows]    finite
 //   zeros   u8 [E, rows]      0..3, the code of the value 0
-// That is 8 B + 24 bits per row.
+// One vector load is 8 or 16 rows: in 32-bit lanes, two bits down the lane are a column, and after
+// a shift by 2 s and a mask the four bytes of a lane are columns 4 s to 4 s + 3, as products of
+// bytes want them. No sum runs across lanes.
+//
+// Files of format_version 1 hold codes as u8 [E, rows, B], B = ceil(columns / 4), column 4 b + i at
+// bits 2 i of byte b of its row, unused bits 0.
 #pragma once
 
-#include <string>
-
-#include "base/parallel.h"
+#include "kernels/packed/coder.h"
 #include "kernels/packed/two_bit/two_bit_matrix.h"
 
 namespace mote::kernels {
 
-// E stacked matrices. `columns` is not stored: it comes from the model's description.
-struct TwoBitExperts {
-  Index columns = 0;
-  View<const std::uint8_t, 3> codes_ERB;
-  View<const Bf16, 2> scales_ER;
-  View<const std::uint8_t, 2> zeros_ER;
+extern const Coder kTwoBit;
 
-  [[gnu::always_inline]] Index experts() const { return scales_ER.size(0); }
-  [[gnu::always_inline]] Index rows() const { return scales_ER.size(1); }
-  [[gnu::always_inline]] TwoBitMatrix expert(Index e) const {
-    return {rows(), columns, codes_ERB.data + e * codes_ERB.stride(0), scales_ER.row(e),
-            zeros_ER.row(e)};
-  }
-};
+// Expert e of a stack with this coder.
+TwoBitMatrix two_bit_expert(const PackedMatrices& w, Index e);
 
-// Throws a file error that names `name`, the part and the two values that disagree unless the
-// shapes agree, zeros are 0..3, scales are finite and unused bits are 0.
-void validate(const TwoBitExperts& w, const std::string& name, const Executor& executor = serial());
-
-// Every bit of the stored form.
-std::uint64_t num_bits(const TwoBitExperts& w);
-
-// One row's codes 0..3 to and from its two_bit_bytes(columns) bytes. Refuses a code above 3.
-void two_bit_pack_row(const std::uint8_t* codes, Index columns, std::uint8_t* bytes);
-void two_bit_unpack_row(const std::uint8_t* bytes, Index columns, std::uint8_t* codes);
+// The rows of the coder's tables (two_bit_product.cpp).
+Variants two_bit_product_variants();
+Variants two_bit_to_input_variants();
 
 }  // namespace mote::kernels

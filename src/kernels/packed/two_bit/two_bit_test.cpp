@@ -5,55 +5,81 @@
 #include <limits>
 
 #include "base/check.h"
-#include "kernels/packed/two_bit/two_bit_cases.h"
+#include "kernels/packed/product/product_cases.h"
 
 namespace mote::kernels {
 namespace {
 
-TEST(TwoBit, PutsFourColumnsIntoAByteLowestFirst) {
-  const std::uint8_t codes[5] = {1, 2, 3, 0, 2};
-  std::uint8_t bytes[2];
-  two_bit_pack_row(codes, 5, bytes);
-  EXPECT_EQ(bytes[0], 1 | 2 << 2 | 3 << 4);
-  EXPECT_EQ(bytes[1], 2);
+constexpr std::size_t kCodes = 0, kScales = 1, kZeros = 2;
+
+// docs/formats.md prints this matrix.
+TEST(TwoBit, GivesTheDocumentedBytes) {
+  std::vector<std::uint8_t> codes = {0, 2, 3, 2, 1, 3, 3, 3, 3, 1};
+  const float levels[] = {0.3671875f, 1, -2, 3};
+  const PackedStack made = kTwoBit.encode(view<const std::uint8_t>(codes.data(), 1, 2, 5),
+                                          view(levels, Index{1}, Index{2}, Index{2}), serial());
+  const PackedMatrices w = made.view();
+  ASSERT_EQ(w.parts[kCodes].count, 64);
+  std::vector<std::uint8_t> want(64);
+  const std::uint8_t first[] = {0 | 1 << 2, 2, 3, 2, 3 | 1 << 2, 3, 3, 3};
+  std::copy_n(first, 8, want.begin());
+  EXPECT_TRUE(std::equal(want.begin(), want.end(), w.part<std::uint8_t>(kCodes)));
+  EXPECT_EQ(w.part<Bf16>(kScales)[0], 0x3ebc);
+  EXPECT_EQ(w.part<std::uint8_t>(kZeros)[1], 3);
+  EXPECT_EQ(num_bits(w), 8u * (64 + 2 * 2 + 2));
+  const TwoBitMatrix m = two_bit_expert(w, 0);
+  EXPECT_EQ(m.value(0, 2), 0.734375f);
+  EXPECT_EQ(m.value(1, 4), 4);
 }
 
-TEST(TwoBit, UnpacksWhatWasPackedAtEveryWidth) {
-  for (Index width = 0; width <= 70; ++width) {
-    const TwoBitRandom made(1, 3, width, static_cast<std::uint64_t>(width));
-    EXPECT_NO_THROW(validate(made.view(), "w"));
-    std::vector<std::uint8_t> row(static_cast<std::size_t>(width));
-    for (Index r = 0; r < 3; ++r) {
-      two_bit_unpack_row(made.view().expert(0).row(r), width, row.data());
-      EXPECT_TRUE(std::equal(row.begin(), row.end(), made.codes_ERC.begin() + r * width));
-    }
+TEST(TwoBit, EveryCodeHasItsPlace) {
+  const PackedRandom made(kTwoBit, {2, 37, 70}, 0, 5);
+  for (Index e = 0; e < 2; ++e) {
+    const TwoBitMatrix m = two_bit_expert(made.stack.view(), e);
+    for (Index r = 0; r < 37; ++r)
+      for (Index c = 0; c < 70; ++c)
+        ASSERT_EQ(m.code(r, c), made.symbols_ERC[static_cast<std::size_t>((e * 37 + r) * 70 + c)]);
   }
 }
 
-TEST(TwoBit, RefusesToPackLargerCodes) {
+TEST(TwoBit, RefusesLargerCodesAndZeros) {
   const std::uint8_t codes[2] = {1, 4};
-  std::uint8_t byte;
-  EXPECT_THROW(two_bit_pack_row(codes, 2, &byte), Error);
+  const float levels[2] = {1, 1}, beyond[2] = {1, 4};
+  const auto encode = [&](Index columns, const float* of) {
+    kTwoBit.encode(view(codes, Index{1}, Index{1}, columns), view(of, Index{1}, Index{1}, Index{2}),
+                   serial());
+  };
+  EXPECT_NO_THROW(encode(1, levels));
+  EXPECT_THROW(encode(2, levels), Error);
+  EXPECT_THROW(encode(1, beyond), Error);
 }
 
-TEST(TwoBit, ZeroIsTheValueOfTheZeroCode) {
-  const TwoBitRandom made(1, 4, 9, 1);
-  for (Index r = 0; r < 4; ++r)
-    EXPECT_EQ(made.view().expert(0).value(r, made.zeros[static_cast<std::size_t>(r)]), 0);
-}
-
-TEST(TwoBitBits, AreThoseOfTheStoredArrays) {
-  const TwoBitRandom made(3, 5, 9, 1);
-  EXPECT_EQ(num_bits(made.view()),
-            8 * (made.packed.size() + made.zeros.size() + 2 * made.scales.size()));
+// Rows of codes one after the other, four columns a byte, as files of format_version 1 have them.
+TEST(TwoBitFirstForm, HoldsTheSameMatrices) {
+  const PackedRandom made(kTwoBit, {2, 19, 21}, 0, 3);
+  std::vector<std::uint8_t> bytes(2 * 19 * 6);
+  for (std::size_t row = 0; row < 2 * 19; ++row)
+    for (std::size_t c = 0; c < 21; ++c)
+      bytes[row * 6 + c / 4] = static_cast<std::uint8_t>(
+          bytes[row * 6 + c / 4] | made.symbols_ERC[row * 21 + c] << 2 * (c % 4));
+  PackedMatrices old = made.stack.view();
+  old.parts[kCodes] = {bytes.data(), static_cast<Index>(bytes.size())};
+  const PackedMatrices w = kTwoBit.first_form->convert(old, "w").view();
+  for (std::size_t i = 0; i < 3; ++i) ASSERT_EQ(w.parts[i].count, made.stack.view().parts[i].count);
+  const PackedStack converted = kTwoBit.first_form->convert(old, "w");
+  EXPECT_TRUE(std::equal(converted.view().part<std::uint8_t>(kCodes),
+                         converted.view().part<std::uint8_t>(kCodes) + w.parts[kCodes].count,
+                         made.stack.view().part<std::uint8_t>(kCodes)));
+  bytes[5] = 1 << 2;
+  EXPECT_THROW(kTwoBit.first_form->convert(old, "w"), Error) << "a weight after the last column";
 }
 
 class TwoBitRefuses : public ::testing::Test {
  protected:
-  TwoBitRandom w{2, 3, 9, 4};
-  void expect_refused(const TwoBitExperts& changed, const std::string& part) {
+  PackedStack w = PackedRandom(kTwoBit, {2, 3, 9}, 0, 4).stack;
+  void expect_refused(const std::string& part) {
     try {
-      validate(changed, "layer.0.wi");
+      validate(w.view(), "layer.0.wi");
       FAIL() << "accepted";
     } catch (const Error& error) {
       EXPECT_EQ(error.kind(), ErrorKind::file);
@@ -63,31 +89,21 @@ class TwoBitRefuses : public ::testing::Test {
   }
 };
 
-TEST_F(TwoBitRefuses, NothingThatPackingMade) {
-  EXPECT_NO_THROW(validate(w.view(), "w"));
-}
-TEST_F(TwoBitRefuses, ArraysOfOtherShapes) {
-  TwoBitExperts changed = w.view();
-  changed.columns = 13;
-  expect_refused(changed, "bytes per row is 3, expected 4");
-  changed = w.view();
-  changed.codes_ERB.sizes[1] = 2;
-  expect_refused(changed, "rows in codes is 2, expected 3");
-  changed = w.view();
-  changed.zeros_ER.sizes[0] = 1;
-  expect_refused(changed, "experts in zeros is 1, expected 2");
-}
 TEST_F(TwoBitRefuses, AZeroThatIsNoCode) {
-  w.zeros[4] = 4;
-  expect_refused(w.view(), "expert 1 row 1 has the zero 4");
+  w.part<std::uint8_t>(kZeros)[4] = 4;
+  expect_refused("expert 1 row 1 has the zero 4");
 }
 TEST_F(TwoBitRefuses, AScaleThatIsNotFinite) {
-  w.scales[2] = to_bf16(std::numeric_limits<float>::infinity());
-  expect_refused(w.view(), "has the scale inf");
+  w.part<Bf16>(kScales)[2] = to_bf16(std::numeric_limits<float>::infinity());
+  expect_refused("has the scale inf");
 }
 TEST_F(TwoBitRefuses, WeightsBehindTheLastColumn) {
-  w.packed[2] = 1 << 2;
-  expect_refused(w.view(), "after its last column 8");
+  w.part<std::uint8_t>(kCodes)[1] |= 1 << 4;  // row 0, column 9
+  expect_refused("after its last column 8");
+}
+TEST_F(TwoBitRefuses, WeightsBehindTheLastRow) {
+  w.part<std::uint8_t>(kCodes)[64 + 4 * 3] |= 1;
+  expect_refused("expert 1 row 3 is beyond the last row 2");
 }
 
 }  // namespace

@@ -1,0 +1,40 @@
+// The one loop of the packed products: rows sorted by expert are cut into chunks, outputs into
+// blocks, both by shape alone.
+//
+// Takes scratch memory for the layouts of all chunks: layout_bytes() for every row of x.
+#pragma once
+
+#include <algorithm>
+
+#include "base/scratch.h"
+#include "kernels/packed/product/block.h"
+#include "kernels/packed/product/product.h"
+#include "kernels/packed/product/sorted_rows.h"
+
+namespace mote::kernels {
+
+template <class Matrix>
+void product_in_blocks(const PackedProduct& args, const Run& run,
+                       Matrix (*expert)(const PackedMatrices& w, Index e),
+                       const BlockKernel<Matrix>& kernel) {
+  const Index num_rows = args.x.size(0), outputs = args.y.size(1);
+  if (num_rows == 0 || outputs == 0) return;
+  const Index bytes = (kernel.layout_bytes(expert(args.w, 0)) + 63) / 64 * 64;
+  Scratch scratch;
+  std::byte* layouts = scratch.take<std::byte>(num_rows * bytes);
+  parallel_for(*run.executor, num_rows, [&](Index r, int) {
+    const RowChunk chunk = row_chunk_at(args.ends_E, r, kernel.tokens);
+    if (chunk.tokens > 0)
+      kernel.lay_out({expert(args.w, chunk.expert), rows_of(args.x, chunk), layouts + r * bytes});
+  });
+  const Index blocks = (outputs + kernel.outputs - 1) / kernel.outputs;
+  parallel_for(*run.executor, num_rows * blocks, [&](Index item, int) {
+    const RowChunk chunk = row_chunk_at(args.ends_E, item / blocks, kernel.tokens);
+    if (chunk.tokens == 0) return;
+    const Index first = item % blocks * kernel.outputs;
+    kernel.block({expert(args.w, chunk.expert), first, std::min(kernel.outputs, outputs - first),
+                  rows_of(args.x, chunk), layouts + chunk.first * bytes, rows_of(args.y, chunk)});
+  });
+}
+
+}  // namespace mote::kernels

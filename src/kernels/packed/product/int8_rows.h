@@ -1,0 +1,31 @@
+// Activations rounded to 8 bits, row by row: s = max |x| / 127, x8 = round(x / s), half to even;
+// all 0 where s is 0.
+//
+// In memory, per row: what Int8Row says, then x8, zeros behind it up to a multiple of 64 columns.
+#pragma once
+
+#include "kernels/core/view.h"
+
+namespace mote::kernels {
+
+struct alignas(64) Int8Row {
+  float scale = 0;
+  std::int32_t sum = 0;  // of x8
+};
+static_assert(sizeof(Int8Row) == 64);
+
+[[gnu::always_inline]] constexpr Index int8_row_bytes(Index columns) {
+  return 64 + (columns + 63) / 64 * 64;
+}
+[[gnu::always_inline]] inline const Int8Row& int8_row(const std::byte* layout, Index columns,
+                                                      Index token) {
+  return *reinterpret_cast<const Int8Row*>(layout + token * int8_row_bytes(columns));
+}
+[[gnu::always_inline]] inline const std::int8_t* int8_values(const Int8Row& row) {
+  return reinterpret_cast<const std::int8_t*>(&row + 1);
+}
+
+// The definition; x8 has room for `columns`.
+float rounded_to_int8(const float* x, Index columns, std::int8_t* x8);
+
+}  // namespace mote::kernels

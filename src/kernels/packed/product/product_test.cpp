@@ -1,0 +1,250 @@
+// Every product of every coder, in every variant, against the dense matrix that it stands for.
+#include "kernels/packed/product/product.h"
+
+#include <gtest/gtest.h>
+
+#include <functional>
+
+#include "base/check.h"
+#include "kernels/core/guarded.h"
+#include "kernels/packed/product/int8_rows.h"
+#include "kernels/packed/product/product_cases.h"
+
+namespace mote::kernels {
+namespace {
+
+enum class Kind { product, int8, to_input };
+
+// A row of one of a coder's tables.
+struct Row {
+  const Coder* coder;
+  Kind kind;
+  Variant<PackedProduct> variant;
+};
+
+std::vector<Row> rows_of(Kind kind) {
+  std::vector<Row> rows;
+  for (const Coder* coder : coders()) {
+    const auto table = kind == Kind::product ? coder->product
+                       : kind == Kind::int8  ? coder->product_int8
+                                             : coder->product_to_input;
+    if (table == nullptr) continue;
+    for (const Variant<PackedProduct>& variant : table()) rows.push_back({coder, kind, variant});
+  }
+  return rows;
+}
+std::string row_name(const Row& row) {
+  constexpr const char* kNames[] = {"product", "int8", "to_input"};
+  return std::string(row.coder->name) + "_" + kNames[static_cast<int>(row.kind)] + "_" +
+         name(row.variant.isa);
+}
+
+struct Data {
+  SortedInputs in;
+  PackedRandom w;
+  Data(const Coder& coder, const ProductCase& shape, std::uint64_t seed = 17)
+      : in(shape, seed), w(coder, {shape.experts, shape.rows, shape.columns}, shape.zeros, seed) {}
+};
+
+std::vector<float> run(const Data& data, const Row& row, const Run& how = {}) {
+  const ProductCase& shape = data.in.shape;
+  const bool to_input = row.kind == Kind::to_input;
+  const Index in = to_input ? shape.rows : shape.columns,
+              out = to_input ? shape.columns : shape.rows;
+  Guarded<float> y(data.in.rows() * out);
+  row.variant.call({data.w.stack.view(), data.in.inputs(in), data.in.ends_view(),
+                    view(y.data(), data.in.rows(), out)},
+                   how);
+  return y.values();
+}
+
+class PackedVariant : public ::testing::TestWithParam<std::tuple<Row, ProductCase>> {
+ protected:
+  void SetUp() override {
+    if (!supported(row().variant.isa)) GTEST_SKIP() << "no " << name(row().variant.isa) << " here";
+  }
+  const Row& row() const { return std::get<0>(GetParam()); }
+  Data data() const { return {*row().coder, std::get<1>(GetParam())}; }
+};
+class PackedProductVariant : public PackedVariant {};
+class PackedInt8Variant : public PackedVariant {};
+
+// |error| <= 1e-5 * sum |w x|: a sum of n products has rounding errors of about sqrt(n) / 2 units
+// of 6e-8 of that sum, n up to 9001 here; the bound is twice that.
+TEST_P(PackedProductVariant, MatchesTheDenseProduct) {
+  const Data made = data();
+  const std::vector<float> y = run(made, row());
+  EXPECT_LE(worst_error(made.in, made.w.dense(), y, row().kind == Kind::to_input, 1e-5), 1);
+}
+
+TEST_P(PackedVariant, HasTheSameBitsForAnyThreads) {
+  const Data made = data();
+  const ThreadPool pool(3);
+  EXPECT_EQ(run(made, row()), run(made, row(), {Isa::amx, &pool}));
+}
+
+// Each row alone and as a part of any batch: the same bits, since a sum's order is fixed.
+TEST_P(PackedVariant, RowsAreThoseOfSingleTokens) {
+  const Data all = data();
+  const std::vector<float> batch = run(all, row());
+  if (all.in.shape.experts != 1 || batch.empty()) return;
+  for (const std::int32_t count : {1, 2, 3, 5, 8, 9, 15, 16, 17}) {
+    if (count >= all.in.ends[0]) continue;
+    Data some = all;
+    some.in.ends[0] = count;
+    const std::vector<float> y = run(some, row());
+    EXPECT_TRUE(std::equal(y.begin(), y.end(), batch.begin())) << count << " rows";
+  }
+}
+
+// The product of the rounded activations, and of those not rounded. In the first the sums are whole
+// numbers and exact; two levels, their sum and the scale are rounded after that: four roundings of
+// at most sum |w x8|. In the second each activation is off by half a step of its row at most.
+TEST_P(PackedInt8Variant, IsTheProductOfTheRoundedActivations) {
+  const Data made = data();
+  const Index rows = made.in.shape.rows, columns = made.in.shape.columns;
+  const std::vector<float> y = run(made, row()), dense = made.w.dense();
+  std::vector<std::int8_t> x8(static_cast<std::size_t>(columns));
+  Index r = 0;
+  for (Index e = 0; e < made.in.shape.experts; ++e)
+    for (; r < made.in.ends[static_cast<std::size_t>(e)]; ++r) {
+      const float* x = made.in.inputs(columns).row(r);
+      const auto scale = static_cast<double>(rounded_to_int8(x, columns, x8.data()));
+      for (Index o = 0; o < rows; ++o) {
+        double rounded = 0, exact = 0, rounded_size = 0, weights = 0;
+        for (Index i = 0; i < columns; ++i) {
+          const auto w =
+              static_cast<double>(dense[static_cast<std::size_t>((e * rows + o) * columns + i)]);
+          const double term = w * scale * static_cast<double>(x8[static_cast<std::size_t>(i)]);
+          rounded += term;
+          rounded_size += std::abs(term);
+          exact += w * static_cast<double>(x[i]);
+          weights += std::abs(w);
+        }
+        const auto got = static_cast<double>(y[static_cast<std::size_t>(r * rows + o)]);
+        ASSERT_NEAR(got, rounded, 4 * 0x1p-24 * rounded_size + 1e-30) << r << " " << o;
+        ASSERT_NEAR(got, exact, 1.001 * scale / 2 * weights + 1e-30) << r << " " << o;
+      }
+    }
+}
+
+std::vector<Row> float_rows() {
+  std::vector<Row> rows = rows_of(Kind::product);
+  for (const Row& row : rows_of(Kind::to_input)) rows.push_back(row);
+  return rows;
+}
+std::vector<Row> all_rows() {
+  std::vector<Row> rows = float_rows();
+  for (const Row& row : rows_of(Kind::int8)) rows.push_back(row);
+  return rows;
+}
+const auto print = [](const auto& each) {
+  return row_name(std::get<0>(each.param)) + "_" + case_name(std::get<1>(each.param));
+};
+const auto combined = [](const std::vector<Row>& rows) {
+  return ::testing::Combine(::testing::ValuesIn(rows), ::testing::ValuesIn(product_cases()));
+};
+INSTANTIATE_TEST_SUITE_P(All, PackedVariant, combined(all_rows()), print);
+INSTANTIATE_TEST_SUITE_P(All, PackedProductVariant, combined(float_rows()), print);
+INSTANTIATE_TEST_SUITE_P(All, PackedInt8Variant, combined(rows_of(Kind::int8)), print);
+
+// Calls body(row, made) for every row that can run here.
+void for_each_row_here(const std::vector<Row>& rows, const std::function<void(const Row&)>& body) {
+  for (const Row& row : rows) {
+    SCOPED_TRACE(row_name(row));
+    if (supported(row.variant.isa)) body(row);
+  }
+}
+
+// Sums of whole numbers up to 4001 times 3 times 127 leave 16 bits.
+TEST(PackedInt8, LongRowsOfEqualSignsDoNotOverflow) {
+  for_each_row_here(rows_of(Kind::int8), [](const Row& row) {
+    for (const std::int32_t tokens : {1, 3}) {
+      Data made(*row.coder, {1, 3, 4001, 0, {tokens}});
+      std::fill(made.in.x.begin(), made.in.x.end(), 1.0f);
+      std::fill(made.w.symbols_ERC.begin(), made.w.symbols_ERC.end(),
+                row.coder->grid == Grid::two_bit ? std::uint8_t{3} : std::uint8_t{2});
+      made.w.stack = made.w.encoded(*row.coder);
+      const double each = static_cast<double>(made.w.dense()[0]);
+      EXPECT_NEAR(run(made, row)[0], 4001 * each, 1e-6 * 4001 * std::abs(each)) << tokens;
+    }
+  });
+}
+
+TEST(PackedInt8, OfZerosIsZero) {
+  for_each_row_here(rows_of(Kind::int8), [](const Row& row) {
+    Data made(*row.coder, {1, 5, 40, 0.5, {2}});
+    std::fill(made.in.x.begin(), made.in.x.end(), 0.0f);
+    EXPECT_EQ(run(made, row), std::vector<float>(10, 0.0f));
+  });
+}
+
+// Values that lie halfway between two whole numbers, those beyond 127 after division, tiny ones.
+TEST(PackedInt8, RoundsAsTheReferenceDoes) {
+  for_each_row_here(rows_of(Kind::int8), [](const Row& row) {
+    for (const float scale : {1.0f, 1e-38f, 1.4e-45f, 1e33f, 0.3f}) {
+      Data made(*row.coder, {1, 9, 255, 0.3, {1}});
+      for (Index i = 0; i < 255; ++i)
+        made.in.x[static_cast<std::size_t>(i)] = scale * static_cast<float>(i - 127) / 2;
+      const Row reference{row.coder, row.kind, row.coder->product_int8()[0]};
+      const std::vector<float> want = run(made, reference), got = run(made, row);
+      for (std::size_t i = 0; i < want.size(); ++i)
+        EXPECT_NEAR(got[i], want[i], 1e-5 * std::abs(static_cast<double>(want[i]))) << scale;
+    }
+  });
+}
+
+// A matrix whose weights are all 0, whatever symbol that is, gives exactly 0.
+TEST(PackedProduct, OfAMatrixOfZerosIsZero) {
+  for_each_row_here(rows_of(Kind::product), [](const Row& row) {
+    Data made(*row.coder, {1, 40, 333, 1, {5}});
+    for (Index at = 0; at < 40 * 333; ++at)
+      made.w.symbols_ERC[static_cast<std::size_t>(at)] =
+          row.coder->grid == Grid::two_bit ? static_cast<std::uint8_t>(at / 333 % 4)
+                                           : std::uint8_t{0};
+    made.w.stack = made.w.encoded(*row.coder);
+    EXPECT_EQ(run(made, row), std::vector<float>(5 * 40, 0.0f));
+  });
+}
+
+TEST(PackedProductBatch, VectorVariantsOfQ16AgreeInEveryBit) {
+  if (!supported(Isa::avx512)) GTEST_SKIP() << "no avx512 here";
+  const Coder& q16 = *find_coder("q16");
+  const Data made(q16, {2, 70, 333, 0.8, {20, 1}}, 3);
+  const auto variants = q16.product();
+  ASSERT_EQ(variants.size(), 3u);
+  EXPECT_EQ(run(made, {&q16, Kind::product, variants[1]}),
+            run(made, {&q16, Kind::product, variants[2]}));
+}
+
+TEST(PackedProductRefuses, ShapesThatDisagree) {
+  for (const Coder* coder : coders()) {
+    const Data made(*coder, {2, 8, 10, 0.5, {1, 2}});
+    std::vector<float> y(24);
+    const auto args = [&] {
+      return PackedProduct{made.w.stack.view(), made.in.inputs(10), made.in.ends_view(),
+                           view(y.data(), Index{3}, Index{8})};
+    };
+    EXPECT_NO_THROW(packed_product(args(), {}));
+    if (coder->product_int8) {
+      EXPECT_NO_THROW(packed_product_int8(args(), {}));
+    }
+    const std::int32_t falling[] = {2, 1}, late[] = {1, 4};
+    for (const auto& spoil : std::vector<std::function<void(PackedProduct&)>>{
+             [](PackedProduct& a) { a.x.sizes[1] = 9; }, [](PackedProduct& a) { a.y.sizes[1] = 7; },
+             [](PackedProduct& a) { a.y.sizes[0] = 2; },
+             [](PackedProduct& a) { a.ends_E.sizes[0] = 1; },
+             [&](PackedProduct& a) { a.ends_E.data = falling; },
+             [&](PackedProduct& a) { a.ends_E.data = late; },
+             [](PackedProduct& a) { a.x.strides[1] = 2; }}) {
+      PackedProduct spoiled = args();
+      spoil(spoiled);
+      EXPECT_THROW(packed_product(spoiled, {}), Error);
+      EXPECT_THROW(packed_product_int8(spoiled, {}), Error);
+      EXPECT_THROW(packed_product_to_input(spoiled, {}), Error);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace mote::kernels

@@ -1,0 +1,18 @@
+#include "kernels/packed/q16/q16_int8_vector.h"
+#include "kernels/packed/q16/q16_vector.h"
+
+namespace mote::kernels {
+
+void q16_block_avx2(const Q16Block& block) {
+  block_of_any<Avx2, TwoOf<Avx2>>(block);
+}
+
+void q16_block_int8_avx2(const Q16Block& block) {
+  q16_int8_block<WordsAvx2>(block);
+}
+
+void q16_block_to_input_avx2(const Q16Block& block) {
+  to_input_of_any<Avx2, TwoOf<Avx2>>(block);
+}
+
+}  // namespace mote::kernels

@@ -1,0 +1,13 @@
+#include "kernels/packed/two_bit/two_bit_vector.h"
+
+namespace mote::kernels {
+
+void two_bit_block_avx2(const TwoBitBlock& block) {
+  two_bit_block<TwoBitAvx2>(block);
+}
+
+void two_bit_block_to_input_avx2(const TwoBitBlock& block) {
+  two_bit_to_input<TwoBitAvx2>(block);
+}
+
+}  // namespace mote::kernels

@@ -1,0 +1,25 @@
+// The pieces of two-bit products that the vector files compute.
+#pragma once
+
+#include "kernels/packed/product/block.h"
+#include "kernels/packed/two_bit/two_bit_matrix.h"
+
+namespace mote::kernels {
+
+using TwoBitLayout = PackedLayout<TwoBitMatrix>;
+using TwoBitBlock = PackedBlock<TwoBitMatrix>;
+
+// The layout is one float per token, the sum of its x: one chain over the columns in order.
+constexpr Index kTwoBitSums = 64;  // bytes per token, the sum first
+void two_bit_block_avx2(const TwoBitBlock& block);
+void two_bit_block_avx512(const TwoBitBlock& block);
+
+// To the input: the layout is per token scale * dy, and once the zeros as floats, all for the rows
+// of the matrix and zeros up to a multiple of 16.
+[[gnu::always_inline]] constexpr Index two_bit_padded(Index rows) {
+  return two_bit_tiles(rows) * kTwoBitSide;
+}
+void two_bit_block_to_input_avx2(const TwoBitBlock& block);
+void two_bit_block_to_input_avx512(const TwoBitBlock& block);
+
+}  // namespace mote::kernels

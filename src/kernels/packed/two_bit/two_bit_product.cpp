@@ -1,0 +1,104 @@
+#include "kernels/packed/product/in_blocks.h"
+#include "kernels/packed/two_bit/two_bit.h"
+#include "kernels/packed/two_bit/two_bit_block.h"
+
+namespace mote::kernels {
+namespace {
+
+void product_reference(const PackedProduct& args, const Run&) {
+  for_each_row(args.ends_E, [&](Index e, Index r) {
+    const TwoBitMatrix w = two_bit_expert(args.w, e);
+    for (Index o = 0; o < w.rows; ++o) {
+      double sum = 0;
+      for (Index i = 0; i < w.columns; ++i)
+        sum += static_cast<double>(w.value(o, i)) * static_cast<double>(args.x(r, i));
+      args.y(r, o) = static_cast<float>(sum);
+    }
+  });
+}
+
+void to_input_reference(const PackedProduct& args, const Run&) {
+  for_each_row(args.ends_E, [&](Index e, Index r) {
+    const TwoBitMatrix w = two_bit_expert(args.w, e);
+    for (Index i = 0; i < w.columns; ++i) {
+      double sum = 0;
+      for (Index o = 0; o < w.rows; ++o)
+        sum += static_cast<double>(w.value(o, i)) * static_cast<double>(args.x(r, o));
+      args.y(r, i) = static_cast<float>(sum);
+    }
+  });
+}
+
+void lay_out_sums(const TwoBitLayout& to) {
+  for (Index t = 0; t < to.x.size(0); ++t) {
+    float sum = 0;
+    for (Index i = 0; i < to.w.columns; ++i) sum += to.x(t, i);
+    *reinterpret_cast<float*>(to.layout + t * kTwoBitSums) = sum;
+  }
+}
+
+void lay_out_to_input(const TwoBitLayout& to) {
+  const Index padded = two_bit_padded(to.w.rows), tokens = to.x.size(0);
+  auto* floats = reinterpret_cast<float*>(to.layout);
+  std::fill_n(floats, (tokens + 1) * padded, 0.0f);
+  for (Index row = 0; row < to.w.rows; ++row) {
+    const float scale = from_bf16(to.w.scales_R[row]);
+    for (Index t = 0; t < tokens; ++t) floats[t * padded + row] = scale * to.x(t, row);
+    floats[tokens * padded + row] = static_cast<float>(int{to.w.zeros_R[row]});
+  }
+}
+
+// Unused in a build without vector variants.
+[[maybe_unused]] void in_blocks(const PackedProduct& args, const Run& run,
+                                void (*block)(const TwoBitBlock&)) {
+  product_in_blocks(args, run, two_bit_expert,
+                    {.layout_bytes = [](const TwoBitMatrix&) { return kTwoBitSums; },
+                     .lay_out = lay_out_sums,
+                     .block = block});
+}
+
+[[maybe_unused]] void to_input_in_blocks(const PackedProduct& args, const Run& run,
+                                         void (*block)(const TwoBitBlock&)) {
+  product_in_blocks(
+      args, run, two_bit_expert,
+      {.layout_bytes = [](const TwoBitMatrix& w) { return 8 * two_bit_padded(w.rows); },
+       .lay_out = lay_out_to_input,
+       .block = block});
+}
+
+constexpr Variant<PackedProduct> kProduct[] = {
+    {Isa::reference, product_reference},
+#if MOTE_WITH_AVX2
+    {Isa::avx2,
+     [](const PackedProduct& args, const Run& run) { in_blocks(args, run, two_bit_block_avx2); }},
+#endif
+#if MOTE_WITH_AVX512
+    {Isa::avx512,
+     [](const PackedProduct& args, const Run& run) { in_blocks(args, run, two_bit_block_avx512); }},
+#endif
+};
+
+constexpr Variant<PackedProduct> kToInput[] = {
+    {Isa::reference, to_input_reference},
+#if MOTE_WITH_AVX2
+    {Isa::avx2, [](const PackedProduct& args,
+                   const Run& run) { to_input_in_blocks(args, run, two_bit_block_to_input_avx2); }},
+#endif
+#if MOTE_WITH_AVX512
+    {Isa::avx512,
+     [](const PackedProduct& args, const Run& run) {
+       to_input_in_blocks(args, run, two_bit_block_to_input_avx512);
+     }},
+#endif
+};
+
+}  // namespace
+
+Variants two_bit_product_variants() {
+  return kProduct;
+}
+Variants two_bit_to_input_variants() {
+  return kToInput;
+}
+
+}  // namespace mote::kernels
