@@ -134,7 +134,7 @@ constinit const Coder kTwoBit = {
     .encode = encode,
     .decode_row = decode_row,
     .product = two_bit_product_variants,
-    .product_int8 = nullptr,
+    .product_int8 = two_bit_int8_variants,
     .product_to_input = two_bit_to_input_variants,
 };
 

@@ -27,6 +27,7 @@ TwoBitMatrix two_bit_expert(const PackedMatrices& w, Index e);
 
 // The rows of the coder's tables (two_bit_product.cpp).
 Variants two_bit_product_variants();
+Variants two_bit_int8_variants();
 Variants two_bit_to_input_variants();
 
 }  // namespace mote::kernels

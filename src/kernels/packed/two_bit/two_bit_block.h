@@ -14,6 +14,14 @@ constexpr Index kTwoBitSums = 64;  // bytes per token, the sum first
 void two_bit_block_avx2(const TwoBitBlock& block);
 void two_bit_block_avx512(const TwoBitBlock& block);
 
+// The layout is rows of int8_rows.h.
+void two_bit_lay_out_int8_avx2(const TwoBitLayout& to);
+void two_bit_lay_out_int8_avx512(const TwoBitLayout& to);
+void two_bit_block_int8_avx2(const TwoBitBlock& block);
+void two_bit_block_int8_avx2_vnni(const TwoBitBlock& block);
+void two_bit_block_int8_avx512(const TwoBitBlock& block);
+void two_bit_block_int8_avx512_vnni(const TwoBitBlock& block);
+
 // To the input: the layout is per token scale * dy, and once the zeros as floats, all for the rows
 // of the matrix and zeros up to a multiple of 16.
 [[gnu::always_inline]] constexpr Index two_bit_padded(Index rows) {

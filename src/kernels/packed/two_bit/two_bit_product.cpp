@@ -1,4 +1,7 @@
+#include <vector>
+
 #include "kernels/packed/product/in_blocks.h"
+#include "kernels/packed/product/int8_rows.h"
 #include "kernels/packed/two_bit/two_bit.h"
 #include "kernels/packed/two_bit/two_bit_block.h"
 
@@ -13,6 +16,22 @@ void product_reference(const PackedProduct& args, const Run&) {
       for (Index i = 0; i < w.columns; ++i)
         sum += static_cast<double>(w.value(o, i)) * static_cast<double>(args.x(r, i));
       args.y(r, o) = static_cast<float>(sum);
+    }
+  });
+}
+
+void int8_reference(const PackedProduct& args, const Run&) {
+  std::vector<std::int8_t> x8(static_cast<std::size_t>(args.x.size(1)));
+  for_each_row(args.ends_E, [&](Index e, Index r) {
+    const TwoBitMatrix w = two_bit_expert(args.w, e);
+    const float scale = rounded_to_int8(args.x.row(r), w.columns, x8.data());
+    for (Index o = 0; o < w.rows; ++o) {
+      Index sum = 0;
+      for (Index i = 0; i < w.columns; ++i)
+        sum += (w.code(o, i) - w.zeros_R[o]) * Index{x8[static_cast<std::size_t>(i)]};
+      args.y(r, o) = static_cast<float>(static_cast<double>(scale) *
+                                        static_cast<double>(from_bf16(w.scales_R[o])) *
+                                        static_cast<double>(sum));
     }
   });
 }
@@ -57,6 +76,16 @@ void lay_out_to_input(const TwoBitLayout& to) {
                      .block = block});
 }
 
+[[maybe_unused]] void int8_in_blocks(const PackedProduct& args, const Run& run,
+                                     void (*lay_out)(const TwoBitLayout&),
+                                     void (*block)(const TwoBitBlock&)) {
+  product_in_blocks(
+      args, run, two_bit_expert,
+      {.layout_bytes = [](const TwoBitMatrix& w) { return int8_row_bytes(w.columns); },
+       .lay_out = lay_out,
+       .block = block});
+}
+
 [[maybe_unused]] void to_input_in_blocks(const PackedProduct& args, const Run& run,
                                          void (*block)(const TwoBitBlock&)) {
   product_in_blocks(
@@ -78,6 +107,34 @@ constexpr Variant<PackedProduct> kProduct[] = {
 #endif
 };
 
+constexpr Variant<PackedProduct> kInt8[] = {
+    {Isa::reference, int8_reference},
+#if MOTE_WITH_AVX2
+    {Isa::avx2,
+     [](const PackedProduct& args, const Run& run) {
+       int8_in_blocks(args, run, two_bit_lay_out_int8_avx2, two_bit_block_int8_avx2);
+     }},
+#endif
+#if MOTE_WITH_AVX2_VNNI
+    {Isa::avx2_vnni,
+     [](const PackedProduct& args, const Run& run) {
+       int8_in_blocks(args, run, two_bit_lay_out_int8_avx2, two_bit_block_int8_avx2_vnni);
+     }},
+#endif
+#if MOTE_WITH_AVX512
+    {Isa::avx512,
+     [](const PackedProduct& args, const Run& run) {
+       int8_in_blocks(args, run, two_bit_lay_out_int8_avx512, two_bit_block_int8_avx512);
+     }},
+#endif
+#if MOTE_WITH_AVX512_VNNI
+    {Isa::avx512_vnni,
+     [](const PackedProduct& args, const Run& run) {
+       int8_in_blocks(args, run, two_bit_lay_out_int8_avx512, two_bit_block_int8_avx512_vnni);
+     }},
+#endif
+};
+
 constexpr Variant<PackedProduct> kToInput[] = {
     {Isa::reference, to_input_reference},
 #if MOTE_WITH_AVX2
@@ -96,6 +153,9 @@ constexpr Variant<PackedProduct> kToInput[] = {
 
 Variants two_bit_product_variants() {
   return kProduct;
+}
+Variants two_bit_int8_variants() {
+  return kInt8;
 }
 Variants two_bit_to_input_variants() {
   return kToInput;
