@@ -20,12 +20,15 @@ $(PRESETS): setup
 	@rm -f build-$@.log.tmp
 	@cmake --build --preset $@ -j $(JOBS)
 
-build: dev  ## the program, at build/mote
+build: setup  ## the program alone, at build/mote
+	@cmake --preset dev -Wno-dev > build-dev.log.tmp 2>&1 || { cat build-dev.log.tmp; rm -f build-dev.log.tmp; exit 1; }
+	@rm -f build-dev.log.tmp
+	@cmake --build --preset dev -j $(JOBS) --target mote
 
 demo: build  ## train, compress, evaluate and talk: three to eight minutes
 	@scripts/demo.sh
 
-test: build asan-light  ## what a change must pass
+test: dev asan-light  ## what a change must pass
 	@echo "== tests (optimised, with assertions)"
 	@ctest --preset dev -j $(JOBS) -LE full
 	@echo "== tests without LibTorch under the address and undefined behaviour sanitizers"
@@ -33,7 +36,7 @@ test: build asan-light  ## what a change must pass
 	@echo "== fuzzers, $(FUZZ_SECONDS) s each"
 	@scripts/fuzz.sh $(FUZZ_SECONDS)
 
-test-fixtures: build  ## the reference outputs under MOTE_FIXTURES alone
+test-fixtures: dev  ## the reference outputs under MOTE_FIXTURES alone
 	@ctest --preset dev -j $(JOBS) -R '^Fixtures' --verbose
 
 test-all: test asan tsan lint  ## every test, all sanitizers, static analysis, longer fuzzing
@@ -48,7 +51,7 @@ bench: build  ## one JSON record per row, as the peers' scripts print them
 format:  ## lay out every C++ file
 	@git ls-files '*.h' '*.cpp' | xargs clang-format-14 -i
 
-lint: build  ## clang-tidy over the files without LibTorch
+lint: dev  ## clang-tidy over the files without LibTorch
 	@scripts/lint.sh
 
 install: build  ## the program, to PREFIX/bin

@@ -13,16 +13,15 @@ struct Workload {
   const char* name;
   void (*run)(const bench::Report&);
 };
-constexpr Workload kWorkloads[] = {{"memory", bench::memory},
-                                   {"matvec", bench::matvec},
-                                   {"moe-layer", bench::moe_layer},
-                                   {"lm-train", bench::lm_train},
-                                   {"quantize", bench::quantize}};
+constexpr Workload kWorkloads[] = {{"memory", bench::memory},       {"matvec", bench::matvec},
+                                   {"moe-layer", bench::moe_layer}, {"lm-train", bench::lm_train},
+                                   {"decode", bench::decode},       {"quantize", bench::quantize}};
 
 class Bench final : public Verb {
  public:
   void add_options(CLI::App& app) override {
-    app.add_option("NAME", names_, "memory, matvec, moe-layer, lm-train, quantize (default: all)");
+    app.add_option("NAME", names_,
+                   "memory, matvec, moe-layer, lm-train, decode, quantize (default: all)");
     app.add_option("--only", only_, "rows whose name and shape have all these words");
     app.add_option("--repeat", repeat_, "samples per row")->check(CLI::Range(1, 1000));
   }
@@ -56,6 +55,9 @@ class Bench final : public Verb {
     for (const char* key :
          {"kind", "bits_per_weight", "ratio_to_bf16", "GFLOP_per_s", "share_of_limit"})
       if (row.contains(key)) std::printf("  %s=%s", key, row[key].dump().substr(0, 8).c_str());
+    if (row.contains("time_by_op"))
+      for (const auto& [op, share] : row["time_by_op"].items())
+        std::printf("  %s=%.0f%%", op.c_str(), 100 * share.get<double>());
     std::printf("\n");
     std::fflush(stdout);
   }

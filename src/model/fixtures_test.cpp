@@ -46,8 +46,9 @@ void expect_layer(const fs::path& json_path) {
   fs::path tensors_path = json_path;
   const auto file =
       std::make_shared<checkpoint::SafetensorsFile>(tensors_path.replace_extension(".safetensors"));
+  const checkpoint::UsedTensors used(*file);
   const auto get = [&](const std::string& name) {
-    return tensor_over(file->at(name), file, name, "fixture");
+    return tensor_over(used.at(name), file, name, "fixture");
   };
   const Json& c = json["config"];
   const double gamma = c["gamma"];
@@ -61,7 +62,7 @@ void expect_layer(const fs::path& json_path) {
   layer.visit("ff", setter);
   const testing::LayerResult result = testing::run_layer(layer, x, testing::test_pass(true));
 
-  const auto experts = file->at("experts").copied<std::int64_t>();
+  const auto experts = used.at("experts").copied<std::int64_t>();
   const Tensor chosen =
       result.assignment.routes->experts_NK.to(torch::kInt64).contiguous().view({-1});
   ASSERT_EQ(chosen.numel(), static_cast<std::int64_t>(experts.size()));
@@ -71,6 +72,9 @@ void expect_layer(const fs::path& json_path) {
   testing::expect_close(result.y_ND, get("y"), 1e-5, "y");
   if (gamma > 0)
     testing::expect_close(result.penalty.view({1}) / gamma, get("l_reg"), 1e-5, "l_reg");
+  const Tensor z = ops::product(x, make_dense_weight(w3), Tensor(), testing::test_pass());
+  testing::expect_close(z, get("z"), 1e-5, "z");
+  testing::expect_close(log_mean_probability(z).exp(), get("mean_softmax"), 1e-5, "mean_softmax");
   Tensor loss = (result.y_ND * get("dy")).sum();
   if (result.penalty.defined()) loss = loss + result.penalty;
   EXPECT_NEAR(loss.item<double>(), json["loss"].get<double>(),
@@ -80,6 +84,7 @@ void expect_layer(const fs::path& json_path) {
   testing::expect_close(w1.grad(), get("grad.w1"), 1e-5, "grad.w1");
   testing::expect_close(w2.grad(), get("grad.w2"), 1e-5, "grad.w2");
   testing::expect_close(w3.grad(), get("grad.w3"), 1e-5, "grad.w3");
+  EXPECT_NO_THROW(used.check_all_used()) << "a tensor that no line above compares";
 }
 
 TEST(FixturesSigmaMoe, LayersComputeWhatTheReferenceDoes) {

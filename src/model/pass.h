@@ -8,6 +8,7 @@
 namespace mote::model {
 
 class Observer;
+class OpTimes;
 
 struct Pass {
   kernels::Run run;
@@ -16,6 +17,7 @@ struct Pass {
   bool train = false;                // dropout and expert dropout are on
   std::uint64_t seed = 0, step = 0;  // the random key
   Observer* observer = nullptr;      // null: nobody
+  OpTimes* times = nullptr;          // null: nobody asks where the time goes
 
   Rng rng(Purpose purpose, std::int64_t part) const {
     return Rng(seed, purpose, step, static_cast<std::uint32_t>(part));

@@ -1,5 +1,8 @@
 #include "model/saved.h"
 
+#include <algorithm>
+#include <cstring>
+
 #include "base/check.h"
 #include "base/json_text.h"
 #include "checkpoint/families/mote.h"
@@ -13,6 +16,21 @@ using checkpoint::Dtype;
 constexpr const char* kModelFile = "model.safetensors";
 constexpr const char* kConfigFile = "config.json";
 
+// What a plain tensor is called in torch and in a file.
+struct Element {
+  Dtype dtype;
+  torch::ScalarType type;
+};
+constexpr Element kElements[] = {
+    {Dtype::f32, torch::kFloat32}, {Dtype::bf16, torch::kBFloat16}, {Dtype::f16, torch::kFloat16}};
+
+Dtype dtype_of(const Tensor& x) {
+  for (const Element& e : kElements)
+    if (e.type == x.scalar_type()) return e.dtype;
+  throw Error(ErrorKind::unsupported, concat("save_model: a tensor of ",
+                                             torch::toString(x.scalar_type()), " is not written"));
+}
+
 // Gathers every tensor of a model in order, packed ones in parts.
 class Lister final : public ParameterVisitor {
  public:
@@ -24,7 +42,7 @@ class Lister final : public ParameterVisitor {
     if (const kernels::PackedMatrices* parts = packed_parts(*weight))
       add_parts(p.name, *parts, weight);
     else
-      add(p.name, weight->to_dense());
+      add(p.name, weight->stored());
   }
   void tensor(const Parameter& p, Tensor& value) override { add(p.name, value); }
   void table(const Parameter& p, RowTablePtr& table) override { add(p.name, table->values()); }
@@ -32,7 +50,7 @@ class Lister final : public ParameterVisitor {
  private:
   void add(const std::string& name, const Tensor& value) {
     const Tensor dense = value.detach();
-    specs.push_back({name, Dtype::f32, shape_of(value)});
+    specs.push_back({name, dtype_of(value), shape_of(value)});
     writes.push_back([name, dense](checkpoint::ModelWriter& writer) {
       writer.write(name, bytes_of(dense.contiguous()));
     });
@@ -87,9 +105,10 @@ class Filler final : public ParameterVisitor {
     }
     weight = make_dense_weight(find(p));
   }
-  void tensor(const Parameter& p, Tensor& value) override { value = find(p); }
+  // Matrices keep their type; the rest is small, and float32 in use.
+  void tensor(const Parameter& p, Tensor& value) override { value = find(p).to(torch::kFloat32); }
   void table(const Parameter& p, RowTablePtr& table) override {
-    table = std::make_shared<RowTable>(p.name, find(p).detach());
+    table = std::make_shared<RowTable>(p.name, find(p).to(torch::kFloat32).detach());
   }
 
  private:
@@ -131,18 +150,20 @@ std::vector<std::int64_t> shape_of(const Tensor& x) {
 
 Tensor tensor_over(const checkpoint::Tensor& stored, std::shared_ptr<const void> owner,
                    const std::string& name, const std::string& file) {
-  if (stored.dtype != Dtype::f32)
+  const auto* element = std::find_if(std::begin(kElements), std::end(kElements),
+                                     [&](const Element& e) { return e.dtype == stored.dtype; });
+  if (element == std::end(kElements))
     throw Error(ErrorKind::unsupported,
                 concat(file, ": tensor '", name, "' is ", checkpoint::name(stored.dtype),
-                       ", only F32 is read yet"))
+                       "; F32, BF16 and F16 are read"))
         .in(file)
         .at(name);
   const auto address = reinterpret_cast<std::uintptr_t>(stored.bytes.data());
   auto* data = const_cast<std::byte*>(stored.bytes.data());
-  if (address % alignof(float) == 0)
+  if (address % checkpoint::bytes_per_element(stored.dtype) == 0)
     return torch::from_blob(
-        data, stored.shape, [owner](void*) {}, torch::kFloat32);
-  Tensor copy = torch::empty(stored.shape, torch::kFloat32);
+        data, stored.shape, [owner](void*) {}, element->type);
+  Tensor copy = torch::empty(stored.shape, element->type);
   std::memcpy(copy.mutable_data_ptr(), data, stored.bytes.size());
   return copy;
 }

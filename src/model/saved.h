@@ -55,7 +55,7 @@ void load_parameters(Model& model, const fs::path& folder);
 std::uint64_t model_bytes(const fs::path& folder);
 std::string model_hash(const fs::path& folder);
 
-// A float32 tensor's bytes and shape, for writing.
+// A tensor's bytes and shape, for writing.
 std::span<const std::byte> bytes_of(const Tensor& contiguous);
 std::vector<std::int64_t> shape_of(const Tensor& x);
 

@@ -10,9 +10,24 @@ namespace {
 using kernels::Gemm;
 using kernels::Rows;
 
+kernels::Type type_of(const Tensor& x) {
+  switch (x.scalar_type()) {
+    case torch::kFloat32:
+      return kernels::Type::f32;
+    case torch::kBFloat16:
+      return kernels::Type::bf16;
+    case torch::kFloat16:
+      return kernels::Type::f16;
+    default:
+      throw Error(ErrorKind::unsupported,
+                  concat("weight: elements of type ", torch::toString(x.scalar_type()),
+                         " do not multiply; float32, bfloat16 and float16 do"));
+  }
+}
+
 class DenseWeight final : public Weight {
  public:
-  explicit DenseWeight(Tensor value) : value_(std::move(value)) {
+  explicit DenseWeight(Tensor value) : value_(std::move(value)), type_(type_of(value_)) {
     const bool stacked = value_.dim() == 3;
     shape_ = {stacked ? value_.size(0) : 1, value_.size(-2), value_.size(-1), stacked};
   }
@@ -33,10 +48,17 @@ class DenseWeight final : public Weight {
                   : whole(dy, Rows::inner, {}, pass);
   }
 
-  Tensor gather_rows(const Tensor& ids) const override { return torch::embedding(value_, ids); }
-  std::string storage() const override { return "f32"; }
-  std::uint64_t bits() const override { return static_cast<std::uint64_t>(shape_.count()) * 32; }
-  Tensor to_dense() const override { return value_; }
+  Tensor gather_rows(const Tensor& ids) const override {
+    return torch::embedding(value_, ids).to(torch::kFloat32);
+  }
+  std::string storage() const override {
+    return type_ == kernels::Type::f32 ? "f32" : type_ == kernels::Type::bf16 ? "bf16" : "f16";
+  }
+  std::uint64_t bits() const override {
+    return static_cast<std::uint64_t>(shape_.count() * 8 * kernels::size_of(type_));
+  }
+  Tensor to_dense() const override { return value_.to(torch::kFloat32); }
+  Tensor stored() const override { return value_; }
   Tensor leaf() const override { return value_.requires_grad() ? value_ : Tensor(); }
 
  private:
@@ -49,7 +71,8 @@ class DenseWeight final : public Weight {
     Gemm g;
     g.m = x_NI.size(0), g.n = sizes.back(), g.k = x_NI.size(1);
     g.a = {x_NI.const_data_ptr<float>(), x_NI.stride(0), Rows::outer};
-    g.b = {w.const_data_ptr<float>(), w.stride(0), rows};
+    g.b = {w.const_data_ptr(), w.stride(0), rows};
+    g.b.type = type_;
     g.c = y.mutable_data_ptr<float>(), g.c_stride = g.n;
     const Tensor bias = bias_any.defined() ? bias_any.contiguous() : Tensor();
     if (bias.defined()) g.finish.bias = bias.const_data_ptr<float>();
@@ -70,7 +93,8 @@ class DenseWeight final : public Weight {
     const auto& variant = kernels::gemm_variant(like, pass.run);
     const float* from = x.const_data_ptr<float>();
     float* to = y.mutable_data_ptr<float>();
-    const float* weights = w.const_data_ptr<float>();
+    const auto* weights = static_cast<const std::byte*>(w.const_data_ptr());
+    const std::int64_t matrix_bytes = w.stride(0) * kernels::size_of(type_);
     parallel_for(*pass.run.executor, static_cast<std::int64_t>(routes.blocks.size()),
                  [&](std::int64_t i, int) {
                    const kernels::RowBlock& block = routes.blocks[static_cast<std::size_t>(i)];
@@ -78,7 +102,8 @@ class DenseWeight final : public Weight {
                    g.m = block.count;
                    g.a = {pick ? from : from + block.first * x.stride(0), x.stride(0), Rows::outer,
                           pick ? pick + block.first : nullptr};
-                   g.b = {weights + block.expert * w.stride(0), w.stride(1), rows};
+                   g.b = {weights + block.expert * matrix_bytes, w.stride(1), rows};
+                   g.b.type = type_;
                    g.c = to + block.first * g.n;
                    variant.call(g, pass.run);
                  });
@@ -86,6 +111,7 @@ class DenseWeight final : public Weight {
   }
 
   Tensor value_;
+  const kernels::Type type_;
   WeightShape shape_;
 };
 

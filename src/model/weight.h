@@ -36,19 +36,21 @@ class Weight {
                                      const Pass& pass) const = 0;
   // Rows `ids` (int64, any shape) of one matrix as float32 [..., in].
   virtual Tensor gather_rows(const Tensor& ids) const = 0;
-  // "f32", "ternary q16", ...
+  // "f32", "bf16", "ternary q16", ...
   virtual std::string storage() const = 0;
   // Every stored bit, offsets and levels included.
   virtual std::uint64_t bits() const = 0;
-  // The matrix as a float32 tensor: what is stored for a dense weight, an unpacked copy for a
-  // packed one.
+  // The matrix as a float32 tensor: what is stored, where that is float32, else a copy.
   virtual Tensor to_dense() const = 0;
+  // The elements as they are stored, of any type; undefined where they are packed.
+  virtual Tensor stored() const { return {}; }
   // The leaf that training updates; undefined where there is none: frozen, or packed.
   virtual Tensor leaf() const { return {}; }
 };
 using WeightPtr = std::shared_ptr<Weight>;
 
-// A leaf that requires gradients is trained, another tensor is frozen.
+// Float32, bfloat16 or float16 elements, multiplied where they lie. A float32 leaf that requires
+// gradients is trained, another tensor is frozen.
 WeightPtr make_dense_weight(Tensor value);
 
 }  // namespace mote::model

@@ -13,7 +13,7 @@ constexpr const char* kFormatVersion = "2";
 
 void copy_into(Tensor& target, const checkpoint::TensorSource& file, const std::string& name) {
   const Tensor stored = model::tensor_over(file.at(name), nullptr, name, file.path().string());
-  if (stored.sizes() != target.sizes())
+  if (stored.sizes() != target.sizes() || stored.scalar_type() != target.scalar_type())
     throw Error(ErrorKind::file, concat(file.path().string(), ": tensor '", name, "' has ",
                                         stored.numel(), " elements, the recipe's model ",
                                         target.numel(), "; the state belongs to another run"))

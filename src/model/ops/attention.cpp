@@ -1,6 +1,7 @@
 #include "model/ops/attention.h"
 
 #include "model/ops/bridge.h"
+#include "model/ops/timing.h"
 
 namespace mote::model::ops {
 namespace {
@@ -114,6 +115,7 @@ struct AttentionOp : torch::autograd::Function<AttentionOp> {
 Tensor attention(const Tensor& q_BTHC, const Tensor& k_BSHC, const Tensor& v_BSHC,
                  const RelativeTerms& relative, const Tensor& scale,
                  const kernels::AttentionSight& sight, const Pass& pass) {
+  const Timed timed(pass, "attention");
   if (!recording(
           {&q_BTHC, &k_BSHC, &v_BSHC, &relative.r_DHC, &relative.u_HC, &relative.w_HC, &scale}))
     return attended(unit_stride(q_BTHC), unit_stride(k_BSHC), unit_stride(v_BSHC),

@@ -2,6 +2,7 @@
 
 #include "kernels/linear/rows/rows.h"
 #include "model/ops/bridge.h"
+#include "model/ops/timing.h"
 
 namespace mote::model::ops {
 namespace {
@@ -113,6 +114,7 @@ struct CombineOp : torch::autograd::Function<CombineOp> {
 Tensor experts(const Tensor& x_ND, const Tensor& up_EGD, const Tensor& down_EDG,
                const Tensor& gates_NK, std::shared_ptr<const SortedRoutes> routes,
                const Pass& pass) {
+  const Timed timed(pass, "experts");
   if (!recording({&x_ND, &up_EGD, &down_EDG, &gates_NK}))
     return made_by_experts(unit_stride(x_ND), unit_stride(up_EGD), unit_stride(down_EDG),
                            gates_NK.contiguous(), *routes, pass)
@@ -122,6 +124,7 @@ Tensor experts(const Tensor& x_ND, const Tensor& up_EGD, const Tensor& down_EDG,
 
 Tensor combine(const Tensor& p_RD, const Tensor& gates_NK,
                std::shared_ptr<const SortedRoutes> routes, const Pass& pass) {
+  const Timed timed(pass, "combine");
   if (recording({&p_RD, &gates_NK}))
     return CombineOp::apply(p_RD, gates_NK, std::move(routes), pass);
   return combined(p_RD, gates_NK, *routes, pass);

@@ -2,6 +2,7 @@
 
 #include "kernels/sequence/norm/norm.h"
 #include "model/ops/bridge.h"
+#include "model/ops/timing.h"
 
 namespace mote::model::ops {
 namespace {
@@ -63,6 +64,7 @@ struct LayerNormOp : torch::autograd::Function<LayerNormOp> {
 }  // namespace
 
 Tensor layer_norm(const Tensor& x, const Tensor& weight_D, const Tensor& bias_D, const Pass& pass) {
+  const Timed timed(pass, "layer_norm");
   if (!recording({&x, &weight_D, &bias_D})) return normed(x, weight_D, bias_D, pass).y;
   return LayerNormOp::apply(x, weight_D, bias_D, pass);
 }

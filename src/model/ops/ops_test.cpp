@@ -38,6 +38,27 @@ TEST(ProductOp, TakesInputsThatAreNotContiguous) {
       {fill_double(1, {9, 6}), fill_double(2, {9, 7})});
 }
 
+// Elements of 16 bits are multiplied where they lie: the products are those of their values.
+TEST(ProductOp, MultipliesStoredTypesAsTheirValues) {
+  for (const auto type : {torch::kBFloat16, torch::kFloat16})
+    for (const std::int64_t rows : {1, 5, 70}) {
+      const WeightPtr stored = make_dense_weight(fill(1, {17, 40}).to(type)),
+                      wide = make_dense_weight(stored->to_dense());
+      EXPECT_EQ(stored->bits(), 17u * 40 * 16);
+      std::vector<Tensor> y, dx;
+      for (const WeightPtr& w : {stored, wide}) {
+        const Tensor x = fill(2, {rows, 40}).requires_grad_();
+        y.push_back(product(x, w, Tensor(), test_pass()));
+        (y.back() * fill(3, {rows, 17})).sum().backward();
+        dx.push_back(x.grad());
+      }
+      testing::expect_close(y[0], y[1], 1e-6, "y");
+      testing::expect_close(dx[0], dx[1], 1e-6, "dx");
+      const Tensor ids = torch::tensor({3, 0, 16});
+      EXPECT_TRUE(stored->gather_rows(ids).equal(wide->gather_rows(ids)));
+    }
+}
+
 TEST(LayerNormOp, EqualsTheNaiveExpressionAndItsGradients) {
   for (const std::int64_t columns : {8, 17})
     check_operation(

@@ -4,6 +4,7 @@
 #include "kernels/linear/matmul/matmul.h"
 #include "kernels/linear/rows/rows.h"
 #include "model/ops/bridge.h"
+#include "model/ops/timing.h"
 
 namespace mote::model::ops {
 namespace {
@@ -117,6 +118,7 @@ struct ProductOp : torch::autograd::Function<ProductOp> {
 Tensor run_product(const Tensor& x, const WeightPtr& weight, const Tensor& bias,
                    const StackRows& rows, const Pass& pass) {
   const WeightShape& shape = weight->shape();
+  const Timed timed(pass, "product");
   MOTE_CHECK(x.size(-1) == shape.in && shape.stacked == (rows.routes != nullptr), "product: x has ",
              x.size(-1), " columns, the ", shape.stacked ? "stack " : "matrix ", to_string(shape));
   const Tensor leaf = weight->leaf();

@@ -2,10 +2,12 @@
 
 #include "kernels/routing/topk/topk.h"
 #include "model/ops/bridge.h"
+#include "model/ops/timing.h"
 
 namespace mote::model::ops {
 
 Tensor topk(const Tensor& scores_NE, std::int64_t k, const Pass& pass) {
+  const Timed timed(pass, "topk");
   const Tensor scores = unit_stride(scores_NE.detach());
   Tensor index_NK = torch::empty({scores.size(0), k}, torch::kInt32);
   kernels::topk({view_of<const float, 2>(scores), view_of<std::int32_t, 2>(index_NK)}, pass.run);

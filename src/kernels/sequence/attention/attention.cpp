@@ -6,6 +6,7 @@
 #include "base/check.h"
 #include "base/scratch.h"
 #include "kernels/linear/gemm/gemm.h"
+#include "kernels/linear/rows/rows.h"
 #include "kernels/sequence/softmax/softmax.h"
 
 namespace mote::kernels {
@@ -59,6 +60,7 @@ class Plan {
         run_(run),
         gemm_(gemm_variant({}, run)),
         softmax_(select(softmax_row_variants(), run)),
+        combine_(select(combine_rows_variants(), run)),
         width_(args.q_BTHC.size(3)) {}
 
   const Variant<Gemm>& gemm() const { return gemm_; }
@@ -107,6 +109,17 @@ class Plan {
     g.c = c, g.c_stride = c_stride;
     g.finish.accumulate = accumulate;
     gemm_.call(g, run_);
+  }
+
+  // o = sum_j x[j] v_j for one query: a product would pack v for a single row.
+  void weighted_sum(const Step& s, float* o, Scratch& scratch) const {
+    auto* every = scratch.take<std::int32_t>(s.keys);
+    for (Index j = 0; j < s.keys; ++j) every[j] = static_cast<std::int32_t>(j);
+    combine_.call({{s.v, {s.keys, width_}, {a_.v_BSHC.stride(1), 1}},
+                   view(static_cast<const std::int32_t*>(every), Index{1}, s.keys),
+                   s.x,
+                   view(o, Index{1}, width_)},
+                  run_);
   }
 
   // Where in a row of x query number `i` of the step looks: [begin, end). Its row of y is shifted
@@ -159,6 +172,7 @@ class Plan {
   const Run& run_;
   const Variant<Gemm>& gemm_;
   const Variant<SoftmaxRow>& softmax_;
+  const Variant<CombineRows>& combine_;
   Index width_;
 };
 
@@ -186,9 +200,12 @@ void attention(const Attention& args, const Run& run) {
       plan.softmax(s, i,
                    args.lse_BHT ? args.lse_BHT + (b * heads + h) * queries + s.first + i : &unused);
     }
-    plan.product(s.queries, width, s.keys, {s.x, s.keys, Rows::outer},
-                 {s.v, args.v_BSHC.stride(1), Rows::inner}, Plan::at(args.o_BTHC, b, s.first, h),
-                 args.o_BTHC.stride(1), false);
+    if (s.queries == 1)
+      plan.weighted_sum(s, Plan::at(args.o_BTHC, b, s.first, h), scratch);
+    else
+      plan.product(s.queries, width, s.keys, {s.x, s.keys, Rows::outer},
+                   {s.v, args.v_BSHC.stride(1), Rows::inner}, Plan::at(args.o_BTHC, b, s.first, h),
+                   args.o_BTHC.stride(1), false);
   });
 }
 
