@@ -1,6 +1,6 @@
 // What every layer multiplies with: a weight in use, with its bias and its name.
 //
-//   y = W x + b, or of a stack y_r = W_e x_r
+//   y = act(W x + b), or of a stack y_r = W_e x_r
 // An observer of the pass sees every input, under the name of the weight.
 #pragma once
 
@@ -14,9 +14,10 @@ namespace mote::model {
 
 class Linear {
  public:
-  Tensor forward(const Tensor& x, const Pass& pass) const {
+  Tensor forward(const Tensor& x, const Pass& pass,
+                 kernels::Activation activation = kernels::Activation::none) const {
     if (watched(pass)) pass.observer->saw(name_, x, {});
-    return ops::product(x, weight_, bias_, pass);
+    return ops::product(x, weight_, bias_, pass, activation);
   }
   // A stack.
   Tensor forward(const Tensor& x, const ops::StackRows& rows, const Pass& pass) const {

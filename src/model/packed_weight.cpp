@@ -20,10 +20,12 @@ class PackedWeight final : public Weight {
   std::uint64_t bits() const override { return kernels::num_bits(w_); }
   const kernels::PackedMatrices& parts() const { return w_; }
 
-  Tensor multiply(const Tensor& x, const Tensor& bias, const Pass& pass) const override {
+  Tensor multiply(const Tensor& x, const Tensor& bias, kernels::Activation activation,
+                  const Pass& pass) const override {
     const Tensor x_RI = rows_of(x);
-    const Tensor y = forward(x_RI, all_rows(x_RI.size(0)), pass).view(sizes_with(x, shape_.out));
-    return bias.defined() ? y + bias : y;
+    Tensor y = forward(x_RI, all_rows(x_RI.size(0)), pass).view(sizes_with(x, shape_.out));
+    if (bias.defined()) y.add_(bias.detach());
+    return activation == kernels::Activation::relu ? y.relu_() : y;
   }
   Tensor multiply(const Tensor& x, const ops::StackRows& rows, const Pass& pass) const override {
     const Tensor x_RI =

@@ -34,8 +34,9 @@ class DenseWeight final : public Weight {
 
   const WeightShape& shape() const override { return shape_; }
 
-  Tensor multiply(const Tensor& x, const Tensor& bias, const Pass& pass) const override {
-    return whole(x, Rows::outer, bias, pass);
+  Tensor multiply(const Tensor& x, const Tensor& bias, kernels::Activation activation,
+                  const Pass& pass) const override {
+    return whole(x, Rows::outer, bias, activation, pass);
   }
   Tensor multiply(const Tensor& x, const ops::StackRows& rows, const Pass& pass) const override {
     const std::int32_t* pick =
@@ -45,7 +46,7 @@ class DenseWeight final : public Weight {
   Tensor multiply_transposed(const Tensor& dy, const ops::SortedRoutes* routes,
                              const Pass& pass) const override {
     return routes ? grouped(dy, *routes, nullptr, Rows::inner, pass)
-                  : whole(dy, Rows::inner, {}, pass);
+                  : whole(dy, Rows::inner, {}, kernels::Activation::none, pass);
   }
 
   Tensor gather_rows(const Tensor& ids) const override {
@@ -62,7 +63,8 @@ class DenseWeight final : public Weight {
   Tensor leaf() const override { return value_.requires_grad() ? value_ : Tensor(); }
 
  private:
-  Tensor whole(const Tensor& x, Rows rows, const Tensor& bias_any, const Pass& pass) const {
+  Tensor whole(const Tensor& x, Rows rows, const Tensor& bias_any, kernels::Activation activation,
+               const Pass& pass) const {
     const Tensor x_NI = ops::as_rows(x), w = ops::unit_stride(value_);
     const bool forward = rows == Rows::outer;
     std::vector<std::int64_t> sizes = x.sizes().vec();
@@ -76,6 +78,7 @@ class DenseWeight final : public Weight {
     g.c = y.mutable_data_ptr<float>(), g.c_stride = g.n;
     const Tensor bias = bias_any.defined() ? bias_any.contiguous() : Tensor();
     if (bias.defined()) g.finish.bias = bias.const_data_ptr<float>();
+    g.finish.activation = activation;
     g.precision = pass.precision;
     kernels::matmul(g, pass.run);
     return y;

@@ -26,8 +26,9 @@ class Weight {
  public:
   virtual ~Weight() = default;
   virtual const WeightShape& shape() const = 0;
-  // One matrix: y [..., out] = x [..., in] W^T (+ bias [out], or undefined).
-  virtual Tensor multiply(const Tensor& x, const Tensor& bias, const Pass& pass) const = 0;
+  // One matrix: y [..., out] = x [..., in] W^T (+ bias [out], or undefined), then the activation.
+  virtual Tensor multiply(const Tensor& x, const Tensor& bias, kernels::Activation activation,
+                          const Pass& pass) const = 0;
   // A stack: y [R, out] in sorted order, row r by the matrix of its expert.
   virtual Tensor multiply(const Tensor& x, const ops::StackRows& rows, const Pass& pass) const = 0;
   // The backward pass to the input: dx [..., in] = dy [..., out] W, of a stack [R, in] in sorted

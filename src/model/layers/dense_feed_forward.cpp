@@ -6,7 +6,7 @@
 namespace mote::model {
 
 Tensor DenseFeedForward::forward(const Tensor& x_ND, ForwardState& state) const {
-  const Tensor hidden = torch::relu(up_.forward(x_ND, state.pass));
+  const Tensor hidden = up_.forward(x_ND, state.pass, kernels::Activation::relu);
   return down_.forward(
       ops::dropout(hidden, dropout_, site(place_.index, Site::feed_forward_hidden), state.pass),
       state.pass);

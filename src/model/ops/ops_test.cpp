@@ -38,6 +38,17 @@ TEST(ProductOp, TakesInputsThatAreNotContiguous) {
       {fill_double(1, {9, 6}), fill_double(2, {9, 7})});
 }
 
+TEST(ProductOp, CutsAtZeroAndItsGradientsToo) {
+  for (const std::int64_t rows : {1, 5, 300})
+    check_operation(
+        [](const Tensors& f) {
+          return product(f[0], make_dense_weight(f[1]), f[2], test_pass(),
+                         kernels::Activation::relu);
+        },
+        [](const Tensors& d) { return torch::relu(d[0].matmul(d[1].t()) + d[2]); },
+        {fill_double(1, {rows, 9}), fill_double(2, {7, 9}), fill_double(3, {7})});
+}
+
 // Elements of 16 bits are multiplied where they lie: the products are those of their values.
 TEST(ProductOp, MultipliesStoredTypesAsTheirValues) {
   for (const auto type : {torch::kBFloat16, torch::kFloat16})

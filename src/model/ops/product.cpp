@@ -1,5 +1,9 @@
 #include "model/ops/product.h"
 
+#include <ATen/ops/sum.h>
+#include <ATen/ops/threshold_backward.h>
+#include <algorithm>
+
 #include "base/check.h"
 #include "kernels/linear/matmul/matmul.h"
 #include "kernels/linear/rows/rows.h"
@@ -65,17 +69,49 @@ Tensor summed_by_token(const Tensor& rows_RI, const SortedRoutes& routes, const 
   return dx;
 }
 
+// Slices of a fixed size on all threads, each by LibTorch's own operator on one.
+template <class Body>
+void for_slices(std::int64_t count, std::int64_t size, const kernels::Run& run, const Body& body) {
+  parallel_for(*run.executor, (count + size - 1) / size, [&](std::int64_t i, int) {
+    const torch::NoGradGuard no_grad;
+    body(i * size, std::min(size, count - i * size));
+  });
+}
+
+// dy where y > 0, else 0.
+Tensor where_positive(const Tensor& y_NO, const Tensor& dy_NO, const kernels::Run& run) {
+  Tensor dz = torch::empty(dy_NO.sizes(), dy_NO.options());
+  for_slices(dy_NO.size(0), 128, run, [&](std::int64_t first, std::int64_t count) {
+    Tensor part = dz.narrow(0, first, count);
+    at::threshold_backward_out(part, dy_NO.narrow(0, first, count), y_NO.narrow(0, first, count),
+                               0);
+  });
+  return dz;
+}
+
+Tensor summed_over_rows(const Tensor& dy_NO, const kernels::Run& run) {
+  Tensor db = torch::empty({dy_NO.size(1)}, dy_NO.options());
+  for_slices(dy_NO.size(1), 256, run, [&](std::int64_t first, std::int64_t count) {
+    Tensor part = db.narrow(0, first, count);
+    at::sum_out(part, dy_NO.narrow(1, first, count), 0);
+  });
+  return db;
+}
+
 // What backward needs beside tensors.
 struct Call : torch::CustomClassHolder {
-  Call(WeightPtr w, const StackRows& r, const Pass& p) : weight(std::move(w)), rows(r), pass(p) {}
+  Call(WeightPtr w, const StackRows& r, kernels::Activation a, const Pass& p)
+      : weight(std::move(w)), rows(r), activation(a), pass(p) {}
+  bool relu() const { return activation == kernels::Activation::relu; }
   WeightPtr weight;
   StackRows rows;  // without routes: one matrix
+  kernels::Activation activation;
   Pass pass;
 };
 
 Tensor forward_only(const Call& call, const Tensor& x, const Tensor& bias) {
   return call.rows.routes ? call.weight->multiply(x, call.rows, call.pass)
-                          : call.weight->multiply(x, bias, call.pass);
+                          : call.weight->multiply(x, bias, call.activation, call.pass);
 }
 
 // `leaf` is the weight's, passed so that autograd sees it.
@@ -88,6 +124,7 @@ struct ProductOp : torch::autograd::Function<ProductOp> {
     saved->saved_data["bias"] = bias.has_value();
     saved->saved_data["sizes"] = x.sizes().vec();
     const Tensor y = forward_only(*call, x, bias.value_or(Tensor()));
+    if (call->relu()) saved->saved_data["y"] = y.detach();
     saved->saved_data["call"] = torch::IValue::make_capsule(std::move(call));
     return y;
   }
@@ -96,8 +133,9 @@ struct ProductOp : torch::autograd::Function<ProductOp> {
     const auto call_holder = saved->saved_data["call"].toCapsule();
     const Call& call = *static_cast<const Call*>(call_holder.get());
     const Tensor x = saved->get_saved_variables()[0];
-    const Tensor dy = as_rows(grads[0]);
     const kernels::Run& run = call.pass.run;
+    Tensor dy = as_rows(grads[0]);
+    if (call.relu()) dy = where_positive(as_rows(saved->saved_data["y"].toTensor()), dy, run);
     const SortedRoutes* routes = call.rows.routes.get();
     Tensor dx, dw, db;
     if (saved->needs_input_grad(0)) {
@@ -110,31 +148,33 @@ struct ProductOp : torch::autograd::Function<ProductOp> {
     if (leaf && saved->needs_input_grad(1))
       dw = routes ? gradient_of_stack(unit_stride(x), dy, call.rows, run, call.pass.precision)
                   : gradient_of_matrix(as_rows(x), dy, run, call.pass.precision);
-    if (bias && saved->needs_input_grad(leaf ? 2 : 1)) db = dy.sum(0);
+    if (bias && saved->needs_input_grad(leaf ? 2 : 1)) db = summed_over_rows(dy, run);
     return {dx, dw, db, Tensor()};
   }
 };
 
 Tensor run_product(const Tensor& x, const WeightPtr& weight, const Tensor& bias,
-                   const StackRows& rows, const Pass& pass) {
+                   const StackRows& rows, kernels::Activation activation, const Pass& pass) {
   const WeightShape& shape = weight->shape();
   const Timed timed(pass, "product");
   MOTE_CHECK(x.size(-1) == shape.in && shape.stacked == (rows.routes != nullptr), "product: x has ",
              x.size(-1), " columns, the ", shape.stacked ? "stack " : "matrix ", to_string(shape));
   const Tensor leaf = weight->leaf();
-  if (!recording({&x, &leaf, &bias})) return forward_only(Call(weight, rows, pass), x, bias);
+  if (!recording({&x, &leaf, &bias}))
+    return forward_only(Call(weight, rows, activation, pass), x, bias);
   return ProductOp::apply(x, optional(leaf), optional(bias),
-                          c10::make_intrusive<Call>(weight, rows, pass));
+                          c10::make_intrusive<Call>(weight, rows, activation, pass));
 }
 
 }  // namespace
 
-Tensor product(const Tensor& x, const WeightPtr& weight, const Tensor& bias, const Pass& pass) {
-  return run_product(x, weight, bias, {}, pass);
+Tensor product(const Tensor& x, const WeightPtr& weight, const Tensor& bias, const Pass& pass,
+               kernels::Activation activation) {
+  return run_product(x, weight, bias, {}, activation, pass);
 }
 
 Tensor product(const Tensor& x, const WeightPtr& weight, const StackRows& rows, const Pass& pass) {
-  return run_product(x, weight, {}, rows, pass);
+  return run_product(x, weight, {}, rows, kernels::Activation::none, pass);
 }
 
 Tensor embedding(const WeightPtr& weight, const Tensor& ids) {

@@ -1,6 +1,6 @@
 // The one product with a weight, whatever its storage, and its gradients:
 //
-//   one matrix   y = x W^T + b             dx = dy W   dW = dy^T x   db = sum over rows of dy
+//   one matrix   y = act(x W^T + b)        dz = dy act'(y)   dx = dz W   dW = dz^T x   db = sum dz
 //   a stack      y_r = W_e x_r             the same for the rows of each expert e
 // The gradient to x is right for every storage. A weight without a leaf (frozen, or packed) gets
 // none and costs none. Where nothing records gradients, only the product is made.
@@ -11,7 +11,8 @@
 namespace mote::model::ops {
 
 // x [..., in], bias [out] or undefined; y [..., out].
-Tensor product(const Tensor& x, const WeightPtr& weight, const Tensor& bias, const Pass& pass);
+Tensor product(const Tensor& x, const WeightPtr& weight, const Tensor& bias, const Pass& pass,
+               kernels::Activation activation = kernels::Activation::none);
 
 // A stack: x [N, in] by token, or [R, in] in sorted order; y [R, out] in sorted order.
 Tensor product(const Tensor& x, const WeightPtr& weight, const StackRows& rows, const Pass& pass);
