@@ -249,7 +249,7 @@ TEST(FixturesQ16, DictionaryIsTheOriginals) {
     ASSERT_EQ(table.size(), 2u * static_cast<std::size_t>(kernels::kQ16Entries));
     for (std::size_t k = 0; k < table.size() / 2; ++k) {
       const std::uint32_t entry = kernels::q16_entries()[k];
-      std::uint32_t words[2] = {entry >> 24, entry >> 24};
+      std::uint32_t words[2] = {entry >> 25, entry >> 25};
       for (std::uint32_t slots = entry & 0xffffff; slots != 0; slots >>= 8) {
         const std::uint32_t at = (slots & 0xff) >> 2;
         words[at / 14] |= (slots & 3) << (4 + 2 * (at % 14));

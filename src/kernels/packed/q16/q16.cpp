@@ -45,7 +45,7 @@ void check_offsets(const PackedMatrices& w, const std::string& name) {
 }
 
 bool last_trit_is_zero(std::uint32_t entry) {
-  const std::uint32_t last = static_cast<std::uint32_t>(2 * q16_pairs(entry)) - 1;
+  const std::uint32_t last = static_cast<std::uint32_t>(q16_width(entry)) - 1;
   for (int slot = 0; slot < 3; ++slot, entry >>= 8)
     if ((entry & 3) != 0 && (entry & 0xff) >> 2 == last) return false;
   return true;
@@ -59,10 +59,10 @@ void check_row(const Q16Matrix& m, Index row, const std::string& name, Index exp
   if ((row == 0 && begin != 0) || begin > end || end > m.num_codes)
     refuse_row(concat(" has codes ", begin, " to ", end, " of ", m.num_codes));
   const std::uint32_t* entries = q16_entries();
-  Index pairs = 0;
-  for (Index i = begin; i < end; ++i) pairs += q16_pairs(entries[m.codes[i]]);
-  if (pairs != wanted)
-    refuse_row(concat(" decodes to ", pairs, " pairs, ", m.columns, " columns need ", wanted));
+  Index width = 0;
+  for (Index i = begin; i < end; ++i) width += q16_width(entries[m.codes[i]]);
+  if (width != 2 * wanted)
+    refuse_row(concat(" decodes to ", width / 2, " pairs, ", m.columns, " columns need ", wanted));
   if (m.columns % 2 != 0 && !last_trit_is_zero(entries[m.codes[end - 1]]))
     refuse_row(concat(" has a weight after its last column ", m.columns - 1));
   const float low = m.minimum(row), high = m.maximum(row);
@@ -162,7 +162,7 @@ Q16Matrix q16_expert(const PackedMatrices& w, Index e) {
   return {s.rows,
           s.columns,
           static_cast<Index>(offsets[e + 1]) - begin,
-          q16_group_rows(s.columns),
+          q16_group_shift(s.columns),
           w.part<std::uint16_t>(kQ16Codes) + begin,
           w.part<std::uint32_t>(kQ16RowBase) + e * q16_num_groups(s.rows, s.columns),
           w.part<std::uint16_t>(kQ16RowStart) + e * s.rows,
@@ -195,7 +195,7 @@ void q16_decode_row(const Q16Matrix& w, Index row, std::uint8_t* trits) {
     const std::uint32_t entry = w.entries[w.codes[i]];
     for (std::uint32_t slots = entry & 0xffffff; slots != 0; slots >>= 8)
       trits[base + ((slots & 0xff) >> 2)] = static_cast<std::uint8_t>(slots & 3);
-    base += 2 * q16_pairs(entry);
+    base += q16_width(entry);
   }
 }
 

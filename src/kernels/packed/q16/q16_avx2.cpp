@@ -7,8 +7,12 @@ void q16_block_avx2(const Q16Block& block) {
   block_of_any<Avx2, TwoOf<Avx2>>(block);
 }
 
+void q16_lay_out_int8_avx2(const Q16Layout& to) {
+  q16_lay_out_int8<Int8Avx2>(to);
+}
+
 void q16_block_int8_avx2(const Q16Block& block) {
-  q16_int8_block<WordsAvx2>(block);
+  q16_int8_block<WordsAvx2<1>, WordsAvx2<2>>(block);
 }
 
 void q16_block_to_input_avx2(const Q16Block& block) {

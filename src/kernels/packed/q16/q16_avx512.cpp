@@ -7,8 +7,13 @@ void q16_block_avx512(const Q16Block& block) {
   block_of_any<Avx2, Avx512>(block);
 }
 
+void q16_lay_out_int8_avx512(const Q16Layout& to) {
+  q16_lay_out_int8<Int8Avx512>(to);
+}
+
 void q16_block_int8_avx512(const Q16Block& block) {
-  q16_int8_block<WordsAvx512>(block);
+  if (q16_int8_lanes(block.y.size(0)) == 16) return q16_block_int8_avx2(block);
+  int8_block_of_tokens<WordsAvx512>(block);
 }
 
 void q16_block_to_input_avx512(const Q16Block& block) {

@@ -24,10 +24,18 @@ constexpr Index kQ16BlockRows = 64;
 void q16_block_avx2(const Q16Block& block);
 void q16_block_avx512(const Q16Block& block);
 
-// With 8-bit activations the layout begins with the chunk's scales, kQ16Int8Tokens floats, then
-// one token: std::int32_t quads_I4, as above;
-// more: std::int16_t lanes_IL in kQ16Int8Tokens lanes.
+// With 8-bit activations the layout begins with the scales of the chunk's tokens, then
+// one token: std::int16_t quads_I4[i] = (0, 0, x_i, -1 if x_i < 0 else 0), so that 32 bits at
+// 4 i + trit are 0, 65536 x_i or x_i;
+// more: std::int16_t lanes_IL, 16 or 32;
+// and room for a row of int8_rows.h.
 constexpr Index kQ16Int8Tokens = 32;
+[[gnu::always_inline]] constexpr Index q16_int8_lanes(Index tokens) {
+  return tokens <= 16 ? 16 : 32;
+}
+constexpr Index kQ16Int8Header = 4 * kQ16Int8Tokens;  // bytes
+void q16_lay_out_int8_avx2(const Q16Layout& to);
+void q16_lay_out_int8_avx512(const Q16Layout& to);
 void q16_block_int8_avx2(const Q16Block& block);
 void q16_block_int8_avx512(const Q16Block& block);
 

@@ -27,7 +27,7 @@ struct Candidate {
 };
 
 std::uint32_t compact_entry(const Candidate& is) {
-  std::uint32_t entry = static_cast<std::uint32_t>(is.pairs) << 24;
+  std::uint32_t entry = static_cast<std::uint32_t>(2 * is.pairs) << 24;
   int slot = 0;
   for (int i = 0; i < is.pairs; ++i) {
     const std::uint32_t trits[2] = {is.pair(i) % 3, is.pair(i) / 3};

@@ -17,7 +17,7 @@ void for_each_trit(const Q16Matrix& w, Index row, const Add& add) {
     const std::uint32_t entry = w.entries[w.codes[i]];
     for (std::uint32_t slots = entry & 0xffffff; slots != 0; slots >>= 8)
       add(base + ((slots & 0xff) >> 2), slots & 3);
-    base += 2 * q16_pairs(entry);
+    base += q16_width(entry);
   }
 }
 
@@ -90,27 +90,6 @@ void lay_out(const Q16Layout& to) {
   }
 }
 
-void lay_out_int8(const Q16Layout& to) {
-  const Index tokens = to.x.size(0), columns = to.w.columns;
-  auto* scales = reinterpret_cast<float*>(to.layout);
-  std::byte* rest = to.layout + 4 * kQ16Int8Tokens;
-  auto* quads_I4 = reinterpret_cast<std::int32_t*>(rest);
-  auto* lanes_IL = reinterpret_cast<std::int16_t*>(rest);
-  std::vector<std::int8_t> x8(static_cast<std::size_t>(columns));
-  if (tokens > 1) std::fill_n(lanes_IL, kQ16Int8Tokens * columns, std::int16_t{0});
-  for (Index t = 0; t < tokens; ++t) {
-    scales[t] = rounded_to_int8(to.x.row(t), columns, x8.data());
-    for (Index i = 0; i < columns; ++i) {
-      const std::int8_t x = x8[static_cast<std::size_t>(i)];
-      const std::int32_t quad[4] = {0, 0, x, 0};
-      if (tokens == 1)
-        std::copy_n(quad, 4, quads_I4 + 4 * i);
-      else
-        lanes_IL[kQ16Int8Tokens * i + t] = x;
-    }
-  }
-}
-
 // Four floats per entry of x are enough for any number of lanes.
 Index layout_bytes(const Q16Matrix& w) {
   return 16 * w.columns;
@@ -123,9 +102,13 @@ Index layout_bytes(const Q16Matrix& w) {
                     {kQ16ChunkTokens, kQ16BlockRows, layout_bytes, lay_out, block});
 }
 
+// 32 lanes of 16 bits for two tokens or more, a row of 8 bits, and what aligns that.
 [[maybe_unused]] void int8_in_blocks(const PackedProduct& args, const Run& run,
+                                     void (*lay_out_int8)(const Q16Layout&),
                                      void (*block)(const Q16Block&)) {
-  const auto bytes = [](const Q16Matrix& w) { return 4 * kQ16Int8Tokens + 32 * w.columns; };
+  const auto bytes = [](const Q16Matrix& w) {
+    return kQ16Int8Header + 32 * w.columns + 64 + int8_row_bytes(w.columns);
+  };
   product_in_blocks(args, run, q16_expert,
                     {kQ16Int8Tokens, kQ16BlockRows, bytes, lay_out_int8, block});
 }
@@ -153,12 +136,16 @@ constexpr Variant<PackedProduct> kProduct[] = {
 constexpr Variant<PackedProduct> kInt8[] = {
     {Isa::reference, int8_reference},
 #if MOTE_WITH_AVX2
-    {Isa::avx2, [](const PackedProduct& args,
-                   const Run& run) { int8_in_blocks(args, run, q16_block_int8_avx2); }},
+    {Isa::avx2,
+     [](const PackedProduct& args, const Run& run) {
+       int8_in_blocks(args, run, q16_lay_out_int8_avx2, q16_block_int8_avx2);
+     }},
 #endif
 #if MOTE_WITH_AVX512
-    {Isa::avx512, [](const PackedProduct& args,
-                     const Run& run) { int8_in_blocks(args, run, q16_block_int8_avx512); }},
+    {Isa::avx512,
+     [](const PackedProduct& args, const Run& run) {
+       int8_in_blocks(args, run, q16_lay_out_int8_avx512, q16_block_int8_avx512);
+     }},
 #endif
 };
 

@@ -67,13 +67,15 @@ struct PairSums {
   __m128 slots[kSlots] = {_mm_setzero_ps(), _mm_setzero_ps(), _mm_setzero_ps()};
   const float* quads = nullptr;  // of the next codeword's first column
 
-  [[gnu::always_inline]] void add(std::uint32_t entry) {
-#pragma GCC unroll 3
-    for (int s = 0; s < kSlots; ++s) {
-      const auto* pair = reinterpret_cast<const __m128i*>(quads + slot_of(entry, s));
-      slots[s] = _mm_add_ps(slots[s], _mm_castsi128_ps(_mm_loadl_epi64(pair)));
-    }
-    quads += 8 * q16_pairs(entry);
+  [[gnu::always_inline]] static __m128 pair(const float* p) {
+    return _mm_castsi128_ps(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)));
+  }
+  [[gnu::always_inline]] void add(std::uint64_t entry) {
+    slots[0] = _mm_add_ps(slots[0], pair(quads + (entry & 0xff)));
+    slots[1] = _mm_add_ps(slots[1], pair(quads + (entry >> 8 & 0xff)));
+    entry >>= 16;
+    slots[2] = _mm_add_ps(slots[2], pair(quads + (entry & 0xff)));
+    quads += 4 * (entry >> 8);
   }
   [[gnu::always_inline]] float total(float minimum, float maximum) const {
     const __m128 sum = _mm_add_ps(_mm_add_ps(slots[0], slots[1]), slots[2]);
@@ -134,7 +136,7 @@ template <class S>
       plus[s] = S::fma(lanes, S::set(kSigns.plus[byte]), plus[s]);
       minus[s] = S::fma(lanes, S::set(kSigns.minus[byte]), minus[s]);
     }
-    x += 2 * S::kLanes * q16_pairs(entry);
+    x += S::kLanes * q16_width(entry);
   }
   const V above = S::add(S::add(plus[0], plus[1]), plus[2]);
   const V below = S::add(S::add(minus[0], minus[1]), minus[2]);
@@ -190,7 +192,7 @@ void to_input_of_tokens(const Q16Block& block) {
         const V more = S::load(added + (byte & 3) * S::kLanes);
         S::store(at, S::add(S::load(at), more));
       }
-      dx += 2 * S::kLanes * q16_pairs(entry);
+      dx += S::kLanes * q16_width(entry);
     }
   }
   for (Index t = 0; t < tokens; ++t)
