@@ -21,6 +21,7 @@ struct PackedBlock {
   View<const float, 2> x;       // the chunk's rows
   std::byte* layout = nullptr;  // on a cache line; read by all blocks of a chunk
   View<float, 2> y;             // the chunk's rows, all outputs
+  std::byte* panels = nullptr;  // room of this block alone, on a cache line
 };
 
 template <class Matrix>
@@ -31,6 +32,8 @@ struct BlockKernel {
   Index (*layout_bytes)(const Matrix& w) = nullptr;
   void (*lay_out)(const PackedLayout<Matrix>& to) = nullptr;
   void (*block)(const PackedBlock<Matrix>& block) = nullptr;
+  // Bytes of a block's panels; null: it has none.
+  Index (*panel_bytes)(const Matrix& w) = nullptr;
 };
 
 }  // namespace mote::kernels

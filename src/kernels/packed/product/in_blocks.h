@@ -1,7 +1,8 @@
 // The one loop of the packed products: rows sorted by expert are cut into chunks, outputs into
 // blocks, both by shape alone.
 //
-// Takes scratch memory for the layouts of all chunks: layout_bytes() for every row of x.
+// Takes scratch memory for the layouts of all chunks, layout_bytes() for every row of x, and on each
+// thread for the panels of one block.
 #pragma once
 
 #include <algorithm>
@@ -32,8 +33,11 @@ void product_in_blocks(const PackedProduct& args, const Run& run,
     const RowChunk chunk = row_chunk_at(args.ends_E, item / blocks, kernel.tokens);
     if (chunk.tokens == 0) return;
     const Index first = item % blocks * kernel.outputs;
-    kernel.block({expert(args.w, chunk.expert), first, std::min(kernel.outputs, outputs - first),
-                  rows_of(args.x, chunk), layouts + chunk.first * bytes, rows_of(args.y, chunk)});
+    const Matrix w = expert(args.w, chunk.expert);
+    Scratch own;
+    std::byte* panels = kernel.panel_bytes ? own.take<std::byte>(kernel.panel_bytes(w)) : nullptr;
+    kernel.block({w, first, std::min(kernel.outputs, outputs - first), rows_of(args.x, chunk),
+                  layouts + chunk.first * bytes, rows_of(args.y, chunk), panels});
   });
 }
 

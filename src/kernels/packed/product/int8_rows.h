@@ -25,6 +25,11 @@ static_assert(sizeof(Int8Row) == 64);
   return reinterpret_cast<const std::int8_t*>(&row + 1);
 }
 
+// Where such rows are multiplied on tiles: tokens of a chunk, all of which what is filled of a panel
+// serves, and bytes of a block's panels and sums.
+constexpr Index kInt8TileTokens = 256;
+constexpr Index kInt8PanelBytes = 128 << 10;
+
 // The definition; x8 has room for `columns`.
 float rounded_to_int8(const float* x, Index columns, std::int8_t* x8);
 

@@ -33,6 +33,7 @@ inline std::vector<ProductCase> product_cases() {
   for (double zeros : {0.0, 0.885, 1.0}) cases.push_back({1, 65, 101, zeros, {1}});
   cases.push_back({1, 130, 767, 0.885, {5}});
   cases.push_back({1, 33, 9001, 0.6, {18}});
+  cases.push_back({1, 50, 1100, 0.885, {75}});
   cases.push_back({5, 19, 50, 0.7, {0, 3, 0, 35, 1}});
   cases.push_back({3, 19, 50, 0.7, {0, 0, 0}});
   cases.push_back({2, 0, 50, 0.7, {2, 1}});

@@ -38,6 +38,10 @@ void q16_lay_out_int8_avx2(const Q16Layout& to);
 void q16_lay_out_int8_avx512(const Q16Layout& to);
 void q16_block_int8_avx2(const Q16Block& block);
 void q16_block_int8_avx512(const Q16Block& block);
+// Tiles: the layout of kQ16LeastTokensForTiles or more is rows of int8_rows.h.
+constexpr Index kQ16LeastTokensForTiles = 32;
+void q16_lay_out_int8_amx(const Q16Layout& to);
+void q16_block_int8_amx(const Q16Block& block);
 
 // To the input a block is a whole chunk; the layout is room for dx_IL, lanes as above, at least 4.
 void q16_block_to_input_avx2(const Q16Block& block);

@@ -102,15 +102,25 @@ Index layout_bytes(const Q16Matrix& w) {
                     {kQ16ChunkTokens, kQ16BlockRows, layout_bytes, lay_out, block});
 }
 
-// 32 lanes of 16 bits for two tokens or more, a row of 8 bits, and what aligns that.
+// 16 lanes of 16 bits for two tokens or more, a row of 8 bits, and what aligns that.
+Index int8_layout_bytes(const Q16Matrix& w) {
+  return kQ16Int8Header + 16 * w.columns + 64 + int8_row_bytes(w.columns);
+}
+
 [[maybe_unused]] void int8_in_blocks(const PackedProduct& args, const Run& run,
                                      void (*lay_out_int8)(const Q16Layout&),
                                      void (*block)(const Q16Block&)) {
-  const auto bytes = [](const Q16Matrix& w) {
-    return kQ16Int8Header + 32 * w.columns + 64 + int8_row_bytes(w.columns);
-  };
   product_in_blocks(args, run, q16_expert,
-                    {kQ16Int8Tokens, kQ16BlockRows, bytes, lay_out_int8, block});
+                    {kQ16Int8Tokens, kQ16BlockRows, int8_layout_bytes, lay_out_int8, block});
+}
+
+[[maybe_unused]] void int8_on_tiles(const PackedProduct& args, const Run& run,
+                                    void (*lay_out_int8)(const Q16Layout&),
+                                    void (*block)(const Q16Block&)) {
+  const auto panels = [](const Q16Matrix&) { return kInt8PanelBytes; };
+  product_in_blocks(
+      args, run, q16_expert,
+      {kInt8TileTokens, kQ16BlockRows, int8_layout_bytes, lay_out_int8, block, panels});
 }
 
 // A chunk's dx depends on every row of W, so the work is cut into chunks only.
@@ -145,6 +155,12 @@ constexpr Variant<PackedProduct> kInt8[] = {
     {Isa::avx512,
      [](const PackedProduct& args, const Run& run) {
        int8_in_blocks(args, run, q16_lay_out_int8_avx512, q16_block_int8_avx512);
+     }},
+#endif
+#if MOTE_WITH_AMX
+    {Isa::amx,
+     [](const PackedProduct& args, const Run& run) {
+       int8_on_tiles(args, run, q16_lay_out_int8_amx, q16_block_int8_amx);
      }},
 #endif
 };

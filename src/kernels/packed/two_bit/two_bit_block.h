@@ -21,6 +21,9 @@ void two_bit_block_int8_avx2(const TwoBitBlock& block);
 void two_bit_block_int8_avx2_vnni(const TwoBitBlock& block);
 void two_bit_block_int8_avx512(const TwoBitBlock& block);
 void two_bit_block_int8_avx512_vnni(const TwoBitBlock& block);
+// Tiles, with panels of two times 16 rows as bytes; fewer tokens go through vectors.
+constexpr Index kTwoBitLeastTokensForTiles = 8;
+void two_bit_block_int8_amx(const TwoBitBlock& block);
 
 // To the input: the layout is per token scale * dy, and once the zeros as floats, all for the rows
 // of the matrix and zeros up to a multiple of 16.

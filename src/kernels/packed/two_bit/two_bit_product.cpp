@@ -86,6 +86,18 @@ void lay_out_to_input(const TwoBitLayout& to) {
        .block = block});
 }
 
+[[maybe_unused]] void int8_on_tiles(const PackedProduct& args, const Run& run,
+                                    void (*lay_out)(const TwoBitLayout&),
+                                    void (*block)(const TwoBitBlock&)) {
+  product_in_blocks(
+      args, run, two_bit_expert,
+      {.tokens = kInt8TileTokens,
+       .layout_bytes = [](const TwoBitMatrix& w) { return int8_row_bytes(w.columns); },
+       .lay_out = lay_out,
+       .block = block,
+       .panel_bytes = [](const TwoBitMatrix&) { return kInt8PanelBytes; }});
+}
+
 [[maybe_unused]] void to_input_in_blocks(const PackedProduct& args, const Run& run,
                                          void (*block)(const TwoBitBlock&)) {
   product_in_blocks(
@@ -131,6 +143,12 @@ constexpr Variant<PackedProduct> kInt8[] = {
     {Isa::avx512_vnni,
      [](const PackedProduct& args, const Run& run) {
        int8_in_blocks(args, run, two_bit_lay_out_int8_avx512, two_bit_block_int8_avx512_vnni);
+     }},
+#endif
+#if MOTE_WITH_AMX
+    {Isa::amx,
+     [](const PackedProduct& args, const Run& run) {
+       int8_on_tiles(args, run, two_bit_lay_out_int8_avx512, two_bit_block_int8_amx);
      }},
 #endif
 };
