@@ -91,6 +91,9 @@ constexpr Variant<Gemm> kBf16[] = {
 #if MOTE_WITH_AVX512_BF16
     {Isa::avx512_bf16, with_scratch<gemm_bf16_avx512_bf16, gemm_few_rows_bf16_avx512>},
 #endif
+#if MOTE_WITH_AMX
+    {Isa::amx, with_scratch<gemm_bf16_amx, gemm_few_rows_bf16_avx512>},
+#endif
 };
 
 void check_operand(const char* name, const Operand& x, Index outer, Index inner) {

@@ -9,11 +9,10 @@ namespace mote::kernels {
 namespace {
 
 struct GemmAvx512 : Avx512 {
-  static constexpr int kRows = 8, kVectors = 3, kPerStep = 1;
+  static constexpr int kRows = 8, kVectors = 3, kPerStep = 1, kStepUnit = 1;
   static constexpr bool kRounds = false;
   [[gnu::always_inline]] static V multiply_add(V a, V b, V c) { return fma(a, b, c); }
-  [[gnu::always_inline]] static void store_step(float* p, V value, V) { store(p, value); }
-  [[gnu::always_inline]] static void store_row(float* p, V value, V) { store(p, value); }
+  [[gnu::always_inline]] static V step(V value, V) { return value; }
 };
 
 struct RoundingAvx512 : GemmAvx512 {

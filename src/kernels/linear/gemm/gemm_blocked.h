@@ -1,8 +1,10 @@
 // The blocked product, written once for any S: a vector type of core/simd.h with
 //   kRows, kVectors      the micro-kernel's tile
 //   kPerStep             neighbouring k in 32 bits: 1 (float32) or 2 (bfloat16)
+//   kStepUnit            panels have a multiple of so many steps; above 1, a is copied by rows
 //   kRounds              whether operands are rounded to bfloat16 and multiplied in float32
-//   multiply_add, store_step
+//   step                 a step from its one or two k; with two, pairs_along and load_pairs as well
+//   multiply_add         unless `multiply` is another than the micro-kernel for vectors
 // Included by the variant files only, after <utility>.
 #pragma once
 
@@ -28,9 +30,8 @@ void pack_b_of(const Operand& b, Index j0, Index columns, Index k0, Index depth,
   }
 }
 
-// Panels of columns [j0, j0 + columns) and k [k0, k0 + depth), one behind the other.
 template <class S>
-void pack_b(const Operand& b, Index j0, Index columns, Index k0, Index depth, float* out) {
+void fill_b(const Operand& b, Index j0, Index columns, Index k0, Index depth, float* out) {
   if (b.source.fill) {
     float* spare = out + (columns + S::kVectors * S::kLanes) * steps_of<S>(depth);
     if (b.rows == Rows::outer)
@@ -49,72 +50,19 @@ void pack_b(const Operand& b, Index j0, Index columns, Index k0, Index depth, fl
   }
 }
 
-// A block of rows of a as the micro-kernel reads it: row r at step s is `step` * s floats behind the
-// start of the row. Rows of float32 are read where they lie (`direct`); others are copied, by rows
-// of `pitch`, or by panels of kRows when k runs across stored rows.
-struct BlockOfA {
-  const Operand* direct;
-  Index first_row, first_k;
-  const float* copy;
-  Index pitch, panel_pitch, step;
-};
-
+// Panels of columns [j0, j0 + columns) and k [k0, k0 + depth), one behind the other.
 template <class S>
-[[gnu::always_inline]] inline const float* row_of(const BlockOfA& a, Index panel, Index r) {
-  const Index i = panel * S::kRows + r;
-  if (a.direct)
-    return reinterpret_cast<const float*>(stored_row(*a.direct, a.first_row + i)) + a.first_k;
-  return a.panel_pitch ? a.copy + panel * a.panel_pitch + r : a.copy + i * a.pitch;
-}
-
-template <class S, Type T>
-void copy_rows(const Operand& a, Index i0, Index rows, Index k0, Index depth, Index pitch,
-               float* out) {
-  const Index steps = steps_of<S>(depth);
-  for (Index r = 0; r < rows; ++r, out += pitch) {
-    const char* row = stored_row(a, i0 + r);
-    for (Index s = 0; s < steps; s += S::kLanes) {
-      const Index k = s * S::kPerStep, left = depth - k;
-      const auto some = [&](Index from) {
-        return from < left ? as_multiplied<S, T>(load_some<S, T>(row, k0 + k + from, left - from))
-                           : S::zero();
-      };
-      S::store_row(out + s, some(0), S::kPerStep == 2 ? some(S::kLanes) : S::zero());
+void pack_b(const Operand& b, Index j0, Index columns, Index k0, Index depth, float* out) {
+  fill_b<S>(b, j0, columns, k0, depth, out);
+  if constexpr (S::kStepUnit > 1)
+    for (Index j = 0, w; j < columns; j += w) {
+      w = panel_width<S>(columns - j);
+      clear_spare_steps<S>(w, depth, out + j * steps_of<S>(depth));
     }
-  }
 }
 
-template <class S, Type T>
-BlockOfA block_of_a(const Operand& a, Index i0, Index rows, Index k0, Index depth, float* out) {
-  const Index steps = steps_of<S>(depth);
-  if (a.rows == Rows::inner) {
-    constexpr Index kGap = S::kLanes;
-    pack_along<S, T>(
-        a, i0, rows, k0, depth, out, [](Index) { return Index{S::kRows}; }, kGap);
-    return {nullptr, i0, k0, out, 0, steps * S::kRows + kGap, S::kRows};
-  }
-  if (T == Type::f32 && S::kPerStep == 1 && !S::kRounds) return {&a, i0, k0, nullptr, 0, 0, 1};
-  const Index pitch = (steps + S::kLanes - 1) / S::kLanes * S::kLanes + 16;
-  copy_rows<S, T>(a, i0, rows, k0, depth, pitch, out);
-  return {nullptr, i0, k0, out, pitch, 0, 1};
-}
-
-template <class S>
-BlockOfA block_of_a(const Operand& a, Index i0, Index rows, Index k0, Index depth, float* out) {
-  switch (a.type) {
-    case Type::f32:
-      break;
-    case Type::bf16:
-      return block_of_a<S, Type::bf16>(a, i0, rows, k0, depth, out);
-    case Type::f16:
-      return block_of_a<S, Type::f16>(a, i0, rows, k0, depth, out);
-  }
-  return block_of_a<S, Type::f32>(a, i0, rows, k0, depth, out);
-}
-
-template <class S>
+template <class S, auto multiply = multiply_tile<S>>
 void gemm_blocked(const GemmBlock& block) {
-  static constexpr MicroTable<S> kMicro;
   const Gemm& g = block.product;
   const GemmBlocking& cut = block.cut;
   for (Index j0 = 0; j0 < g.n; j0 += cut.columns) {
@@ -131,8 +79,6 @@ void gemm_blocked(const GemmBlock& block) {
           const auto vectors = w / S::kLanes;
           for (Index i = 0, panel = 0; i < rows; i += S::kRows, ++panel) {
             const Index count = min_index(S::kRows, rows - i);
-            const float* a_rows[S::kRows];
-            for (Index r = 0; r < count; ++r) a_rows[r] = row_of<S>(a, panel, r);
             const Tile tile{g.c + (i0 + i) * g.c_stride + j0 + j,
                             g.c_stride,
                             columns - j,
@@ -140,8 +86,7 @@ void gemm_blocked(const GemmBlock& block) {
                             last ? &g.finish : nullptr,
                             i0 + i,
                             j0 + j};
-            kMicro.of[count - 1][vectors - 1](steps, a_rows, a.step, block.b_panels + j * steps,
-                                              tile);
+            multiply(a, panel, count, steps, block.b_panels + j * steps, vectors, tile);
           }
         }
       }

@@ -42,6 +42,7 @@ void gemm_avx512(const GemmBlock& block);
 void gemm_bf16_avx2(const GemmBlock& block);
 void gemm_bf16_avx512(const GemmBlock& block);
 void gemm_bf16_avx512_bf16(const GemmBlock& block);
+void gemm_bf16_amx(const GemmBlock& block);
 void gemm_few_rows_avx2(const Gemm& args, float* a_rows);
 void gemm_few_rows_avx512(const Gemm& args, float* a_rows);
 void gemm_few_rows_bf16_avx2(const Gemm& args, float* a_rows);

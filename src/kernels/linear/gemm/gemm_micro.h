@@ -4,6 +4,7 @@
 // between two steps of a row, a panel's width between two steps of b.
 #pragma once
 
+#include "kernels/linear/gemm/gemm_block_of_a.h"
 #include "kernels/linear/gemm/gemm_finish.h"
 
 namespace mote::kernels {
@@ -54,6 +55,17 @@ struct MicroTable {
      ...);
   }
 };
+
+// `rows` of the block of a from panel `panel` on, times a panel of b that is `vectors` wide.
+template <class S>
+[[gnu::always_inline]] inline void multiply_tile(const BlockOfA& a, Index panel, Index rows,
+                                                 Index steps, const float* b, Index vectors,
+                                                 const Tile& tile) {
+  static constexpr MicroTable<S> kMicro;
+  const float* a_rows[S::kRows];
+  for (Index r = 0; r < rows; ++r) a_rows[r] = row_of<S>(a, panel, r);
+  kMicro.of[rows - 1][vectors - 1](steps, a_rows, a.step, b, tile);
+}
 
 }  // namespace
 }  // namespace mote::kernels

@@ -3,7 +3,7 @@
 // A step is S::kPerStep neighbouring k: one float32, or two bfloat16 in 32 bits. A panel holds
 // `width` outer elements, step after step ([step][width]); of b, `width` is one to S::kVectors
 // vectors, of a it is S::kRows. Elements beyond the last are 0, as is the second half of an odd
-// last step.
+// last step. Panels have a multiple of S::kStepUnit steps.
 #pragma once
 
 #include "kernels/linear/gemm/gemm_values.h"
@@ -11,9 +11,19 @@
 namespace mote::kernels {
 namespace {
 
+// Steps of a panel.
 template <class S>
 [[gnu::always_inline]] inline Index steps_of(Index depth) {
-  return (depth + S::kPerStep - 1) / S::kPerStep;
+  constexpr Index kUnit = S::kPerStep * S::kStepUnit;
+  return (depth + kUnit - 1) / kUnit * S::kStepUnit;
+}
+
+// Those that stand behind the last k are 0.
+template <class S>
+void clear_spare_steps(Index width, Index depth, float* panel) {
+  const Index filled = (depth + S::kPerStep - 1) / S::kPerStep;
+  for (Index at = filled * width; at < steps_of<S>(depth) * width; at += S::kLanes)
+    S::store(panel + at, S::zero());
 }
 
 // Floats across the next panel of b when so many columns are left: full panels, but no single
@@ -30,34 +40,28 @@ template <class S>
 template <class S, Type T>
 void pack_across(const Operand& x, Index outer, Index width, Index first, Index depth, float* out,
                  Index out_stride) {
-  using V = typename S::V;
+  constexpr Index kSquare = S::kLanes * S::kPerStep;  // in k
   const char* rows[S::kLanes];
   for (Index i = 0; i < S::kLanes; ++i) rows[i] = stored_row(x, outer + (i < width ? i : 0));
-  for (Index k = 0; k < depth; k += S::kLanes) {
-    const Index count = min_index(S::kLanes, depth - k);
-    V block[S::kLanes];
-    if (width == S::kLanes && count == S::kLanes) {
+  for (Index k = 0; k < depth; k += kSquare) {
+    const Index left = depth - k;
+    typename S::V block[S::kLanes];
+    if (width == S::kLanes && left >= kSquare) {
 #pragma GCC unroll 16
-      for (int i = 0; i < S::kLanes; ++i)
-        block[i] = as_multiplied<S, T>(load_stored<S, T>(rows[i], first + k));
+      for (int i = 0; i < S::kLanes; ++i) block[i] = load_steps<S, T>(rows[i], first + k, kSquare);
     } else {
 #pragma GCC unroll 16
       for (int i = 0; i < S::kLanes; ++i)
-        block[i] = i < width ? as_multiplied<S, T>(load_stored<S, T>(rows[i], first + k, count))
-                             : S::zero();
+        block[i] = i < width ? load_steps<S, T>(rows[i], first + k, left) : S::zero();
     }
     S::transpose(block);
-    if (count == S::kLanes) {
+    if (left >= kSquare) {
 #pragma GCC unroll 16
-      for (int i = 0; i < S::kLanes; i += S::kPerStep, out += out_stride)
-        S::store_step(out, block[i], S::kPerStep == 1 ? S::zero() : block[i + 1]);
+      for (int i = 0; i < S::kLanes; ++i, out += out_stride) S::store(out, block[i]);
     } else {
 #pragma GCC unroll 16
-      for (int i = 0; i < S::kLanes; i += S::kPerStep)
-        if (i < count) {
-          S::store_step(out, block[i], S::kPerStep == 1 ? S::zero() : block[i + 1]);
-          out += out_stride;
-        }
+      for (int i = 0; i < S::kLanes; ++i, out += out_stride)
+        if (i * S::kPerStep < left) S::store(out, block[i]);
     }
   }
 }
@@ -71,7 +75,7 @@ template <class S, Type T, class Width>
                                               Index gap) {
   using V = typename S::V;
   const Index steps = steps_of<S>(depth);
-  for (Index s = 0; s < steps; ++s) {
+  for (Index s = 0; s * S::kPerStep < depth; ++s) {
     const Index k = first + s * S::kPerStep;
     const bool pair = S::kPerStep == 2 && k + 1 < first + depth;
     const char* even = stored_row(x, k);
@@ -87,8 +91,8 @@ template <class S, Type T, class Width>
       w = width(count - j);
       float* to = panel + s * w;
       for (Index v = 0; v < w; v += S::kLanes)
-        S::store_step(to + v, j + v < count ? value(even, j + v, even_scale) : S::zero(),
-                      pair && j + v < count ? value(odd, j + v, odd_scale) : S::zero());
+        S::store(to + v, S::step(j + v < count ? value(even, j + v, even_scale) : S::zero(),
+                                 pair && j + v < count ? value(odd, j + v, odd_scale) : S::zero()));
     }
   }
 }

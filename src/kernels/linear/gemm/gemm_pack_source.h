@@ -22,12 +22,13 @@ void pack_source_across(const Operand& x, Index outer, Index count, Index first,
         continue;
       }
       x.source.fill(x.source.storage, {row, first, depth, spare, kPanelRows});
-      for (Index s = 0; s < steps; ++s)
+      for (Index s = 0; s * S::kPerStep < depth; ++s)
         for (Index lane = 0; lane < min_index(kPanelRows, w - v); lane += S::kLanes) {
           const float* from = spare + s * S::kPerStep * kPanelRows + lane;
           const bool pair = S::kPerStep == 2 && 2 * s + 1 < depth;
-          S::store_step(panel + s * w + v + lane, as_multiplied<S, Type::f32>(S::load(from)),
-                        pair ? S::load(from + kPanelRows) : S::zero());
+          S::store(panel + s * w + v + lane,
+                   S::step(as_multiplied<S, Type::f32>(S::load(from)),
+                           pair ? S::load(from + kPanelRows) : S::zero()));
         }
     }
   }
@@ -56,9 +57,9 @@ void pack_source_along(const Operand& x, Index outer, Index count, Index first, 
 #pragma GCC unroll 16
         for (int i = 0; i < S::kLanes; i += S::kPerStep, to += w)
           if (i < rows)
-            S::store_step(
-                to, as_multiplied<S, Type::f32>(block[i]),
-                S::kPerStep == 2 && i + 1 < rows ? block[i + S::kPerStep - 1] : S::zero());
+            S::store(to, S::step(as_multiplied<S, Type::f32>(block[i]),
+                                 S::kPerStep == 2 && i + 1 < rows ? block[i + S::kPerStep - 1]
+                                                                  : S::zero()));
       }
     }
   }

@@ -42,5 +42,20 @@ template <class S, Type T>
   return v;
 }
 
+// One vector of steps along a stored row, of which n elements are left: 0 beyond them.
+template <class S, Type T>
+[[gnu::always_inline]] inline typename S::V load_steps(const char* row, Index at, Index n) {
+  if constexpr (S::kPerStep == 1) {
+    return n > 0 ? as_multiplied<S, T>(load_some<S, T>(row, at, n)) : S::zero();
+  } else if constexpr (T == Type::bf16) {
+    return S::load_pairs(reinterpret_cast<const Bf16*>(row) + at, n);
+  } else {
+    if (n <= 0) return S::zero();
+    return S::pairs_along(
+        load_some<S, T>(row, at, n),
+        n > S::kLanes ? load_some<S, T>(row, at + S::kLanes, n - S::kLanes) : S::zero());
+  }
+}
+
 }  // namespace
 }  // namespace mote::kernels
