@@ -37,7 +37,7 @@ inline std::vector<ExpertsCase> experts_cases() {
       {33, 2, 4, 17, 15},
       {64, 4, 16, 33, 31, Spread::odd_ones},
       {40, 3, 5, 16, 8, Spread::one},
-      {600, 1, 2, 24, 12, Spread::one},  // more rows than a block
+      {900, 1, 2, 24, 12, Spread::one},  // more rows than a block
       {6, 2, 2, 520, 510},               // more outputs than a panel of gradients
   };
 }

@@ -5,6 +5,13 @@
 #include "base/check.h"
 
 namespace mote::kernels {
+namespace {
+
+constexpr Index round_up(Index x, Index unit) {
+  return (x + unit - 1) / unit * unit;
+}
+
+}  // namespace
 
 void sort_routes(const SortRoutes& args) {
   const auto& experts_NK = args.experts_NK;
@@ -39,9 +46,11 @@ Index make_row_blocks(const std::int32_t* ends, Index num_experts, RowBlock* blo
   Index count = 0;
   std::int32_t first = 0;
   for (Index e = 0; e < num_experts; ++e) {
+    const Index rows = ends[e] - first;
+    const Index pieces = std::max<Index>(1, round_up(rows, kBlockRows) / kBlockRows);
+    const auto most = static_cast<std::int32_t>(round_up(rows, pieces * kBlockRowUnit) / pieces);
     for (; first < ends[e]; first += blocks[count++].count)
-      blocks[count] = {static_cast<std::int32_t>(e), first,
-                       std::min<std::int32_t>(ends[e] - first, kBlockRows)};
+      blocks[count] = {static_cast<std::int32_t>(e), first, std::min(ends[e] - first, most)};
   }
   std::sort(blocks, blocks + count, [](const RowBlock& a, const RowBlock& b) {
     return a.count != b.count ? a.count > b.count : a.first < b.first;

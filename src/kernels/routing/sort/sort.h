@@ -14,7 +14,8 @@ struct RowBlock {
   std::int32_t expert, first, count;
 };
 
-inline constexpr Index kBlockRows = 504;  // 36 panels of 14 rows, 84 of 6
+inline constexpr Index kBlockRows = 768;
+inline constexpr Index kBlockRowUnit = 48;  // whole panels of 6, 8 and 16 rows
 
 struct SortRoutes {
   View<const std::int32_t, 2> experts_NK;  // each in [0, num_experts)
@@ -27,8 +28,9 @@ struct SortRoutes {
 
 void sort_routes(const SortRoutes& args);
 
-// Cuts the experts' rows into blocks of at most kBlockRows and orders them by falling size, so that
-// the last to start are short. `blocks` has room for max_row_blocks(); returns how many there are.
+// Cuts the rows of each expert into as few blocks of at most kBlockRows as there can be, nearly
+// equal and but for the last in kBlockRowUnits, and orders all by falling size, so that the last to
+// start are short. `blocks` has room for max_row_blocks(); returns how many there are.
 // Empty experts have none.
 Index make_row_blocks(const std::int32_t* ends, Index num_experts, RowBlock* blocks);
 Index max_row_blocks(Index num_rows, Index num_experts);

@@ -63,7 +63,7 @@ RC_GTEST_PROP(SortRoutes, EndsCountTheRowsOfEachExpert, ()) {
 
 RC_GTEST_PROP(RowBlocks, CoverEveryRowOnceByFallingSize, ()) {
   const auto counts =
-      *rc::gen::nonEmpty(rc::gen::container<std::vector<std::int32_t>>(rc::gen::inRange(0, 1300)));
+      *rc::gen::nonEmpty(rc::gen::container<std::vector<std::int32_t>>(rc::gen::inRange(0, 2600)));
   std::vector<std::int32_t> ends;
   for (const std::int32_t count : counts) ends.push_back((ends.empty() ? 0 : ends.back()) + count);
   const auto experts = static_cast<Index>(ends.size());
@@ -75,6 +75,8 @@ RC_GTEST_PROP(RowBlocks, CoverEveryRowOnceByFallingSize, ()) {
   std::int32_t last = kBlockRows;
   for (const RowBlock& b : blocks) {
     RC_ASSERT(b.count > 0 && b.count <= last);
+    const std::int32_t rows = ends[static_cast<std::size_t>(b.expert)] - b.first;
+    RC_ASSERT(b.count == rows || b.count % kBlockRowUnit == 0);
     last = b.count;
     const auto e = static_cast<std::size_t>(b.expert);
     RC_ASSERT(b.first >= (e == 0 ? 0 : ends[e - 1]) && b.first + b.count <= ends[e]);
