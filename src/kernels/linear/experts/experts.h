@@ -1,17 +1,25 @@
 // The expert layer: rows sorted by expert times expert matrices, forward and backward, two products
 // fused per block of rows.
 //
-//   u_r = relu(up_e x_n),   y_n = sum_k gate[n,k] * (down_e u_r),   e the expert and r the sorted
-//   row of (n, k)     (sigma-MoE, specs 2.4)
-// Backward, given dy:  t_r = down_e^T dy_n (not scaled), dgate[n,k] = <t_r, u_r>, dh_r = gate * t_r
-// * 1[u_r > 0],
-//   ddown_e = sum_r dy_n (gate u_r)^T,  dup_e = sum_r dh_r x_n^T,  dx_n = sum_k up_e^T dh_r.
+// Forward (sigma-MoE, specs 2.4), e the expert and r the sorted row of (n, k):
+//   u_r = relu(up_e x_n)
+//   y_n = sum_k gate[n,k] * (down_e u_r)
+//
+// Backward, given dy:
+//   t_r = down_e^T dy_n                  (not scaled)
+//   dgate[n,k] = <t_r, u_r>
+//   dh_r = gate[n,k] * t_r * 1[u_r > 0]
+//   dx_n = sum_k up_e^T dh_r
+//   ddown_e = sum_r dy_n (gate[n,k] u_r)^T
+//   dup_e = sum_r dh_r x_n^T
 //
 // Inputs are gathered while they are packed: no padding, no copy of x or dy. Only x, u, the gates
 // and the order are needed for backward. Sums run in a fixed order, so results have the same bits
 // for any number of threads. Experts without rows get zero gradients. Scratch: R D floats forward,
-// R (D + G) backward. Shapes: up [E, G, D], down
-// [E, D, G] (both [E, out, in]), x and y [N, D], u [R, G] in sorted order, R = N*K.
+// R (D + G) backward.
+//
+// Shapes: up [E, G, D], down [E, D, G] (both [E, out, in]), x and y [N, D], u [R, G] in sorted
+// order, R = N*K.
 #pragma once
 
 #include "kernels/linear/gemm/gemm.h"

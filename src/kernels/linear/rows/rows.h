@@ -1,10 +1,11 @@
-// Small steps on rows between the products of an expert layer.
+// Small steps on rows between the products of an expert layer. Rows have unit column stride.
 //
-// combine_rows:  y[n] = sum_k weight[n,k] * p[position[n,k]],  k ascending, in float32; without
-// weights they are 1. With `add`, to what y holds. relu_backward_rows, for sorted row r with gate s
-// = gate[order[r]]:
-//   dgate[order[r]] = <t_r, u_r>;   t_r := s * t_r where u_r > 0, else 0.
-// Rows have unit column stride.
+// combine_rows, k ascending, in float32; without weights they are 1; with `add`, to what y holds:
+//   y[n] = sum_k weight[n,k] * p[position[n,k]]
+//
+// relu_backward_rows, for sorted row r with gate s = gate[order[r]]:
+//   dgate[order[r]] = <t_r, u_r>
+//   t_r := s * t_r where u_r > 0, else 0
 #pragma once
 
 #include "kernels/core/variants.h"

@@ -1,8 +1,8 @@
 // Causal attention of one layer, plain or with Transformer-XL's relative positions
 // (specs/sparse-ffn 3.1), forward and backward.
 //
-//   l[i,j] = scale * ((q_i + u) . k_j + (q_i + w) . r[distance i-j]),   o_i = sum_j
-//   softmax_j(l[i,j]) v_j
+//   l[i,j] = scale * ((q_i + u) . k_j + (q_i + w) . r[distance i-j])
+//   o_i = sum_j softmax_j(l[i,j]) v_j
 // per sequence b and head h. Without r there is no second term, and u, w are taken as 0 when null.
 //
 // Positions are absolute: query t is at first_query + t, key s at first_key + s. Query position i

@@ -1,8 +1,11 @@
-// Layer normalisation of rows:  y = (x - mean) * rstd * weight + bias,  rstd = 1 / sqrt(variance +
-// eps), variance over the D columns (not D - 1). Backward, with xhat = (x - mean) * rstd and g = dy
-// * weight:
-//   dx = rstd * (g - mean(g) - xhat * mean(g * xhat)),   dweight = sum_n dy * xhat,   dbias = sum_n
-//   dy.
+// Layer normalisation of rows, variance over the D columns (not D - 1):
+//   rstd = 1 / sqrt(variance + eps)
+//   y = (x - mean) * rstd * weight + bias
+//
+// Backward, with xhat = (x - mean) * rstd and g = dy * weight:
+//   dx = rstd * (g - mean(g) - xhat * mean(g * xhat))
+//   dweight = sum_n dy * xhat
+//   dbias = sum_n dy
 //
 // Rows have unit column stride. The sums over rows are made in blocks of kNormRows rows, block
 // after block, whatever the number of threads.

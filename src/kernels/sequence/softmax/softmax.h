@@ -1,12 +1,17 @@
 // One row of attention scores, the part of attention that is not a matrix product.
 //
-// softmax_row:  l_j = scale * (x_j + y_j) for j in [begin, end), x_j := exp(l_j - lse), lse = log
-// sum_j exp(l_j); x_j := 0 for the
-//   other j in [0, n).
-// softmax_backward_row: with p_j = exp(l_j - lse) from the same x, y and lse, and dp_j = d loss / d
-// p_j:
-//   ds_j = p_j * (dp_j - sum_i p_i dp_i),  x_j := p_j,  dp_j := scale * ds_j,  0 outside;  dscale
-//   += sum_j ds_j (x_j + y_j).
+// softmax_row, for j in [begin, end); x_j := 0 for the other j in [0, n):
+//   l_j = scale * (x_j + y_j)
+//   lse = log sum_j exp(l_j)
+//   x_j := exp(l_j - lse)
+//
+// softmax_backward_row, from the same x, y and lse, and dp_j = d loss / d p_j; 0 outside:
+//   p_j = exp(l_j - lse)
+//   ds_j = p_j * (dp_j - sum_i p_i dp_i)
+//   x_j := p_j
+//   dp_j := scale * ds_j
+//   dscale += sum_j ds_j (x_j + y_j)
+//
 // y may be null (0). 0 <= begin < end <= n. x, y and dp do not overlap.
 #pragma once
 
