@@ -1,7 +1,7 @@
 // Operands are rounded to bfloat16 while they are packed; a step multiplies two neighbouring k at
 // once. The instruction adds the odd product first, then the even one, rounding to float32 after
-// each, and treats subnormal numbers as zero. It is twice the rate of float32 on AMD's Zen 4, and
-// half of it on Intel's processors that have tiles, which take the row after this.
+// each, and treats subnormal numbers as zero. On Intel's processors that have tiles it was measured
+// at half the rate of float32 products; they take the row after this.
 #include <utility>
 
 #include "kernels/linear/gemm/gemm_bf16_pairs.h"
