@@ -15,14 +15,18 @@ help:  ## this list
 setup:  ## Debian packages and LibTorch, where missing
 	@scripts/setup.sh
 
+# Configures a preset; what cmake says is shown where it fails.
+define configure
+@cmake --preset $(1) -Wno-dev > build-$(1).log.tmp 2>&1 || { cat build-$(1).log.tmp; rm -f build-$(1).log.tmp; exit 1; }
+@rm -f build-$(1).log.tmp
+endef
+
 $(PRESETS): setup
-	@cmake --preset $@ -Wno-dev > build-$@.log.tmp 2>&1 || { cat build-$@.log.tmp; rm -f build-$@.log.tmp; exit 1; }
-	@rm -f build-$@.log.tmp
+	$(call configure,$@)
 	@cmake --build --preset $@ -j $(JOBS)
 
 build: setup  ## the program alone, at build/mote
-	@cmake --preset dev -Wno-dev > build-dev.log.tmp 2>&1 || { cat build-dev.log.tmp; rm -f build-dev.log.tmp; exit 1; }
-	@rm -f build-dev.log.tmp
+	$(call configure,dev)
 	@cmake --build --preset dev -j $(JOBS) --target mote
 
 demo: build  ## train, compress, evaluate and talk: three to eight minutes

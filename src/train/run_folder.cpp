@@ -111,22 +111,14 @@ std::optional<fs::path> RunFolder::latest() const {
   return found;
 }
 
-std::optional<double> RunFolder::best_loss() const {
+std::optional<RunFolder::Best> RunFolder::best() const {
   const fs::path file = checkpoints() / "best";
   if (!fs::exists(file)) return std::nullopt;
   const Json json = read_json_object(file.string());
-  const auto loss = json.find("valid_loss");
-  if (loss == json.end() || !loss->is_number()) return std::nullopt;
-  return loss->get<double>();
-}
-
-std::optional<std::int64_t> RunFolder::best_step() const {
-  const fs::path file = checkpoints() / "best";
-  if (!fs::exists(file)) return std::nullopt;
-  const Json json = read_json_object(file.string());
-  const auto step = json.find("step");
-  if (step == json.end() || !step->is_number_integer()) return std::nullopt;
-  return step->get<std::int64_t>();
+  const auto step = json.find("step"), loss = json.find("valid_loss");
+  if (step == json.end() || !step->is_number_integer() || loss == json.end() || !loss->is_number())
+    return std::nullopt;
+  return Best{step->get<std::int64_t>(), loss->get<double>()};
 }
 
 void RunFolder::save(std::int64_t steps_done,
@@ -157,10 +149,10 @@ void RunFolder::prune() const {
   for (const auto& entry : fs::directory_iterator(checkpoints()))
     if (const std::int64_t step = step_of(entry.path().filename().string()); step >= 0)
       steps.insert(step);
-  const std::optional<std::int64_t> best = best_step();
+  const std::optional<Best> best = this->best();
   std::int64_t newer = 0;
   for (auto step = steps.rbegin(); step != steps.rend(); ++step, ++newer)
-    if (newer >= keep_ && *step != best) {
+    if (newer >= keep_ && !(best && best->step == *step)) {
       std::error_code ignored;
       fs::remove_all(checkpoints() / (kStep + std::to_string(*step)), ignored);
     }

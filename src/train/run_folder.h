@@ -37,7 +37,12 @@ class RunFolder {
 
   // The folder of the newest checkpoint; none: nothing was saved yet.
   std::optional<fs::path> latest() const;
-  std::optional<double> best_loss() const;
+  // The best checkpoint by validation; none: nothing was marked yet.
+  struct Best {
+    std::int64_t step = 0;
+    double valid_loss = 0;
+  };
+  std::optional<Best> best() const;
 
   // Makes checkpoints/step-N by `fill`, names it the latest, links the top level to it and removes
   // what is not kept.
@@ -50,7 +55,6 @@ class RunFolder {
   void settle_recipe(const Recipe& recipe);
   void link_top_level(const fs::path& checkpoint) const;
   void prune() const;
-  std::optional<std::int64_t> best_step() const;
 
   const fs::path folder_;
   const std::int64_t keep_;

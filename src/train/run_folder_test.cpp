@@ -43,7 +43,7 @@ TEST_F(Run, KeepsTheLatestAndTheBest) {
   EXPECT_FALSE(has(20));
   EXPECT_TRUE(has(30) && has(40));
   EXPECT_EQ(run.latest()->filename(), "step-40");
-  EXPECT_EQ(run.best_loss(), 1.5);
+  EXPECT_EQ(run.best()->valid_loss, 1.5);
   run.mark_best(40, 1.25);
   EXPECT_FALSE(has(10)) << "no longer the best";
 }

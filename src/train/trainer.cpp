@@ -185,7 +185,8 @@ void Trainer::evaluate(std::int64_t steps_done) {
                    {"valid_bits_per_byte", loss.bits_per_byte()}});
   log::info(concat("step ", steps_done, ": valid loss ", loss.mean(), ", ", loss.bits_per_byte(),
                    " bits per byte"));
-  if (loss.mean() < folder_.best_loss().value_or(std::numeric_limits<double>::infinity())) {
+  const std::optional<RunFolder::Best> best = folder_.best();
+  if (!best || loss.mean() < best->valid_loss) {
     save();
     folder_.mark_best(steps_done, loss.mean());
   }
