@@ -1,6 +1,6 @@
 // Running independent pieces of work, on threads that the caller provides.
 //
-// Work is cut by shape, never by the number of threads: each index of a loop writes its own
+// Sums are cut by shape, never by the number of threads: each index of a loop writes its own
 // outputs, so results have the same bits for any executor. Temporary memory is base/scratch.
 #pragma once
 

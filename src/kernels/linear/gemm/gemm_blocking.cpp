@@ -16,7 +16,7 @@ Index l2_bytes() {
   return bytes;
 }
 
-constexpr Index kDepth = 384;  // a panel of 16 floats is 24 KiB then: in any L1 cache
+constexpr Index kDepth = 256;  // a panel of 16 floats is 24 KiB then: in any L1 cache
 constexpr Index kDepthUnit = 64;
 constexpr Index kRowUnit = 48;      // whole panels of 6, 8 and 16 rows
 constexpr Index kColumnUnit = 192;  // whole panels of 16, 32 and 48 columns
@@ -33,7 +33,7 @@ GemmBlocking gemm_blocking(const Gemm& args) {
   cut.depth = std::max(kDepthUnit, round_up((args.k + blocks - 1) / blocks, kDepthUnit));
   // A block of a takes a quarter of the L2 cache, one of b half.
   const Index line = cut.depth * static_cast<Index>(sizeof(float));
-  const Index rows = std::max(kRowUnit, l2_bytes() / 4 / line / kRowUnit * kRowUnit);
+  const Index rows = std::max(kRowUnit, l2_bytes() / 16 / line / kRowUnit * kRowUnit);
   const Index columns = std::max(kColumnUnit, l2_bytes() / 2 / line / kColumnUnit * kColumnUnit);
   cut.rows = std::min(rows, round_up(std::max<Index>(args.m, 1), kRowUnit));
   cut.columns = std::min(columns, round_up(std::max<Index>(args.n, 1), kColumnUnit));

@@ -66,35 +66,63 @@ void pack_across(const Operand& x, Index outer, Index width, Index first, Index 
   }
 }
 
-// `count` outer elements along the stored rows: row by row into panels of `width(left)` with `gap`
-// floats between them. Vectors are written whole; what a panel narrower than one gets too much
-// belongs to its next step, or to the gap.
+[[gnu::always_inline]] inline void prefetch(const char* row, Index first, Index bytes) {
+  for (Index at = first; at < first + bytes; at += 64) __builtin_prefetch(row + at, 0, 2);
+}
+
+// One step of a panel: `width` outer elements from `outer` on, of which `left` exist, of the stored
+// rows `even` and, in pairs, `odd` (null behind the last).
+template <class S, Type T, bool kScaled>
+[[gnu::always_inline]] inline void pack_step(const char* even, const char* odd,
+                                             typename S::V even_scale, typename S::V odd_scale,
+                                             Index outer, Index left, Index width, float* to) {
+  using V = typename S::V;
+  const auto value = [&](const char* row, Index v, const V& scale) -> V {
+    if (!row || v >= left) return S::zero();
+    const V x = load_some<S, T>(row, outer + v, left - v);
+    return kScaled ? as_multiplied<S, Type::f32>(S::mul(x, scale)) : as_multiplied<S, T>(x);
+  };
+  for (Index v = 0; v < width; v += S::kLanes)
+    S::store(to + v, S::step(value(even, v, even_scale),
+                             S::kPerStep == 2 ? value(odd, v, odd_scale) : S::zero()));
+}
+
+// `count` outer elements along the stored rows into panels of `width(left)` with `gap` floats between
+// them, a few stored rows at a time, so that both sides are read and written in runs. Vectors are
+// written whole; what a panel narrower than one gets too much belongs to its next step, or to the
+// gap.
+template <class S, Type T, bool kScaled, class Width>
+[[gnu::always_inline]] inline void pack_along(const Operand& x, Index outer, Index count,
+                                              Index first, Index depth, float* out, Width width,
+                                              Index gap) {
+  constexpr Index kRun = 8;
+  const Index steps = steps_of<S>(depth), filled = (depth + S::kPerStep - 1) / S::kPerStep;
+  for (Index run = 0; run < filled; run += kRun) {
+    const Index end = min_index(run + kRun, filled);
+    float* panel = out;
+    for (Index j = 0, w; j < count; j += w, panel += w * steps + gap) {
+      w = width(count - j);
+      for (Index s = run; s < end; ++s) {
+        const Index k = first + s * S::kPerStep;
+        const bool pair = S::kPerStep == 2 && k + 1 < first + depth;
+        const auto scale = [&](Index at) { return S::set(kScaled ? x.scale[at] : 1); };
+        if (s + kRun < filled)
+          prefetch(stored_row(x, k + kRun * S::kPerStep), (outer + j) * size_of(T), w * size_of(T));
+        pack_step<S, T, kScaled>(stored_row(x, k), pair ? stored_row(x, k + 1) : nullptr, scale(k),
+                                 pair ? scale(k + 1) : S::zero(), outer + j, count - j, w,
+                                 panel + s * w);
+      }
+    }
+  }
+}
 template <class S, Type T, class Width>
 [[gnu::always_inline]] inline void pack_along(const Operand& x, Index outer, Index count,
                                               Index first, Index depth, float* out, Width width,
                                               Index gap) {
-  using V = typename S::V;
-  const Index steps = steps_of<S>(depth);
-  for (Index s = 0; s * S::kPerStep < depth; ++s) {
-    const Index k = first + s * S::kPerStep;
-    const bool pair = S::kPerStep == 2 && k + 1 < first + depth;
-    const char* even = stored_row(x, k);
-    const char* odd = pair ? stored_row(x, k + 1) : nullptr;
-    const V even_scale = S::set(x.scale ? x.scale[k] : 1);
-    const V odd_scale = S::set(x.scale && pair ? x.scale[k + 1] : 1);
-    const auto value = [&](const char* row, Index at, const V& scale) {
-      const V v = load_some<S, T>(row, outer + at, count - at);
-      return x.scale ? as_multiplied<S, Type::f32>(S::mul(v, scale)) : as_multiplied<S, T>(v);
-    };
-    float* panel = out;
-    for (Index j = 0, w; j < count; j += w, panel += w * steps + gap) {
-      w = width(count - j);
-      float* to = panel + s * w;
-      for (Index v = 0; v < w; v += S::kLanes)
-        S::store(to + v, S::step(j + v < count ? value(even, j + v, even_scale) : S::zero(),
-                                 pair && j + v < count ? value(odd, j + v, odd_scale) : S::zero()));
-    }
-  }
+  if (x.scale)
+    pack_along<S, T, true>(x, outer, count, first, depth, out, width, gap);
+  else
+    pack_along<S, T, false>(x, outer, count, first, depth, out, width, gap);
 }
 
 }  // namespace

@@ -7,39 +7,39 @@ namespace {
 
 constexpr Index kRowUnit = 48, kColumnUnit = 64;  // whole panels, and what sources are cut at
 
-constexpr Index pieces(Index size, Index piece) {
-  return (size + piece - 1) / piece;
-}
-
-// How many tiles a product is worth, by multiply-adds. One row costs as much as eight: it waits for
-// memory. Below 2^19 waking a thread costs more than it brings; tiles of 2^19 suffice for 16 of
-// them, and larger products have tiles of 2^23 for machines of many threads.
-Index tiles_wanted(const Gemm& g) {
+// Enough that a worker which is kept from its work holds up little. Below 2^19 multiply-adds waking
+// a thread costs more than it brings; one row costs as much as eight: it waits for memory.
+Index tiles_wanted(const Gemm& g, Index workers) {
   const Index work = std::max<Index>(g.m, 8) * g.n * std::max<Index>(g.k, 1);
-  return std::clamp<Index>(work >> 19, 1, std::clamp<Index>(work >> 23, 16, 512));
+  return workers == 1 ? 1 : std::clamp<Index>(work >> 19, 1, 4 * workers);
 }
 
-struct TileSize {
-  Index rows, columns;
+// Tiles down and across, each of so many whole units of rows or columns; the last has the rest, so
+// that no tile has fewer rows than a unit unless c has.
+struct Tiles {
+  Index rows, columns, down, across;  // rows and columns in units
+  Index first_row(Index i) const { return i * rows / down * kRowUnit; }
+  Index first_column(Index j) const { return j * columns / across * kColumnUnit; }
 };
 
 // Every further column of tiles reads a again, every further row packs b again: the cheapest way to
 // have as many tiles as are wanted.
-TileSize tile_size(const Gemm& g) {
-  const Index wanted = tiles_wanted(g);
-  const Index most_down = pieces(g.m, kRowUnit), most_across = pieces(g.n, kColumnUnit);
-  const Index a_cost = g.a.rows == Rows::inner ? 2 : 1, b_cost = g.b.rows == Rows::inner ? 2 : 4;
-  Index best_down = 1, best_across = std::min(wanted, most_across), best_cost = -1;
-  for (Index down = 1; down <= std::min(wanted, most_down); ++down) {
-    const Index across = pieces(wanted, down);
-    if (across > most_across) continue;
+Tiles tiles(const Gemm& g, Index workers) {
+  const Index wanted = tiles_wanted(g, workers);
+  Tiles best{std::max<Index>(1, g.m / kRowUnit), std::max<Index>(1, g.n / kColumnUnit), 1, 1};
+  const Index a_cost = g.a.rows == Rows::inner ? 2 : 1, b_cost = g.b.source.fill           ? 8
+                                                                 : g.b.rows == Rows::inner ? 2
+                                                                                           : 4;
+  Index best_cost = -1;
+  for (Index down = 1; down <= std::min(wanted, best.rows); ++down) {
+    const Index across = (wanted + down - 1) / down;
+    if (across > best.columns) continue;
     const Index cost = a_cost * g.m * across + b_cost * g.n * down;
     if (best_cost >= 0 && cost >= best_cost) continue;
-    best_cost = cost, best_down = down, best_across = across;
+    best_cost = cost, best.down = down, best.across = across;
   }
-  if (best_cost < 0) best_down = most_down, best_across = most_across;
-  return {pieces(pieces(g.m, best_down), kRowUnit) * kRowUnit,
-          pieces(pieces(g.n, best_across), kColumnUnit) * kColumnUnit};
+  if (best_cost < 0) best.down = best.rows, best.across = best.columns;
+  return best;
 }
 
 }  // namespace
@@ -75,13 +75,13 @@ void matmul(const Gemm& whole, const Run& run) {
   check_gemm(whole);
   if (whole.m == 0 || whole.n == 0) return;
   const auto& variant = gemm_variant(whole, run);
-  const TileSize tile = tile_size(whole);
-  const Index across = pieces(whole.n, tile.columns);
-  parallel_for(*run.executor, pieces(whole.m, tile.rows) * across, [&](Index item, int) {
-    const Index i = item / across * tile.rows, j = item % across * tile.columns;
-    variant.call(
-        part_of(whole, i, std::min(tile.rows, whole.m - i), j, std::min(tile.columns, whole.n - j)),
-        run);
+  const Tiles cut = tiles(whole, run.executor->threads());
+  parallel_for(*run.executor, cut.down * cut.across, [&](Index item, int) {
+    const Index down = item / cut.across, across = item % cut.across;
+    const Index i = cut.first_row(down), j = cut.first_column(across);
+    const Index end_i = down + 1 == cut.down ? whole.m : cut.first_row(down + 1),
+                end_j = across + 1 == cut.across ? whole.n : cut.first_column(across + 1);
+    variant.call(part_of(whole, i, end_i - i, j, end_j - j), run);
   });
 }
 

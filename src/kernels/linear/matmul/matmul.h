@@ -1,6 +1,7 @@
-// A whole product on all threads: gemm/gemm.h with c cut into tiles of about equal work. Tiles
-// depend on the shape alone and each is summed by one thread in the order of gemm(), so the bits do
-// not depend on the number of threads.
+// A whole product on all threads: gemm/gemm.h with c cut into tiles, a few for every worker, since
+// every tile packs its part of b anew. Each c[i, j] is summed by one thread in an order that depends
+// on k and on whether the whole has few rows, not on the tile: the bits are the same for any number
+// of threads.
 #pragma once
 
 #include "kernels/linear/gemm/gemm.h"

@@ -24,6 +24,7 @@ std::vector<GemmCase> cases() {
   for (const auto& [m, n, k] : {std::array<Index, 3>{5, 7, 9},
                                 {701, 90, 40},
                                 {3, 2001, 60},
+                                {50, 2001, 60},
                                 {350, 1100, 13},
                                 {64, 0, 8},
                                 {0, 64, 8},
