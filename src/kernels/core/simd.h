@@ -211,6 +211,33 @@ struct Avx512 {
 };
 #endif
 
+// What a loop over a row sees of a vector: all lanes, or the first n in the row's tail. Lanes that do
+// not exist load as 0 and are not stored; `first` gives them another value.
+template <class S>
+struct AllLanes {
+  using V = typename S::V;
+  [[gnu::always_inline]] V load(const float* p) const { return S::load(p); }
+  [[gnu::always_inline]] void store(float* p, V v) const { S::store(p, v); }
+  [[gnu::always_inline]] V first(V v, V) const { return v; }
+};
+template <class S>
+struct FirstLanes {
+  using V = typename S::V;
+  Index n;
+  [[gnu::always_inline]] V load(const float* p) const { return S::load(p, n); }
+  [[gnu::always_inline]] void store(float* p, V v) const { S::store(p, v, n); }
+  [[gnu::always_inline]] V first(V v, V other) const { return S::first(v, other, n); }
+};
+
+// body(i, lanes) for the vectors from i = begin on; masks, slow to store through on AVX2, are used in
+// the last one alone.
+template <class S, class Body>
+[[gnu::always_inline]] inline void for_vectors(Index begin, Index end, const Body& body) {
+  Index i = begin;
+  for (; i + S::kLanes <= end; i += S::kLanes) body(i, AllLanes<S>{});
+  if (i < end) body(i, FirstLanes<S>{end - i});
+}
+
 // exp(x) for x <= 0, within 2 units in the last place; below -87 it is 0 or about 1e-38. x = n ln 2
 // + r with |r| <= ln(2) / 2, and a polynomial (Cephes) for exp(r).
 template <class S>

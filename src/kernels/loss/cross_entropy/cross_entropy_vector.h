@@ -16,24 +16,24 @@ void cross_entropy_row_vector(const CrossEntropyRow& args) {
   using V = typename S::V;
   const V lowest = S::set(-3.0e38f);
   V largest_lanes = lowest;
-  for (Index v = 0; v < args.n; v += S::kLanes)
-    largest_lanes =
-        S::max(largest_lanes, S::first(S::load(args.x + v, args.n - v), lowest, args.n - v));
+  for_vectors<S>(0, args.n, [&](Index v, auto lanes) {
+    largest_lanes = S::max(largest_lanes, lanes.first(lanes.load(args.x + v), lowest));
+  });
   const float largest = S::largest(largest_lanes), target = args.x[args.target];
   const V shift = S::set(-largest);
   V sum_lanes = S::zero();
-  for (Index v = 0; v < args.n; v += S::kLanes) {
-    const Index left = args.n - v;
-    const V e = exp_of_negative<S>(S::add(S::load(args.x + v, left), shift));
-    sum_lanes = S::add(sum_lanes, S::first(e, S::zero(), left));
-    if (args.gradient) S::store(args.x + v, e, left);
-  }
+  for_vectors<S>(0, args.n, [&](Index v, auto lanes) {
+    const V e = exp_of_negative<S>(S::add(lanes.load(args.x + v), shift));
+    sum_lanes = S::add(sum_lanes, lanes.first(e, S::zero()));
+    if (args.gradient) lanes.store(args.x + v, e);
+  });
   const float sum = S::sum(sum_lanes);
   *args.loss = std::log(sum) + (largest - target);
   if (!args.gradient) return;
   const V factor = S::set(args.scale / sum);
-  for (Index v = 0; v < args.n; v += S::kLanes)
-    S::store(args.x + v, S::mul(factor, S::load(args.x + v, args.n - v)), args.n - v);
+  for_vectors<S>(0, args.n, [&](Index v, auto lanes) {
+    lanes.store(args.x + v, S::mul(factor, lanes.load(args.x + v)));
+  });
   args.x[args.target] -= args.scale;
 }
 

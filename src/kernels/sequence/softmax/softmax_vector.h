@@ -10,11 +10,11 @@ namespace mote::kernels {
 namespace {
 
 // x_j + y_j of the lanes that are visible; the others are 0.
-template <class S>
+template <class S, class Lanes>
 [[gnu::always_inline]] inline typename S::V scores_at(const float* x, const float* y, Index j,
-                                                      Index left) {
-  const typename S::V value = S::load(x + j, left);
-  return y ? S::add(value, S::load(y + j, left)) : value;
+                                                      const Lanes& lanes) {
+  const typename S::V value = lanes.load(x + j);
+  return y ? S::add(value, lanes.load(y + j)) : value;
 }
 
 [[gnu::always_inline]] inline void zero_outside(float* x, Index begin, Index end, Index n) {
@@ -27,26 +27,23 @@ void softmax_row_vector(const SoftmaxRow& args) {
   using V = typename S::V;
   const V scale = S::set(args.scale), lowest = S::set(-3.0e38f);
   V largest_lanes = lowest;
-  for (Index j = args.begin; j < args.end; j += S::kLanes) {
-    const Index left = args.end - j;
-    const V l = S::mul(scale, scores_at<S>(args.x, args.y, j, left));
-    largest_lanes = S::max(largest_lanes, S::first(l, lowest, left));
-    S::store(args.x + j, l, left);
-  }
+  for_vectors<S>(args.begin, args.end, [&](Index j, auto lanes) {
+    const V l = S::mul(scale, scores_at<S>(args.x, args.y, j, lanes));
+    largest_lanes = S::max(largest_lanes, lanes.first(l, lowest));
+    lanes.store(args.x + j, l);
+  });
   const float largest = S::largest(largest_lanes);
   V sum_lanes = S::zero();
-  for (Index j = args.begin; j < args.end; j += S::kLanes) {
-    const Index left = args.end - j;
-    const V e = exp_of_negative<S>(S::add(S::load(args.x + j, left), S::set(-largest)));
-    sum_lanes = S::add(sum_lanes, S::first(e, S::zero(), left));
-    S::store(args.x + j, e, left);
-  }
+  for_vectors<S>(args.begin, args.end, [&](Index j, auto lanes) {
+    const V e = exp_of_negative<S>(S::add(lanes.load(args.x + j), S::set(-largest)));
+    sum_lanes = S::add(sum_lanes, lanes.first(e, S::zero()));
+    lanes.store(args.x + j, e);
+  });
   const float sum = S::sum(sum_lanes);
   const V inverse = S::set(1 / sum);
-  for (Index j = args.begin; j < args.end; j += S::kLanes) {
-    const Index left = args.end - j;
-    S::store(args.x + j, S::mul(inverse, S::load(args.x + j, left)), left);
-  }
+  for_vectors<S>(args.begin, args.end, [&](Index j, auto lanes) {
+    lanes.store(args.x + j, S::mul(inverse, lanes.load(args.x + j)));
+  });
   zero_outside(args.x, args.begin, args.end, args.n);
   *args.lse = largest + std::log(sum);
 }
@@ -63,24 +60,22 @@ void softmax_backward_row_vector(const SoftmaxBackwardRow& args) {
   // The probabilities are divided by their own sum: an lse rounded to float32 scales them all, and
   // the error would be multiplied by scores that may be large.
   V mean_lanes = S::zero(), sum_lanes = S::zero();
-  for (Index j = args.begin; j < args.end; j += S::kLanes) {
-    const Index left = args.end - j;
-    const V p = probability(scores_at<S>(args.x, args.y, j, left));
-    mean_lanes = S::fma(p, S::load(args.dp + j, left), mean_lanes);
-    sum_lanes = S::add(sum_lanes, S::first(p, S::zero(), left));
-  }
+  for_vectors<S>(args.begin, args.end, [&](Index j, auto lanes) {
+    const V p = probability(scores_at<S>(args.x, args.y, j, lanes));
+    mean_lanes = S::fma(p, lanes.load(args.dp + j), mean_lanes);
+    sum_lanes = S::add(sum_lanes, lanes.first(p, S::zero()));
+  });
   const float inverse_sum = 1 / S::sum(sum_lanes);
   const V inverse = S::set(inverse_sum), mean = S::set(-S::sum(mean_lanes) * inverse_sum);
   V dscale_lanes = S::zero();
-  for (Index j = args.begin; j < args.end; j += S::kLanes) {
-    const Index left = args.end - j;
-    const V score = scores_at<S>(args.x, args.y, j, left);
+  for_vectors<S>(args.begin, args.end, [&](Index j, auto lanes) {
+    const V score = scores_at<S>(args.x, args.y, j, lanes);
     const V p = S::mul(inverse, probability(score));
-    const V ds = S::mul(p, S::add(S::load(args.dp + j, left), mean));
-    dscale_lanes = S::fma(S::first(ds, S::zero(), left), score, dscale_lanes);
-    S::store(args.x + j, p, left);
-    S::store(args.dp + j, S::mul(scale, ds), left);
-  }
+    const V ds = S::mul(p, S::add(lanes.load(args.dp + j), mean));
+    dscale_lanes = S::fma(lanes.first(ds, S::zero()), score, dscale_lanes);
+    lanes.store(args.x + j, p);
+    lanes.store(args.dp + j, S::mul(scale, ds));
+  });
   zero_outside(args.x, args.begin, args.end, args.n);
   zero_outside(args.dp, args.begin, args.end, args.n);
   *args.dscale += S::sum(dscale_lanes);
