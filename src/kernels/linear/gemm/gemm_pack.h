@@ -66,25 +66,21 @@ void pack_across(const Operand& x, Index outer, Index width, Index first, Index 
   }
 }
 
-[[gnu::always_inline]] inline void prefetch(const char* row, Index first, Index bytes) {
-  for (Index at = first; at < first + bytes; at += 64) __builtin_prefetch(row + at, 0, 2);
-}
-
 // One step of a panel: `width` outer elements from `outer` on, of which `left` exist, of the stored
-// rows `even` and, in pairs, `odd` (null behind the last).
-template <class S, Type T, bool kScaled>
-[[gnu::always_inline]] inline void pack_step(const char* even, const char* odd,
-                                             typename S::V even_scale, typename S::V odd_scale,
+// rows `even` and, in pairs, `odd` (null behind the last), times their scales if there are any.
+template <class S, Type T, bool kScaled, bool kWhole>
+[[gnu::always_inline]] inline void pack_step(const char* const* rows, const float* const* scales,
                                              Index outer, Index left, Index width, float* to) {
   using V = typename S::V;
-  const auto value = [&](const char* row, Index v, const V& scale) -> V {
-    if (!row || v >= left) return S::zero();
-    const V x = load_some<S, T>(row, outer + v, left - v);
-    return kScaled ? as_multiplied<S, Type::f32>(S::mul(x, scale)) : as_multiplied<S, T>(x);
+  const auto value = [&](int i, Index v) -> V {
+    if (!kWhole && v >= left) return S::zero();
+    const V x = kWhole ? load_stored<S, T>(rows[i], outer + v)
+                       : load_some<S, T>(rows[i], outer + v, left - v);
+    return kScaled ? as_multiplied<S, Type::f32>(S::mul(x, S::broadcast(scales[i])))
+                   : as_multiplied<S, T>(x);
   };
   for (Index v = 0; v < width; v += S::kLanes)
-    S::store(to + v, S::step(value(even, v, even_scale),
-                             S::kPerStep == 2 ? value(odd, v, odd_scale) : S::zero()));
+    S::store(to + v, S::step(value(0, v), S::kPerStep == 2 && rows[1] ? value(1, v) : S::zero()));
 }
 
 // `count` outer elements along the stored rows into panels of `width(left)` with `gap` floats between
@@ -95,23 +91,27 @@ template <class S, Type T, bool kScaled, class Width>
 [[gnu::always_inline]] inline void pack_along(const Operand& x, Index outer, Index count,
                                               Index first, Index depth, float* out, Width width,
                                               Index gap) {
-  constexpr Index kRun = 8;
-  const Index steps = steps_of<S>(depth), filled = (depth + S::kPerStep - 1) / S::kPerStep;
-  for (Index run = 0; run < filled; run += kRun) {
-    const Index end = min_index(run + kRun, filled);
+  constexpr Index kRun = 8 * S::kPerStep;
+  const Index steps = steps_of<S>(depth);
+  for (Index k = 0; k < depth; k += kRun) {
+    const char* rows[kRun];
+    const float* scales[kRun];
+    for (Index i = 0; i < kRun; ++i) {
+      rows[i] = k + i < depth ? stored_row(x, first + k + i) : nullptr;
+      scales[i] = kScaled && rows[i] ? x.scale + first + k + i : nullptr;
+    }
+    const Index end = min_index(kRun, depth - k);
     float* panel = out;
     for (Index j = 0, w; j < count; j += w, panel += w * steps + gap) {
       w = width(count - j);
-      for (Index s = run; s < end; ++s) {
-        const Index k = first + s * S::kPerStep;
-        const bool pair = S::kPerStep == 2 && k + 1 < first + depth;
-        const auto scale = [&](Index at) { return S::set(kScaled ? x.scale[at] : 1); };
-        if (s + kRun < filled)
-          prefetch(stored_row(x, k + kRun * S::kPerStep), (outer + j) * size_of(T), w * size_of(T));
-        pack_step<S, T, kScaled>(stored_row(x, k), pair ? stored_row(x, k + 1) : nullptr, scale(k),
-                                 pair ? scale(k + 1) : S::zero(), outer + j, count - j, w,
-                                 panel + s * w);
-      }
+      float* to = panel + k / S::kPerStep * w;
+      const Index left = count - j;
+      if (left >= w && left >= S::kLanes)
+        for (Index i = 0; i < end; i += S::kPerStep, to += w)
+          pack_step<S, T, kScaled, true>(rows + i, scales + i, outer + j, left, w, to);
+      else
+        for (Index i = 0; i < end; i += S::kPerStep, to += w)
+          pack_step<S, T, kScaled, false>(rows + i, scales + i, outer + j, left, w, to);
     }
   }
 }
