@@ -69,17 +69,18 @@ void time_experts_alone(const Report& report, const Sizes& s, std::int64_t token
   if (!report.wants("moe_layer", shape)) return;
   const Tensor chosen =
       torch::rand({tokens, s.experts}).argsort(-1, false).narrow(1, 0, s.per_token);
-  const auto routes = std::make_shared<const model::ops::SortedRoutes>(
-      model::ops::sort_routes(chosen.to(torch::kInt32).contiguous(), s.experts));
   const auto leaf = [](std::vector<std::int64_t> sizes) {
     return (0.02 * torch::randn(sizes)).requires_grad_();
   };
   const Tensor up = leaf({s.experts, s.width, s.dim}), down = leaf({s.experts, s.dim, s.width}),
-               gates = leaf({tokens, s.per_token}), x = leaf({tokens, s.dim});
-  std::vector<Tensor> leaves = {up, down, gates, x};
+               gate = leaf({tokens * s.per_token}), x = leaf({tokens, s.dim});
+  const auto routes =
+      model::ops::sort_routes({s.experts, model::ops::equal_rows(tokens, s.per_token),
+                               chosen.to(torch::kInt32).reshape({-1}), gate});
+  std::vector<Tensor> leaves = {up, down, gate, x};
   const auto seconds = sample(
       [&] {
-        const Tensor y = model::ops::experts(x, up, down, gates, routes, report.options().pass);
+        const Tensor y = model::ops::experts(x, up, down, gate, routes, report.options().pass);
         y.backward(y.detach());
         for (Tensor& each : leaves) each.mutable_grad() = Tensor();
       },

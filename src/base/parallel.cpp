@@ -17,7 +17,7 @@ class Serial final : public Executor {
  public:
   int threads() const override { return 1; }
   int worker() const override { return 0; }
-  void on_each_worker(const std::function<void(int)>& body) const override { body(0); }
+  void on_each_worker(FunctionRef<void(int)> body) const override { body(0); }
 };
 
 // The loops that this thread is inside of, the innermost first.
@@ -44,14 +44,14 @@ const Executor& serial() {
 
 struct ThreadPool::State {
   std::mutex callers;  // one loop at a time
-  const std::function<void(int)>* body = nullptr;
+  const FunctionRef<void(int)>* body = nullptr;
   std::atomic<std::uint64_t> round{0};  // a new value starts a loop
   std::atomic<int> running{0};          // helpers still at it
   std::atomic<bool> stop{false};
   std::mutex failing;
   std::exception_ptr failure;
 
-  void run(const Executor* pool, const std::function<void(int)>& work, int worker) {
+  void run(const Executor* pool, FunctionRef<void(int)> work, int worker) {
     const Inside here{pool, worker, inside};
     inside = &here;
     try {
@@ -126,7 +126,7 @@ void ThreadPool::helper(int worker) {
   }
 }
 
-void ThreadPool::on_each_worker(const std::function<void(int)>& body) const {
+void ThreadPool::on_each_worker(FunctionRef<void(int)> body) const {
   if (const Inside* loop = inside_of(this)) return body(loop->worker);
   if (helpers_.empty()) return body(0);
   std::lock_guard one_caller(state_->callers);
@@ -142,7 +142,7 @@ void ThreadPool::on_each_worker(const std::function<void(int)>& body) const {
 }
 
 void parallel_for(const Executor& executor, std::int64_t count,
-                  const std::function<void(std::int64_t, int)>& body) {
+                  FunctionRef<void(std::int64_t, int)> body) {
   if (count <= 0) return;
   if (count == 1 || executor.threads() == 1) {
     const int worker = executor.worker();

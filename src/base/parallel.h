@@ -8,9 +8,32 @@
 #include <functional>
 #include <memory>
 #include <thread>
+#include <type_traits>
 #include <vector>
 
 namespace mote {
+
+// A callable that someone else keeps alive for the length of the call: what loops take, since a
+// std::function may allocate.
+template <class Signature>
+class FunctionRef;
+
+template <class... Arguments>
+class FunctionRef<void(Arguments...)> {
+ public:
+  // Implicit, so that a lambda can be written where a loop is called.
+  template <class Body>
+  requires(!std::is_same_v<std::remove_cvref_t<Body>, FunctionRef>)
+      FunctionRef(const Body& body)  // NOLINT(google-explicit-constructor)
+      : body_(&body), call_([](const void* b, Arguments... arguments) {
+          (*static_cast<const Body*>(b))(arguments...);
+        }) {}
+  void operator()(Arguments... arguments) const { call_(body_, arguments...); }
+
+ private:
+  const void* body_;
+  void (*call_)(const void*, Arguments...);
+};
 
 class Executor {
  public:
@@ -25,7 +48,7 @@ class Executor {
   // Calls body(worker) once on each of up to threads() workers, worker in [0, threads()), and waits
   // for all. The first exception is rethrown here. From inside such a call it runs on the calling
   // worker alone, under that worker's number.
-  virtual void on_each_worker(const std::function<void(int worker)>& body) const = 0;
+  virtual void on_each_worker(FunctionRef<void(int worker)> body) const = 0;
 };
 
 // The caller's own thread, worker 0. It lives as long as the program.
@@ -41,7 +64,7 @@ class ThreadPool final : public Executor {
   ~ThreadPool() override;
   int threads() const override;
   int worker() const override;
-  void on_each_worker(const std::function<void(int)>& body) const override;
+  void on_each_worker(FunctionRef<void(int)> body) const override;
 
  private:
   struct State;
@@ -52,9 +75,9 @@ class ThreadPool final : public Executor {
 };
 
 // body(i, worker) for every i in [0, count), in increasing order of start; workers take the next
-// index when free. A single index runs on the caller, where a loop inside it is not a nested one.
+// index when free. Nothing is allocated. A single index runs on the caller, where a loop inside it is not a nested one.
 void parallel_for(const Executor& executor, std::int64_t count,
-                  const std::function<void(std::int64_t i, int worker)>& body);
+                  FunctionRef<void(std::int64_t i, int worker)> body);
 
 // Physical cores this process may run on.
 int physical_cores();

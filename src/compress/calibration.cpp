@@ -81,18 +81,26 @@ void Moments::add(const MomentRows& a, const MomentRows& b, const Tensor& ends_E
 
 std::int64_t row_cap(const model::ops::StackRows& rows, std::int64_t tokens, std::int64_t factor) {
   if (!rows.routes) return std::numeric_limits<std::int64_t>::max();
-  const std::int64_t experts = rows.routes->ends_E.size(0),
-                     routed = tokens * rows.routes->position_NK.size(1);
-  return std::max<std::int64_t>(1, factor * routed / experts);
+  const model::ops::SortedRoutes& routes = *rows.routes;
+  const std::int64_t routed = tokens * routes.rows() / std::max<std::int64_t>(1, routes.tokens());
+  return std::max<std::int64_t>(1, factor * routed / routes.num_experts());
 }
+
+namespace {
+
+Tensor order_of(const model::ops::StackRows& rows) {
+  return rows.routes ? rows.routes->order_R : Tensor();
+}
+
+}  // namespace
 
 std::size_t InputMoments::group_of(const std::string& name, const Tensor& x,
                                    const model::ops::StackRows& rows) {
   const auto known = group_.find(name);
   if (known != group_.end()) return known->second;
-  // last_x_ is held, so that another tensor cannot lie where it does.
+  // Both are held, so that no other tensors can lie where they do.
   const bool shared = last_x_.defined() && last_x_.const_data_ptr() == x.const_data_ptr() &&
-                      last_x_.sizes() == x.sizes() && last_routes_ == rows.routes.get();
+                      last_x_.sizes() == x.sizes() && last_order_R_.is_same(order_of(rows));
   const std::size_t group = shared ? last_group_ : groups_.size();
   if (!shared) groups_.emplace_back();
   groups_[group].push_back(name);
@@ -103,12 +111,12 @@ std::size_t InputMoments::group_of(const std::string& name, const Tensor& x,
 void InputMoments::saw(const std::string& name, const Tensor& x,
                        const model::ops::StackRows& rows) {
   const std::size_t group = group_of(name, x, rows);
-  last_x_ = x, last_routes_ = rows.routes.get(), last_group_ = group;
+  last_x_ = x, last_order_R_ = order_of(rows), last_group_ = group;
   if (groups_[group].front() != name) return;  // summed already
   const std::int64_t width = x.size(-1);
   const Tensor x_NI = x.detach().reshape({-1, width});
   if (moments_.size() <= group) {
-    const std::int64_t experts = rows.routes ? rows.routes->ends_E.size(0) : 1;
+    const std::int64_t experts = rows.routes ? rows.routes->num_experts() : 1;
     moments_.push_back(
         std::make_unique<Moments>(experts, width, width, row_cap(rows, tokens_, cap_factor_)));
   }

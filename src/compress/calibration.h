@@ -48,8 +48,8 @@ class Moments {
   std::vector<std::int64_t> rows_;
 };
 
-// Rows that count of each expert, of `tokens` that are seen in all: `factor` times its fair share;
-// one matrix sees every row and none is left out.
+// Rows that count of each expert, of `tokens` that are seen in all: `factor` times its fair share, at
+// the rows per token that `rows` has; one matrix sees every row and none is left out.
 std::int64_t row_cap(const model::ops::StackRows& rows, std::int64_t tokens, std::int64_t factor);
 
 // Watches passes over calibration text and sums x x^T of what enters chosen weights.
@@ -80,7 +80,7 @@ class InputMoments final : public model::Observer {
   std::vector<std::vector<std::string>> groups_;
   std::vector<std::unique_ptr<Moments>> moments_;  // per group
   Tensor last_x_;
-  const void* last_routes_ = nullptr;
+  Tensor last_order_R_;  // of its index; undefined: one matrix
   std::size_t last_group_ = 0;
 };
 

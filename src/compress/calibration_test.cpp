@@ -15,20 +15,37 @@ using testing::test_pass;
 
 constexpr std::int64_t kExperts = 4, kTokens = 50, kPerToken = 2;
 
-model::ops::SortedRoutes some_routes(std::int64_t tokens = kTokens) {
+// Two experts for each token.
+model::ops::SortedRoutes sorted_pairs(const Tensor& expert_N2) {
+  const std::int64_t tokens = expert_N2.size(0);
+  return model::ops::sort_routes({kExperts, model::ops::equal_rows(tokens, kPerToken),
+                                  expert_N2.reshape({-1}), torch::ones({tokens * kPerToken})});
+}
+
+// Tokens that an expert takes, in the order of the text.
+std::vector<std::int64_t> tokens_of(const model::ops::SortedRoutes& routes, std::int64_t expert) {
+  const auto* ends = routes.ends_E.const_data_ptr<std::int32_t>();
+  const auto* token = routes.token_R.const_data_ptr<std::int32_t>();
+  return {token + (expert == 0 ? 0 : ends[expert - 1]), token + ends[expert]};
+}
+
+Tensor some_pairs(std::int64_t tokens) {
   const Tensor first = torch::arange(tokens) * 7 % 3;
-  return model::ops::sort_routes(torch::stack({first, first + 1}, 1).to(torch::kInt32), kExperts);
+  return torch::stack({first, first + 1}, 1).to(torch::kInt32);
+}
+
+model::ops::SortedRoutes some_routes(std::int64_t tokens = kTokens) {
+  return sorted_pairs(some_pairs(tokens));
 }
 
 // sum of a b^T over the first `cap` tokens that an expert takes, in double.
 Tensor naive_moments(const Tensor& a_ND, const Tensor& b_ND, const model::ops::SortedRoutes& routes,
                      std::int64_t expert, std::int64_t cap) {
   Tensor sum = torch::zeros({a_ND.size(1), b_ND.size(1)}, torch::kFloat64);
-  for (std::int64_t n = 0, counted = 0; n < a_ND.size(0) && counted < cap; ++n)
-    if (routes.experts_NK[n].eq(expert).any().item<bool>()) {
-      sum += torch::outer(a_ND[n].to(torch::kFloat64), b_ND[n].to(torch::kFloat64));
-      ++counted;
-    }
+  std::vector<std::int64_t> tokens = tokens_of(routes, expert);
+  tokens.resize(std::min(tokens.size(), static_cast<std::size_t>(cap)));
+  for (const std::int64_t n : tokens)
+    sum += torch::outer(a_ND[n].to(torch::kFloat64), b_ND[n].to(torch::kFloat64));
   return sum;
 }
 
@@ -60,8 +77,7 @@ TEST(Moments, OfChunksAreThoseOfTheWhole) {
   together.add(picked(x, whole), picked(x, whole), whole.ends_E, test_pass());
   for (std::int64_t first = 0; first < kTokens; first += 20) {
     const std::int64_t count = std::min<std::int64_t>(20, kTokens - first);
-    const auto routes =
-        model::ops::sort_routes(whole.experts_NK.narrow(0, first, count).contiguous(), kExperts);
+    const auto routes = sorted_pairs(some_pairs(kTokens).narrow(0, first, count));
     const Tensor part = x.narrow(0, first, count);
     apart.add(picked(part, routes), picked(part, routes), routes.ends_E, test_pass());
   }
@@ -99,6 +115,27 @@ TEST(Moments, HaveTheSameBitsForAnyThreads) {
     return moments.sum_ELR();
   };
   EXPECT_TRUE(with(1).equal(with(3)));
+}
+
+// Tokens with 0, 1, 2, 3 rows in turn, some of one expert twice: the cap is of the rows there are.
+TEST(Moments, OfRaggedRowsCountEveryRow) {
+  std::vector<std::int32_t> first = {0}, experts;
+  for (std::int32_t n = 0; n < kTokens; ++n) {
+    for (std::int32_t i = 0; i < n % 4; ++i) experts.push_back((n / 4 + i / 2) % 3);
+    first.push_back(static_cast<std::int32_t>(experts.size()));
+  }
+  const auto rows = static_cast<std::int64_t>(experts.size());
+  const auto routes =
+      model::ops::sort_routes({kExperts, torch::tensor(first, torch::kInt32),
+                               torch::tensor(experts, torch::kInt32), torch::ones({rows})});
+  const Tensor x = fill(1, {kTokens, 9});
+  Moments moments(kExperts, 9, 9, 1000);
+  moments.add(picked(x, routes), picked(x, routes), routes.ends_E, test_pass());
+  for (std::int64_t e = 0; e < kExperts; ++e)
+    expect_close(moments.sum_ELR()[e], naive_moments(x, x, routes, e, 1000), 1e-5);
+  EXPECT_EQ(row_cap({routes, false}, kTokens, 3), 3 * rows / kExperts);
+  EXPECT_EQ(row_cap({some_routes(), false}, 7 * kTokens, 3),
+            3 * 7 * kTokens * kPerToken / kExperts);
 }
 
 class Letters final : public text::Corpus {

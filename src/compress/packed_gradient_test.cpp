@@ -4,12 +4,14 @@
 #include "model/language_model.h"
 #include "model/layers/mixture.h"
 #include "model/ops/product.h"
+#include "model/packed_weight.h"
 #include "tests/support/live_memory.h"
 #include "tests/support/models.h"
 
 namespace mote::compress {
 namespace {
 
+namespace ops = model::ops;
 using testing::expect_close;
 using testing::fill;
 using testing::test_pass;
@@ -40,8 +42,8 @@ TEST(PackedProduct, GradientsThroughAStackAreThoseOfTheUnpackedOne) {
   const std::int64_t experts = 4;
   const Tensor chosen = (torch::arange(30) * 7 % 3).view({15, 2}).to(torch::kInt32);
   const Tensor pair = torch::stack({chosen.select(1, 0), chosen.select(1, 0) + 1}, 1);
-  const auto routes = std::make_shared<model::ops::SortedRoutes>(
-      model::ops::sort_routes(pair.contiguous(), experts));
+  const auto routes = model::ops::sort_routes(
+      {experts, model::ops::equal_rows(15, 2), pair.reshape({-1}), torch::ones({30})});
   for (const bool gathered : {false, true})
     for (const Bits bits : {Bits::ternary, Bits::two}) {
       const model::WeightPtr w = packed(fill(1, {experts, 9, 40}), bits),
@@ -91,6 +93,48 @@ TEST(PackedMixture, TrainsWhatIsAroundIt) {
   const auto stays = run(false), unpacked = run(true);
   for (std::size_t i = 0; i < stays.size(); ++i)
     expect_close(stays[i], unpacked[i], 1e-5, std::to_string(i));
+}
+
+// A bank whose experts are packed takes ragged assignments, 8-bit activations included.
+TEST(PackedBank, TakesTokensWithNoneOrManyRows) {
+  const std::int64_t tokens = 13, dim = 16, experts = 5, width = 24, capacity = 4;
+  for (const Bits bits : {Bits::ternary, Bits::two}) {
+    const model::WeightPtr up = packed(fill(1, {experts, width, dim}), bits),
+                           down = packed(fill(2, {experts, dim, width}), bits);
+    model::MatrixBank bank(experts, width, 1, {0, 1, dim, 1});
+    class Placer final : public model::ParameterVisitor {
+     public:
+      Placer(model::WeightPtr u, model::WeightPtr d) : up(std::move(u)), down(std::move(d)) {}
+      void matrix(const model::Parameter& p, model::WeightPtr& weight) override {
+        weight = p.name == "ff.up" ? up : down;
+      }
+      void tensor(const model::Parameter&, Tensor&) override {}
+      const model::WeightPtr up, down;
+    } placer(up, down);
+    bank.visit("ff", placer);
+    const Tensor x = fill(3, {tokens, dim}).requires_grad_(),
+                 scores = fill(4, {tokens, experts}).requires_grad_(), dy = fill(5, {tokens, dim});
+    const Tensor xd = x.detach().to(torch::kFloat64).requires_grad_(),
+                 sd = scores.detach().to(torch::kFloat64).requires_grad_();
+    const Tensor y = bank.forward(x, testing::expert_choice(scores, capacity), test_pass(true));
+    const Tensor want = testing::naive_bank(xd, up->to_dense().to(torch::kFloat64),
+                                            down->to_dense().to(torch::kFloat64),
+                                            testing::expert_choice(sd, capacity));
+    expect_close(y, want, 1e-5, "y");
+    (y * dy).sum().backward();
+    (want * dy.to(torch::kFloat64)).sum().backward();
+    expect_close(x.grad(), xd.grad(), 1e-5, "dx");
+    expect_close(scores.grad(), sd.grad(), 1e-5, "dscores");
+    // With 8-bit activations a token without rows stays 0, the others come near.
+    if (!model::packed_parts(*up)->coder->product_int8) continue;
+    const torch::NoGradGuard no_grad;
+    model::Pass int8 = test_pass();
+    int8.int8_activations = true;
+    const ops::Assignment assignment = testing::expert_choice(scores, capacity);
+    const Tensor rounded = bank.forward(x, assignment, int8);
+    expect_close(rounded, want, 0.02, "8-bit");
+    EXPECT_TRUE(rounded.eq(0).all(1).equal(assignment.first_N1.diff().eq(0)));
+  }
 }
 
 TEST(FrozenWeight, CostsNoGradientAndKeepsNoInput) {

@@ -63,12 +63,11 @@ void expect_layer(const fs::path& json_path) {
   const testing::LayerResult result = testing::run_layer(layer, x, testing::test_pass(true));
 
   const auto experts = used.at("experts").copied<std::int64_t>();
-  const Tensor chosen =
-      result.assignment.routes->experts_NK.to(torch::kInt64).contiguous().view({-1});
+  const Tensor chosen = result.assignment.expert_R.to(torch::kInt64);
   ASSERT_EQ(chosen.numel(), static_cast<std::int64_t>(experts.size()));
   for (std::size_t i = 0; i < experts.size(); ++i)
     EXPECT_EQ(chosen.data_ptr<std::int64_t>()[i], experts[i]) << i;
-  testing::expect_close(result.assignment.gates_NK, get("gates"), 1e-5, "gates");
+  testing::expect_close(result.assignment.gate_R, get("gates").reshape({-1}), 1e-5, "gates");
   testing::expect_close(result.y_ND, get("y"), 1e-5, "y");
   if (gamma > 0)
     testing::expect_close(result.penalty.view({1}) / gamma, get("l_reg"), 1e-5, "l_reg");

@@ -98,9 +98,10 @@ class DenseWeight final : public Weight {
     float* to = y.mutable_data_ptr<float>();
     const auto* weights = static_cast<const std::byte*>(w.const_data_ptr());
     const std::int64_t matrix_bytes = w.stride(0) * kernels::size_of(type_);
-    parallel_for(*pass.run.executor, static_cast<std::int64_t>(routes.blocks.size()),
+    const auto blocks = routes.blocks();
+    parallel_for(*pass.run.executor, static_cast<std::int64_t>(blocks.size()),
                  [&](std::int64_t i, int) {
-                   const kernels::RowBlock& block = routes.blocks[static_cast<std::size_t>(i)];
+                   const kernels::RowBlock& block = blocks[static_cast<std::size_t>(i)];
                    Gemm g = like;
                    g.m = block.count;
                    g.a = {pick ? from : from + block.first * x.stride(0), x.stride(0), Rows::outer,

@@ -2,19 +2,22 @@
 
 #include <algorithm>
 #include <cmath>
+#include <vector>
 
 namespace mote::train {
 
 void UsagePerplexity::routed(const std::string&, const model::ops::Assignment& assignment) {
-  const Tensor& ends_E = assignment.routes->ends_E;
-  const auto* ends = ends_E.const_data_ptr<std::int32_t>();
-  const auto rows = static_cast<double>(assignment.routes->rows());
+  if (assignment.rows() == 0) return;  // nobody is used, evenly or not
+  std::vector<std::int64_t> counts(static_cast<std::size_t>(assignment.num_experts));
+  const auto* experts = assignment.expert_R.const_data_ptr<std::int32_t>();
+  for (std::int64_t r = 0; r < assignment.rows(); ++r)
+    ++counts.at(static_cast<std::size_t>(experts[r]));
   double entropy = 0;
-  for (std::int64_t e = 0; e < ends_E.size(0); ++e) {
-    const double share = (ends[e] - (e == 0 ? 0 : ends[e - 1])) / rows;
+  for (const std::int64_t count : counts) {
+    const double share = static_cast<double>(count) / static_cast<double>(assignment.rows());
     if (share > 0) entropy -= share * std::log(share);
   }
-  const double perplexity = std::exp(entropy) / static_cast<double>(ends_E.size(0));
+  const double perplexity = std::exp(entropy) / static_cast<double>(assignment.num_experts);
   least_ = std::min(least_.value_or(1), perplexity);
 }
 

@@ -118,6 +118,45 @@ class Setter final : public model::ParameterVisitor {
   std::size_t used_ = 0;
 };
 
+// A ragged assignment made by hand: every expert takes the `capacity` tokens with its largest scores,
+// so that tokens have none or many rows, and the first token goes to its best expert once more.
+// Gates are sigmoids of the scores, with their gradient.
+inline model::ops::Assignment expert_choice(const Tensor& scores_NE, std::int64_t capacity) {
+  const std::int64_t tokens = scores_NE.size(0), experts = scores_NE.size(1);
+  const Tensor taken_NE = torch::zeros({tokens, experts}, torch::kInt32);
+  const Tensor tokens_CE = std::get<1>(scores_NE.detach().topk(capacity, 0));
+  taken_NE.scatter_(0, tokens_CE, 1);
+  taken_NE[0][scores_NE[0].argmax().item<std::int64_t>()] += 1;
+  std::vector<std::int32_t> first = {0}, chosen;
+  std::vector<std::int64_t> flat;
+  for (std::int64_t n = 0; n < tokens; ++n) {
+    for (std::int64_t e = 0; e < experts; ++e)
+      for (int times = taken_NE[n][e].item<int>(); times > 0; --times) {
+        chosen.push_back(static_cast<std::int32_t>(e));
+        flat.push_back(n * experts + e);
+      }
+    first.push_back(static_cast<std::int32_t>(chosen.size()));
+  }
+  return {experts, torch::tensor(first, torch::kInt32), torch::tensor(chosen, torch::kInt32),
+          torch::sigmoid(scores_NE).view(-1).index_select(0, torch::tensor(flat, torch::kInt64))};
+}
+
+// What a bank of up and down matrices makes of an assignment, row by row.
+inline Tensor naive_bank(const Tensor& x_ND, const Tensor& up_EGD, const Tensor& down_EDG,
+                         const model::ops::Assignment& assignment) {
+  std::vector<Tensor> rows;
+  for (std::int64_t n = 0; n < x_ND.size(0); ++n) {
+    Tensor y = torch::zeros({x_ND.size(1)}, x_ND.options().requires_grad(false));
+    for (int r = assignment.first_N1[n].item<int>(); r < assignment.first_N1[n + 1].item<int>();
+         ++r) {
+      const auto e = assignment.expert_R[r].item<std::int64_t>();
+      y = y + assignment.gate_R[r] * down_EDG[e].matmul(torch::relu(up_EGD[e].matmul(x_ND[n])));
+    }
+    rows.push_back(y);
+  }
+  return torch::stack(rows);
+}
+
 // Keeps the last assignment of a layer with experts.
 class Assignments final : public model::Observer {
  public:

@@ -16,12 +16,13 @@ bool MatrixBank::fused(const Pass& pass) const {
 
 Tensor MatrixBank::forward(const Tensor& x_ND, const ops::Assignment& assignment,
                            const Pass& pass) const {
+  const ops::SortedRoutes routes = ops::sort_routes(assignment);
   if (fused(pass))
     return ops::experts(x_ND, up_.weight()->to_dense(), down_.weight()->to_dense(),
-                        assignment.gates_NK, assignment.routes, pass);
-  const Tensor u_RG = torch::relu(up_.forward(x_ND, {assignment.routes, false}, pass));
-  const Tensor p_RD = down_.forward(u_RG, {assignment.routes, true}, pass);
-  return ops::combine(p_RD, assignment.gates_NK, assignment.routes, pass);
+                        assignment.gate_R, routes, pass);
+  const Tensor u_RG = torch::relu(up_.forward(x_ND, {routes, false}, pass));
+  const Tensor p_RD = down_.forward(u_RG, {routes, true}, pass);
+  return ops::combine(p_RD, assignment.gate_R, routes, pass);
 }
 
 void MatrixBank::visit(const std::string& name, ParameterVisitor& visitor) {

@@ -13,7 +13,7 @@ class MatrixBank {
              const LayerPlace& place)
       : experts_(experts), width_(width), per_token_(per_token), place_(place) {}
 
-  // y[n] = sum_k gate[n,k] * expert(x[n]).
+  // y[n] = sum of gate[r] * expert_r(x[n]) over the rows r of token n; 0 where it has none.
   Tensor forward(const Tensor& x_ND, const ops::Assignment& assignment, const Pass& pass) const;
   void visit(const std::string& name, ParameterVisitor& visitor);
 

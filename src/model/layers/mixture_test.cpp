@@ -50,16 +50,18 @@ struct VectorA {
 TEST(SigmaMoe, VectorA_RoutingMatches) {
   const VectorA a;
   const auto result = run_layer(a.layer(), a.x, test_pass(true));
-  const ops::SortedRoutes& routes = *result.assignment.routes;
+  const ops::SortedRoutes routes = ops::sort_routes(result.assignment);
   const auto ints = [](const Tensor& t) {
     const Tensor flat = t.reshape({-1}).contiguous();
     return std::vector<int>(flat.data_ptr<int>(), flat.data_ptr<int>() + flat.numel());
   };
-  EXPECT_EQ(ints(routes.experts_NK), (std::vector<int>{2, 0, 3, 1, 2, 1, 3, 0, 1, 2, 0, 2}));
+  EXPECT_EQ(ints(result.assignment.first_N1), (std::vector<int>{0, 2, 4, 6, 8, 10, 12}));
+  EXPECT_EQ(ints(result.assignment.expert_R),
+            (std::vector<int>{2, 0, 3, 1, 2, 1, 3, 0, 1, 2, 0, 2}));
   EXPECT_EQ(ints(routes.ends_E), (std::vector<int>{3, 6, 10, 12}));
   EXPECT_EQ(ints(routes.order_R), (std::vector<int>{1, 7, 10, 3, 5, 8, 0, 4, 9, 11, 2, 6}));
   EXPECT_EQ(ints(routes.token_R), (std::vector<int>{0, 3, 5, 1, 2, 4, 0, 2, 4, 5, 1, 3}));
-  expect_values(result.assignment.gates_NK[0], {0.833147, 0.661921}, 1e-6);
+  expect_values(result.assignment.gate_R.narrow(0, 0, 2), {0.833147, 0.661921}, 1e-6);
 }
 
 TEST(SigmaMoe, VectorA_OutputAndLossMatch) {
@@ -183,7 +185,7 @@ TEST(SigmaMoe, AllExpertsDroppedGivesZeroAndNoNan) {
   a.sizes.config.router.expert_dropout = 1;
   const auto result = run_layer(a.layer(), a.x, test_pass(true));
   EXPECT_TRUE(result.y_ND.eq(0).all().item<bool>());
-  EXPECT_TRUE(result.assignment.gates_NK.eq(0).all().item<bool>());
+  EXPECT_TRUE(result.assignment.gate_R.eq(0).all().item<bool>());
   ((result.y_ND * a.dy).sum() + result.penalty).backward();
   for (const Tensor& g : {a.x.grad(), a.w1.grad(), a.w2.grad(), a.w3.grad()})
     EXPECT_TRUE(g.isfinite().all().item<bool>());
@@ -207,7 +209,7 @@ TEST(SigmaMoe, ExpertDropoutHidesTheExpectedShare) {
                  {"experts.down", fill(3, {16, 4, 2})}});
   layer.visit("ff", setter);
   const auto result = run_layer(layer, fill(1, {500, 4}), test_pass(true));
-  const double hidden = result.assignment.gates_NK.eq(0).to(torch::kFloat64).mean().item<double>();
+  const double hidden = result.assignment.gate_R.eq(0).to(torch::kFloat64).mean().item<double>();
   EXPECT_NEAR(hidden, 0.25, 4 * std::sqrt(0.25 * 0.75 / 8000));
 }
 

@@ -1,5 +1,6 @@
 #include "model/ops/experts.h"
 
+#include "base/check.h"
 #include "kernels/linear/rows/rows.h"
 #include "model/ops/bridge.h"
 #include "model/ops/timing.h"
@@ -12,8 +13,8 @@ using torch::autograd::variable_list;
 
 // Lets an autograd context share the index with the forward pass.
 struct RoutesHolder : torch::CustomClassHolder {
-  explicit RoutesHolder(std::shared_ptr<const SortedRoutes> r) : routes(std::move(r)) {}
-  std::shared_ptr<const SortedRoutes> routes;
+  explicit RoutesHolder(const SortedRoutes& r) : routes(r) {}
+  const SortedRoutes routes;
 };
 
 struct Made {
@@ -22,13 +23,13 @@ struct Made {
 
 // All with unit stride along rows.
 Made made_by_experts(const Tensor& x_ND, const Tensor& up_EGD, const Tensor& down_EDG,
-                     const Tensor& gates_NK, const SortedRoutes& routes, const Pass& pass) {
+                     const Tensor& gate_R, const SortedRoutes& routes, const Pass& pass) {
   const auto options = x_ND.options().requires_grad(false);
   Made made{torch::empty({x_ND.size(0), up_EGD.size(2)}, options),
             torch::empty({routes.rows(), up_EGD.size(1)}, options)};
   kernels::experts_forward(
       {view_of<const float, 2>(x_ND), view_of<const float, 3>(up_EGD),
-       view_of<const float, 3>(down_EDG), routes.view(), gates_NK.const_data_ptr<float>(),
+       view_of<const float, 3>(down_EDG), routes.view(), gate_R.const_data_ptr<float>(),
        view_of<float, 2>(made.u_RG), view_of<float, 2>(made.y_ND), pass.precision},
       pass.run);
   return made;
@@ -36,12 +37,12 @@ Made made_by_experts(const Tensor& x_ND, const Tensor& up_EGD, const Tensor& dow
 
 struct ExpertsOp : torch::autograd::Function<ExpertsOp> {
   static Tensor forward(AutogradContext* saved, const Tensor& x, const Tensor& up,
-                        const Tensor& down, const Tensor& gates,
-                        const std::shared_ptr<const SortedRoutes>& routes, const Pass& pass) {
+                        const Tensor& down, const Tensor& gates, const SortedRoutes& routes,
+                        const Pass& pass) {
     const Tensor x_ND = unit_stride(x), up_EGD = unit_stride(up), down_EDG = unit_stride(down);
-    const Tensor gates_NK = gates.contiguous();
-    const auto [y_ND, u_RG] = made_by_experts(x_ND, up_EGD, down_EDG, gates_NK, *routes, pass);
-    saved->save_for_backward({x_ND, up_EGD, down_EDG, gates_NK, u_RG});
+    const Tensor gate_R = gates.contiguous();
+    const auto [y_ND, u_RG] = made_by_experts(x_ND, up_EGD, down_EDG, gate_R, routes, pass);
+    saved->save_for_backward({x_ND, up_EGD, down_EDG, gate_R, u_RG});
     saved->saved_data["routes"] =
         torch::IValue::make_capsule(c10::make_intrusive<RoutesHolder>(routes));
     remember(saved, pass.run, pass.precision);
@@ -51,24 +52,24 @@ struct ExpertsOp : torch::autograd::Function<ExpertsOp> {
   static variable_list backward(AutogradContext* saved, const variable_list& grads) {
     const auto tensors = saved->get_saved_variables();
     const Tensor &x_ND = tensors[0], &up_EGD = tensors[1], &down_EDG = tensors[2],
-                 &gates_NK = tensors[3], &u_RG = tensors[4];
-    const auto routes =
-        static_cast<const RoutesHolder*>(saved->saved_data["routes"].toCapsule().get())->routes;
+                 &gate_R = tensors[3], &u_RG = tensors[4];
+    const auto holder = saved->saved_data["routes"].toCapsule();
+    const SortedRoutes& routes = static_cast<const RoutesHolder*>(holder.get())->routes;
     const Tensor dy_ND = unit_stride(grads[0]);
     Tensor dx = torch::empty(x_ND.sizes(), x_ND.options()),
            dup = torch::empty(up_EGD.sizes(), x_ND.options());
     Tensor ddown = torch::empty(down_EDG.sizes(), x_ND.options());
-    Tensor dgates = torch::empty(gates_NK.sizes(), x_ND.options());
+    Tensor dgates = torch::empty(gate_R.sizes(), x_ND.options());
     kernels::ExpertsBackward args;
     args.x_ND = view_of<const float, 2>(x_ND);
     args.u_RG = view_of<const float, 2>(u_RG);
     args.dy_ND = view_of<const float, 2>(dy_ND);
     args.up_EGD = view_of<const float, 3>(up_EGD);
     args.down_EDG = view_of<const float, 3>(down_EDG);
-    args.routes = routes->view();
-    args.gate_NK = gates_NK.const_data_ptr<float>();
+    args.routes = routes.view();
+    args.gate_R = gate_R.const_data_ptr<float>();
     args.dx_ND = view_of<float, 2>(dx);
-    args.dgate_NK = dgates.mutable_data_ptr<float>();
+    args.dgate_R = dgates.mutable_data_ptr<float>();
     args.dup_EGD = view_of<float, 3>(dup);
     args.ddown_EDG = view_of<float, 3>(ddown);
     args.precision = recall_precision(saved);
@@ -77,57 +78,62 @@ struct ExpertsOp : torch::autograd::Function<ExpertsOp> {
   }
 };
 
-Tensor combined(const Tensor& p_RD, const Tensor& gates_NK, const SortedRoutes& routes,
+Tensor combined(const Tensor& p_RD, const Tensor& gate_R, const SortedRoutes& routes,
                 const Pass& pass) {
-  const Tensor gates = gates_NK.contiguous();
-  Tensor y_ND = torch::empty({gates.size(0), p_RD.size(1)}, p_RD.options().requires_grad(false));
-  kernels::combine_rows(
-      {view_of<const float, 2>(p_RD), view_of<const std::int32_t, 2>(routes.position_NK),
-       gates.const_data_ptr<float>(), view_of<float, 2>(y_ND)},
-      pass.run);
+  const Tensor gates = gate_R.contiguous();
+  Tensor y_ND = torch::empty({routes.tokens(), p_RD.size(1)}, p_RD.options().requires_grad(false));
+  const kernels::Routes index = routes.view();
+  kernels::combine_rows({view_of<const float, 2>(p_RD), index.position_R, index.first_N1,
+                         gates.const_data_ptr<float>(), view_of<float, 2>(y_ND)},
+                        pass.run);
   return y_ND;
 }
 
 // dp_r = gate_r dy_n,  dgate_r = <dy_n, p_r>, n the token of the sorted row r.
 struct CombineOp : torch::autograd::Function<CombineOp> {
-  static Tensor forward(AutogradContext* saved, const Tensor& p_RD, const Tensor& gates_NK,
-                        const std::shared_ptr<const SortedRoutes>& routes, const Pass& pass) {
-    saved->save_for_backward({p_RD, gates_NK});
+  static Tensor forward(AutogradContext* saved, const Tensor& p_RD, const Tensor& gate_R,
+                        const SortedRoutes& routes, const Pass& pass) {
+    saved->save_for_backward({p_RD, gate_R});
     saved->saved_data["routes"] =
         torch::IValue::make_capsule(c10::make_intrusive<RoutesHolder>(routes));
-    return combined(p_RD, gates_NK, *routes, pass);
+    return combined(p_RD, gate_R, routes, pass);
   }
   static variable_list backward(AutogradContext* saved, const variable_list& grads) {
     const auto tensors = saved->get_saved_variables();
     const auto holder = saved->saved_data["routes"].toCapsule();
-    const SortedRoutes& routes = *static_cast<const RoutesHolder*>(holder.get())->routes;
+    const SortedRoutes& routes = static_cast<const RoutesHolder*>(holder.get())->routes;
     const Tensor dy_RD = grads[0].index_select(0, routes.token_R);
-    const Tensor gates_R = tensors[1].reshape({-1}).index_select(0, routes.order_R);
-    Tensor dgates = torch::zeros_like(tensors[1]).view({-1});
-    dgates.index_copy_(0, routes.order_R.to(torch::kInt64), (dy_RD * tensors[0]).sum(-1));
-    return {dy_RD * gates_R.unsqueeze(1), dgates.view(tensors[1].sizes()), Tensor(), Tensor()};
+    const Tensor sorted_gate_R = tensors[1].index_select(0, routes.order_R);
+    Tensor dgate_R = torch::empty_like(tensors[1]);
+    dgate_R.index_copy_(0, routes.order_R.to(torch::kInt64), (dy_RD * tensors[0]).sum(-1));
+    return {dy_RD * sorted_gate_R.unsqueeze(1), dgate_R, Tensor(), Tensor()};
   }
 };
+
+void check_gates(const Tensor& gate_R, const SortedRoutes& routes) {
+  MOTE_CHECK(gate_R.sizes() == at::IntArrayRef({routes.rows()}), "experts: ", routes.rows(),
+             " routed rows, gates are ", gate_R.sizes());
+}
 
 }  // namespace
 
 Tensor experts(const Tensor& x_ND, const Tensor& up_EGD, const Tensor& down_EDG,
-               const Tensor& gates_NK, std::shared_ptr<const SortedRoutes> routes,
-               const Pass& pass) {
+               const Tensor& gate_R, const SortedRoutes& routes, const Pass& pass) {
   const Timed timed(pass, "experts");
-  if (!recording({&x_ND, &up_EGD, &down_EDG, &gates_NK}))
+  check_gates(gate_R, routes);
+  if (!recording({&x_ND, &up_EGD, &down_EDG, &gate_R}))
     return made_by_experts(unit_stride(x_ND), unit_stride(up_EGD), unit_stride(down_EDG),
-                           gates_NK.contiguous(), *routes, pass)
+                           gate_R.contiguous(), routes, pass)
         .y_ND;
-  return ExpertsOp::apply(x_ND, up_EGD, down_EDG, gates_NK, std::move(routes), pass);
+  return ExpertsOp::apply(x_ND, up_EGD, down_EDG, gate_R, routes, pass);
 }
 
-Tensor combine(const Tensor& p_RD, const Tensor& gates_NK,
-               std::shared_ptr<const SortedRoutes> routes, const Pass& pass) {
+Tensor combine(const Tensor& p_RD, const Tensor& gate_R, const SortedRoutes& routes,
+               const Pass& pass) {
   const Timed timed(pass, "combine");
-  if (recording({&p_RD, &gates_NK}))
-    return CombineOp::apply(p_RD, gates_NK, std::move(routes), pass);
-  return combined(p_RD, gates_NK, *routes, pass);
+  check_gates(gate_R, routes);
+  if (recording({&p_RD, &gate_R})) return CombineOp::apply(p_RD, gate_R, routes, pass);
+  return combined(p_RD, gate_R, routes, pass);
 }
 
 }  // namespace mote::model::ops

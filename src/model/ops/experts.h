@@ -2,8 +2,6 @@
 // For backward it keeps x, u and the gates (and the index): N*D + R*G + R numbers.
 #pragma once
 
-#include <memory>
-
 #include "model/ops/routes.h"
 #include "model/pass.h"
 #include "model/torch.h"
@@ -11,12 +9,11 @@
 namespace mote::model::ops {
 
 Tensor experts(const Tensor& x_ND, const Tensor& up_EGD, const Tensor& down_EDG,
-               const Tensor& gates_NK, std::shared_ptr<const SortedRoutes> routes,
-               const Pass& pass);
+               const Tensor& gate_R, const SortedRoutes& routes, const Pass& pass);
 
-// y[n] = sum_k gates[n,k] * p[position[n,k]], for experts whose products were made elsewhere;
-// differentiable in p and the gates.
-Tensor combine(const Tensor& p_RD, const Tensor& gates_NK,
-               std::shared_ptr<const SortedRoutes> routes, const Pass& pass);
+// y[n] = sum of gate[r] * p[position[r]] over the rows r of token n, for experts whose products were
+// made elsewhere; differentiable in p, which is in sorted order, and the gates.
+Tensor combine(const Tensor& p_RD, const Tensor& gate_R, const SortedRoutes& routes,
+               const Pass& pass);
 
 }  // namespace mote::model::ops

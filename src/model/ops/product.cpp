@@ -37,7 +37,7 @@ Tensor gradient_of_matrix(const Tensor& x_NI, const Tensor& dy_NO, const kernels
 Tensor gradient_of_stack(const Tensor& x, const Tensor& dy_RO, const StackRows& rows,
                          const kernels::Run& run, kernels::Precision precision) {
   const SortedRoutes& routes = *rows.routes;
-  const std::int64_t experts = routes.ends_E.size(0), out = dy_RO.size(1), in = x.size(1);
+  const std::int64_t experts = routes.num_experts(), out = dy_RO.size(1), in = x.size(1);
   Tensor dw = torch::empty({experts, out, in}, x.options());
   const auto* ends = routes.ends_E.const_data_ptr<std::int32_t>();
   const auto* token = routes.token_R.const_data_ptr<std::int32_t>();
@@ -61,11 +61,11 @@ Tensor gradient_of_stack(const Tensor& x, const Tensor& dy_RO, const StackRows& 
 
 // dx [N, in] from the gradients of the routed rows.
 Tensor summed_by_token(const Tensor& rows_RI, const SortedRoutes& routes, const kernels::Run& run) {
-  Tensor dx = torch::empty({routes.position_NK.size(0), rows_RI.size(1)}, rows_RI.options());
-  kernels::combine_rows(
-      {view_of<const float, 2>(rows_RI), view_of<const std::int32_t, 2>(routes.position_NK),
-       nullptr, view_of<float, 2>(dx)},
-      run);
+  Tensor dx = torch::empty({routes.tokens(), rows_RI.size(1)}, rows_RI.options());
+  const kernels::Routes index = routes.view();
+  kernels::combine_rows({view_of<const float, 2>(rows_RI), index.position_R, index.first_N1,
+                         nullptr, view_of<float, 2>(dx)},
+                        run);
   return dx;
 }
 
@@ -136,7 +136,7 @@ struct ProductOp : torch::autograd::Function<ProductOp> {
     const kernels::Run& run = call.pass.run;
     Tensor dy = as_rows(grads[0]);
     if (call.relu()) dy = where_positive(as_rows(saved->saved_data["y"].toTensor()), dy, run);
-    const SortedRoutes* routes = call.rows.routes.get();
+    const SortedRoutes* routes = call.rows.routes ? &*call.rows.routes : nullptr;
     Tensor dx, dw, db;
     if (saved->needs_input_grad(0)) {
       dx = call.weight->multiply_transposed(dy, routes, call.pass);
@@ -157,8 +157,14 @@ Tensor run_product(const Tensor& x, const WeightPtr& weight, const Tensor& bias,
                    const StackRows& rows, kernels::Activation activation, const Pass& pass) {
   const WeightShape& shape = weight->shape();
   const Timed timed(pass, "product");
-  MOTE_CHECK(x.size(-1) == shape.in && shape.stacked == (rows.routes != nullptr), "product: x has ",
+  MOTE_CHECK(x.size(-1) == shape.in && shape.stacked == rows.routes.has_value(), "product: x has ",
              x.size(-1), " columns, the ", shape.stacked ? "stack " : "matrix ", to_string(shape));
+  if (rows.routes) {
+    const std::int64_t needed = rows.gathered ? rows.routes->rows() : rows.routes->tokens();
+    MOTE_CHECK(x.size(0) == needed && rows.routes->num_experts() == shape.experts,
+               "product: x has ", x.size(0), " rows, routes ask for ", needed, " and for ",
+               rows.routes->num_experts(), " experts, the stack is ", to_string(shape));
+  }
   const Tensor leaf = weight->leaf();
   if (!recording({&x, &leaf, &bias}))
     return forward_only(Call(weight, rows, activation, pass), x, bias);

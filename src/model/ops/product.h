@@ -14,7 +14,8 @@ namespace mote::model::ops {
 Tensor product(const Tensor& x, const WeightPtr& weight, const Tensor& bias, const Pass& pass,
                kernels::Activation activation = kernels::Activation::none);
 
-// A stack: x [N, in] by token, or [R, in] in sorted order; y [R, out] in sorted order.
+// A stack: x [N, in] by token, or [R, in] in sorted order; y [R, out] in sorted order. The gradient of
+// a token without rows is 0.
 Tensor product(const Tensor& x, const WeightPtr& weight, const StackRows& rows, const Pass& pass);
 
 // Rows `ids` of the matrix, differentiable in it.

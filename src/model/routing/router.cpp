@@ -22,11 +22,12 @@ ops::Assignment Router::route(const Tensor& x_ND, ForwardState& state) const {
         scores_NE.detach().masked_fill(keep_NE == 0, -std::numeric_limits<float>::infinity());
     gates_NE = gates_NE * keep_NE;
   }
-  const Tensor experts_NK = ops::topk(ranked_NE, config_.experts_per_token, pass);
+  const std::int64_t tokens = scores_NE.size(0), k = config_.experts_per_token;
+  const Tensor expert_R = ops::topk(ranked_NE, k, pass);
   if (pass.train && config_.entropy_weight > 0 && scores_NE.size(0) > 0)
     state.routing.push_back({name_, log_mean_probability(scores_NE), config_.entropy_weight});
-  return {gates_NE.gather(1, experts_NK.to(torch::kInt64)),
-          std::make_shared<ops::SortedRoutes>(ops::sort_routes(experts_NK, experts_))};
+  const Tensor gate_R = gates_NE.gather(1, expert_R.view({tokens, k}).to(torch::kInt64)).view(-1);
+  return {experts_, ops::equal_rows(tokens, k), expert_R, gate_R};
 }
 
 void Router::visit(const std::string& name, ParameterVisitor& visitor) {

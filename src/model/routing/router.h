@@ -1,5 +1,5 @@
-// Routers: scores of every token and expert become an assignment of tokens to experts, which a bank
-// consumes.
+// Routers: scores of every token and expert become an assignment of tokens to experts, ragged, which
+// a bank consumes.
 //
 // sigma-MoE (specs/sparse-ffn 2.4): z = W3 x, gates sigmoid(z), the K largest z; in training each
 // expert is hidden from a token with probability delta, and gamma * sum_e p_e ln p_e is added to

@@ -18,11 +18,10 @@ void check(const View<const float, 2>& x_ND, const View<const float, 3>& up_EGD,
   MOTE_CHECK(down_EDG.sizes == (std::array<Index, 3>{experts, dim, width}), "experts: up is [",
              experts, ", ", width, ", ", dim, "], down [", down_EDG.size(0), ", ", down_EDG.size(1),
              ", ", down_EDG.size(2), "]");
-  const Index rows = routes.position_NK.size(0) * routes.position_NK.size(1);
-  MOTE_CHECK(
-      routes.position_NK.size(0) == x_ND.size(0) && u_RG.size(0) == rows && u_RG.size(1) == width,
-      "experts: x has ", x_ND.size(0), " rows, routes ", routes.position_NK.size(0), ", u is [",
-      u_RG.size(0), ", ", u_RG.size(1), "] where [", rows, ", ", width, "] is needed");
+  const Index rows = routes.position_R.size(0), tokens = routes.first_N1.size(0) - 1;
+  MOTE_CHECK(tokens == x_ND.size(0) && u_RG.size(0) == rows && u_RG.size(1) == width,
+             "experts: x has ", x_ND.size(0), " rows, routes ", tokens, " tokens, u is [",
+             u_RG.size(0), ", ", u_RG.size(1), "] where [", rows, ", ", width, "] is needed");
 }
 
 void check_rows(const char* name, const View<float, 2>& x, Index rows, Index columns) {
@@ -75,7 +74,7 @@ void experts_forward(const ExpertsForward& args, const Run& run) {
     g.finish.activation = Activation::none;
     product(gemm, g, rows_of(p_RD, block), run);
   });
-  combine_rows({p_RD, args.routes.position_NK, args.gate_NK, args.y_ND}, run);
+  combine_rows({p_RD, args.routes.position_R, args.routes.first_N1, args.gate_R, args.y_ND}, run);
 }
 
 namespace {
@@ -83,7 +82,7 @@ namespace {
 // The gate of every sorted row, which scales u in the gradient of `down`.
 float* sorted_gates(const ExpertsBackward& args, Index first, Index count, Scratch& scratch) {
   float* memory = scratch.take<float>(count);
-  for (Index r = 0; r < count; ++r) memory[r] = args.gate_NK[args.routes.order[first + r]];
+  for (Index r = 0; r < count; ++r) memory[r] = args.gate_R[args.routes.order[first + r]];
   return memory;
 }
 
@@ -102,7 +101,7 @@ void backward_to_rows(const ExpertsBackward& args, const View<float, 2>& dh_RG,
     g.a = {args.dy_ND.data, args.dy_ND.stride(0), Rows::outer, args.routes.token + block.first};
     g.b = {&args.down_EDG(block.expert, 0, 0), args.down_EDG.stride(1), Rows::inner};
     product(gemm, g, dh, run);
-    relu_backward_rows({u, dh, args.routes.order + block.first, args.gate_NK, args.dgate_NK}, run);
+    relu_backward_rows({u, dh, args.routes.order + block.first, args.gate_R, args.dgate_R}, run);
     g.k = width;
     g.a = {dh.data, dh.stride(0), Rows::outer};
     g.b = {&args.up_EGD(block.expert, 0, 0), args.up_EGD.stride(1), Rows::inner};
@@ -157,21 +156,26 @@ void experts_backward(const ExpertsBackward& args, const Run& run) {
   const View<float, 2> dh_RG = rows_like(args.u_RG.size(0), args.u_RG.size(1), scratch);
   const View<float, 2> p_RD = rows_like(args.u_RG.size(0), args.x_ND.size(1), scratch);
   backward_to_rows(args, dh_RG, p_RD, gemm, like, run);
-  combine_rows({p_RD, args.routes.position_NK, nullptr, args.dx_ND}, run);
+  combine_rows({p_RD, args.routes.position_R, args.routes.first_N1, nullptr, args.dx_ND}, run);
   backward_to_weights(args, dh_RG, gemm, like, run);
 }
 
+namespace {
+
+// Of a sorted row.
+Index expert_of(const Routes& routes, Index num_experts, Index r) {
+  return std::upper_bound(routes.ends, routes.ends + num_experts, r) - routes.ends;
+}
+
+}  // namespace
+
 void experts_forward_reference(const ExpertsForward& args) {
-  const Index slots = args.routes.position_NK.size(1), width = args.up_EGD.size(1),
-              dim = args.up_EGD.size(2);
-  const Index experts = args.up_EGD.size(0);
+  const Index experts = args.up_EGD.size(0), width = args.up_EGD.size(1), dim = args.up_EGD.size(2);
   std::vector<double> y(static_cast<std::size_t>(dim));
   for (Index n = 0; n < args.x_ND.size(0); ++n) {
     std::fill(y.begin(), y.end(), 0.0);
-    for (Index k = 0; k < slots; ++k) {
-      const Index r = args.routes.position_NK(n, k);
-      const Index e =
-          std::upper_bound(args.routes.ends, args.routes.ends + experts, r) - args.routes.ends;
+    for (Index row = args.routes.first_N1(n); row < args.routes.first_N1(n + 1); ++row) {
+      const Index r = args.routes.position_R(row), e = expert_of(args.routes, experts, r);
       for (Index g = 0; g < width; ++g) {
         double h = 0;
         for (Index d = 0; d < dim; ++d)
@@ -182,7 +186,7 @@ void experts_forward_reference(const ExpertsForward& args) {
         double p = 0;
         for (Index g = 0; g < width; ++g)
           p += static_cast<double>(args.down_EDG(e, d, g)) * static_cast<double>(args.u_RG(r, g));
-        y[static_cast<std::size_t>(d)] += static_cast<double>(args.gate_NK[n * slots + k]) * p;
+        y[static_cast<std::size_t>(d)] += static_cast<double>(args.gate_R[row]) * p;
       }
     }
     for (Index d = 0; d < dim; ++d)
@@ -191,20 +195,17 @@ void experts_forward_reference(const ExpertsForward& args) {
 }
 
 void experts_backward_reference(const ExpertsBackward& args) {
-  const Index slots = args.routes.position_NK.size(1), width = args.up_EGD.size(1),
-              dim = args.up_EGD.size(2);
-  const Index experts = args.up_EGD.size(0), tokens = args.x_ND.size(0);
+  const Index experts = args.up_EGD.size(0), width = args.up_EGD.size(1), dim = args.up_EGD.size(2),
+              tokens = args.x_ND.size(0);
   const auto weights = static_cast<std::size_t>(experts * width * dim);
   std::vector<double> dup(weights), ddown(weights), dx(static_cast<std::size_t>(tokens * dim));
   const auto at = [&](Index e, Index row, Index columns, Index column) {
     return static_cast<std::size_t>(e * width * dim + row * columns + column);
   };
   for (Index n = 0; n < tokens; ++n)
-    for (Index k = 0; k < slots; ++k) {
-      const Index r = args.routes.position_NK(n, k);
-      const Index e =
-          std::upper_bound(args.routes.ends, args.routes.ends + experts, r) - args.routes.ends;
-      const auto gate = static_cast<double>(args.gate_NK[n * slots + k]);
+    for (Index row = args.routes.first_N1(n); row < args.routes.first_N1(n + 1); ++row) {
+      const Index r = args.routes.position_R(row), e = expert_of(args.routes, experts, r);
+      const auto gate = static_cast<double>(args.gate_R[row]);
       double dgate = 0;
       for (Index g = 0; g < width; ++g) {
         const auto u = static_cast<double>(args.u_RG(r, g));
@@ -222,7 +223,7 @@ void experts_backward_reference(const ExpertsBackward& args) {
               dh * static_cast<double>(args.up_EGD(e, g, d));
         }
       }
-      args.dgate_NK[n * slots + k] = static_cast<float>(dgate);
+      args.dgate_R[row] = static_cast<float>(dgate);
     }
   for (Index n = 0; n < tokens; ++n)
     for (Index d = 0; d < dim; ++d)

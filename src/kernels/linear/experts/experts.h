@@ -1,25 +1,25 @@
 // The expert layer: rows sorted by expert times expert matrices, forward and backward, two products
 // fused per block of rows.
 //
-// Forward (sigma-MoE, specs 2.4), e the expert and r the sorted row of (n, k):
+// Forward (sigma-MoE, specs 2.4), over rows r, n the token and e the expert of each:
 //   u_r = relu(up_e x_n)
-//   y_n = sum_k gate[n,k] * (down_e u_r)
+//   y_n = sum_{r of n} gate_r * (down_e u_r)
 //
 // Backward, given dy:
 //   t_r = down_e^T dy_n                  (not scaled)
-//   dgate[n,k] = <t_r, u_r>
-//   dh_r = gate[n,k] * t_r * 1[u_r > 0]
-//   dx_n = sum_k up_e^T dh_r
-//   ddown_e = sum_r dy_n (gate[n,k] u_r)^T
-//   dup_e = sum_r dh_r x_n^T
+//   dgate_r = <t_r, u_r>
+//   dh_r = gate_r * t_r * 1[u_r > 0]
+//   dx_n = sum_{r of n} up_e^T dh_r
+//   ddown_e = sum_{r of e} dy_n (gate_r u_r)^T
+//   dup_e = sum_{r of e} dh_r x_n^T
 //
 // Inputs are gathered while they are packed: no padding, no copy of x or dy. Only x, u, the gates
 // and the order are needed for backward. Sums run in a fixed order, so results have the same bits
-// for any number of threads. Experts without rows get zero gradients. Scratch: R D floats forward,
-// R (D + G) backward.
+// for any number of threads. Experts without rows get zero gradients, tokens without rows zero
+// output and zero gradient. Scratch: R D floats forward, R (D + G) backward.
 //
 // Shapes: up [E, G, D], down [E, D, G] (both [E, out, in]), x and y [N, D], u [R, G] in sorted
-// order, R = N*K.
+// order, gates [R] in the order of tokens.
 #pragma once
 
 #include "kernels/linear/gemm/gemm.h"
@@ -32,7 +32,7 @@ struct Routes {
   const std::int32_t* ends = nullptr;   // [E]
   const std::int32_t* order = nullptr;  // [R]
   const std::int32_t* token = nullptr;  // [R]
-  View<const std::int32_t, 2> position_NK;
+  View<const std::int32_t, 1> position_R, first_N1;
   std::span<const RowBlock> blocks;
 };
 
@@ -40,7 +40,7 @@ struct ExpertsForward {
   View<const float, 2> x_ND;
   View<const float, 3> up_EGD, down_EDG;
   Routes routes;
-  const float* gate_NK = nullptr;
+  const float* gate_R = nullptr;
   View<float, 2> u_RG;  // out
   View<float, 2> y_ND;  // out
   Precision precision = Precision::f32;
@@ -51,9 +51,9 @@ struct ExpertsBackward {
   View<const float, 2> x_ND, u_RG, dy_ND;
   View<const float, 3> up_EGD, down_EDG;
   Routes routes;
-  const float* gate_NK = nullptr;
+  const float* gate_R = nullptr;
   View<float, 2> dx_ND;               // out
-  float* dgate_NK = nullptr;          // out
+  float* dgate_R = nullptr;           // out
   View<float, 3> dup_EGD, ddown_EDG;  // out
   Precision precision = Precision::f32;
 };

@@ -18,15 +18,24 @@ enum class Spread {
   one,       // the last expert has every row
 };
 
+// How many rows tokens have.
+enum class PerToken {
+  same,    // `slots` each
+  ragged,  // 0, 1, ... 2 * slots in turn; the same expert may come twice
+  none,    // none has any
+};
+
 struct ExpertsCase {
   Index tokens, slots, experts, dim, width;
   Spread spread = Spread::even;
+  PerToken per_token = PerToken::same;
 };
 
 inline std::string case_name(const ExpertsCase& c) {
-  constexpr const char* kNames[] = {"even", "odd_ones", "one"};
+  constexpr const char *kNames[] = {"even", "odd_ones", "one"}, *kRows[] = {"", "_ragged", "_none"};
   return word("tokens", c.tokens) + word("_slots", c.slots) + word("_experts", c.experts) +
-         word("_dim", c.dim) + word("_width", c.width) + "_" + kNames[static_cast<int>(c.spread)];
+         word("_dim", c.dim) + word("_width", c.width) + "_" + kNames[static_cast<int>(c.spread)] +
+         kRows[static_cast<int>(c.per_token)];
 }
 
 inline std::vector<ExpertsCase> experts_cases() {
@@ -39,18 +48,23 @@ inline std::vector<ExpertsCase> experts_cases() {
       {40, 3, 5, 16, 8, Spread::one},
       {900, 1, 2, 24, 12, Spread::one},  // more rows than a block
       {6, 2, 2, 520, 510},               // more outputs than a panel of gradients
+      {33, 2, 4, 17, 15, Spread::even, PerToken::ragged},
+      {50, 3, 5, 16, 33, Spread::odd_ones, PerToken::ragged},
+      {400, 2, 3, 9, 8, Spread::one, PerToken::ragged},
+      {9, 2, 3, 8, 7, Spread::even, PerToken::none},
   };
 }
 
 struct ExpertsData {
   ExpertsCase shape;
-  std::vector<std::int32_t> experts, ends, order, token, position;
+  std::vector<std::int32_t> first, experts, ends, order, token, position;
   std::vector<RowBlock> blocks;
   std::vector<float> x, up, down, gate, dy;
   Index stride;  // of the rows of x and dy, which have gaps
 
   explicit ExpertsData(const ExpertsCase& of)
       : shape(of),
+        first(first_rows(of)),
         x(normals(of.tokens * (of.dim + 3) + 1, 1)),
         up(normals(of.experts * of.width * of.dim, 2)),
         down(normals(of.experts * of.width * of.dim, 3)),
@@ -62,14 +76,22 @@ struct ExpertsData {
     const auto count = static_cast<std::size_t>(rows());
     ends.resize(static_cast<std::size_t>(of.experts));
     order.resize(count), token.resize(count), position.resize(count);
-    sort_routes({view<const std::int32_t>(experts.data(), of.tokens, of.slots), of.experts,
-                 ends.data(), order.data(), token.data(), position.data()});
+    sort_routes({view<const std::int32_t>(experts.data(), rows()),
+                 view<const std::int32_t>(first.data(), of.tokens + 1), of.experts, ends.data(),
+                 order.data(), token.data(), position.data()});
     blocks.resize(static_cast<std::size_t>(max_row_blocks(rows(), of.experts)));
     blocks.resize(
         static_cast<std::size_t>(make_row_blocks(ends.data(), of.experts, blocks.data())));
   }
 
-  Index rows() const { return shape.tokens * shape.slots; }
+  Index rows() const { return first.back(); }
+  // Of one token.
+  Index most_rows() const {
+    Index most = 0;
+    for (std::size_t n = 1; n < first.size(); ++n)
+      most = std::max<Index>(most, first[n] - first[n - 1]);
+    return most;
+  }
   View<const float, 2> x_ND() const {
     return {x.data() + 1, {shape.tokens, shape.dim}, {stride, 1}};
   }
@@ -83,8 +105,12 @@ struct ExpertsData {
     return view(down.data(), shape.experts, shape.dim, shape.width);
   }
   Routes routes() const {
-    return {ends.data(), order.data(), token.data(),
-            view(position.data(), shape.tokens, shape.slots), blocks};
+    return {ends.data(),
+            order.data(),
+            token.data(),
+            view(position.data(), rows()),
+            view(first.data(), shape.tokens + 1),
+            blocks};
   }
   // The same with every number replaced by its size, which bounds the terms of each sum.
   ExpertsData sizes() const {
@@ -94,6 +120,16 @@ struct ExpertsData {
   }
 
  private:
+  static std::vector<std::int32_t> first_rows(const ExpertsCase& c) {
+    std::vector<std::int32_t> all = {0};
+    for (Index n = 0; n < c.tokens; ++n) {
+      const Index count = c.per_token == PerToken::same     ? c.slots
+                          : c.per_token == PerToken::ragged ? n % (2 * c.slots + 1)
+                                                            : 0;
+      all.push_back(all.back() + static_cast<std::int32_t>(count));
+    }
+    return all;
+  }
   std::int32_t expert_of(const Rng& rng, Index row) const {
     const auto draw = [&](Index bound) {
       return static_cast<Index>(

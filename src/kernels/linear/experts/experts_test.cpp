@@ -95,7 +95,8 @@ TEST_P(Experts, ForwardMatchesReference) {
                 scale = forward(made.sizes(), kReference);
   const Precision precision = by().precision;
   EXPECT_LE(worst_error(got.u, want.u, scale.u, tolerance(s.dim, 2, precision)), 1);
-  EXPECT_LE(worst_error(got.y, want.y, scale.y, tolerance(s.dim + s.width + s.slots, 4, precision)),
+  EXPECT_LE(worst_error(got.y, want.y, scale.y,
+                        tolerance(s.dim + s.width + made.most_rows(), 4, precision)),
             1);
 }
 
@@ -106,9 +107,9 @@ TEST_P(Experts, BackwardMatchesReference) {
   const Backward got = backward(made, u, by()), want = backward(made, u, kReference),
                  scale = backward(made.sizes(), u, kReference);
   const Precision precision = by().precision;
-  EXPECT_LE(
-      worst_error(got.dx, want.dx, scale.dx, tolerance(s.dim + s.width + s.slots, 4, precision)),
-      1);
+  EXPECT_LE(worst_error(got.dx, want.dx, scale.dx,
+                        tolerance(s.dim + s.width + made.most_rows(), 4, precision)),
+            1);
   EXPECT_LE(
       worst_error(got.dgate, want.dgate, scale.dgate, tolerance(s.dim + s.width, 2, precision)), 1);
   EXPECT_LE(worst_error(got.dup, want.dup, scale.dup, tolerance(s.dim + made.rows(), 4, precision)),
@@ -129,19 +130,59 @@ INSTANTIATE_TEST_SUITE_P(All, Experts,
                          print);
 
 TEST(ExpertsThreads, DoNotChangeABit) {
-  const ThreadPool three(3);
+  const ThreadPool two(2), five(5);
   for (const ExpertsCase& shape : experts_cases()) {
     const ExpertsData data(shape);
-    const By one{Isa::amx}, many{Isa::amx, Precision::f32, &three};
-    const Forward a = forward(data, one), b = forward(data, many);
-    EXPECT_EQ(a.u, b.u) << case_name(shape);
-    EXPECT_EQ(a.y, b.y) << case_name(shape);
-    const Backward c = backward(data, a.u, one), d = backward(data, a.u, many);
-    EXPECT_EQ(c.dx, d.dx) << case_name(shape);
-    EXPECT_EQ(c.dgate, d.dgate) << case_name(shape);
-    EXPECT_EQ(c.dup, d.dup) << case_name(shape);
-    EXPECT_EQ(c.ddown, d.ddown) << case_name(shape);
+    const By one{Isa::amx};
+    const Forward a = forward(data, one);
+    const Backward c = backward(data, a.u, one);
+    for (const ThreadPool* pool : {&two, &five}) {
+      const By many{Isa::amx, Precision::f32, pool};
+      const Forward b = forward(data, many);
+      EXPECT_EQ(a.u, b.u) << case_name(shape);
+      EXPECT_EQ(a.y, b.y) << case_name(shape);
+      const Backward d = backward(data, a.u, many);
+      EXPECT_EQ(c.dx, d.dx) << case_name(shape);
+      EXPECT_EQ(c.dgate, d.dgate) << case_name(shape);
+      EXPECT_EQ(c.dup, d.dup) << case_name(shape);
+      EXPECT_EQ(c.ddown, d.ddown) << case_name(shape);
+    }
   }
+}
+
+TEST(TokensWithoutRows, GetZeroOutputAndZeroGradient) {
+  const ExpertsData data({30, 2, 4, 9, 10, Spread::even, PerToken::ragged});
+  const By best{Isa::amx};
+  const Forward made = forward(data, best);
+  const Backward g = backward(data, made.u, best);
+  const std::vector<float> zeros(9);
+  for (std::size_t n = 0; n < 30; ++n) {
+    const auto of_token = [&](const std::vector<float>& all) {
+      const auto begin = all.begin() + static_cast<std::ptrdiff_t>(9 * n);
+      return std::vector<float>(begin, begin + 9);
+    };
+    const bool none = data.first[n] == data.first[n + 1];
+    EXPECT_EQ(of_token(made.y) == zeros, none) << n;
+    EXPECT_EQ(of_token(g.dx) == zeros, none) << n;
+  }
+}
+
+// The formula by hand: one number per token, one hidden unit, up = e + 1, down = 1.
+TEST(RaggedExperts, AddTheRowsOfATokenEvenOfOneExpert) {
+  const std::vector<std::int32_t> expert = {1, 1, 0}, first = {0, 2, 2, 3};
+  std::vector<std::int32_t> ends(2), order(3), token(3), position(3);
+  sort_routes({view(expert.data(), 3), view(first.data(), 4), 2, ends.data(), order.data(),
+               token.data(), position.data()});
+  std::vector<RowBlock> blocks(static_cast<std::size_t>(max_row_blocks(3, 2)));
+  blocks.resize(static_cast<std::size_t>(make_row_blocks(ends.data(), 2, blocks.data())));
+  const std::vector<float> x = {3, 5, 7}, up = {1, 2}, down = {1, 1}, gate = {0.5f, 0.25f, 2};
+  std::vector<float> u(3), y(3, NAN);
+  experts_forward({view(x.data(), 3, 1), view(up.data(), 2, 1, 1), view(down.data(), 2, 1, 1),
+                   Routes{ends.data(), order.data(), token.data(), view(position.data(), 3),
+                          view(first.data(), 4), blocks},
+                   gate.data(), view(u.data(), 3, 1), view(y.data(), 3, 1)},
+                  {});
+  EXPECT_EQ(y, (std::vector<float>{6 * 0.5f + 6 * 0.25f, 0, 14}));
 }
 
 TEST(EmptyExperts, GetZeroGradients) {
@@ -165,6 +206,20 @@ TEST(ExpertsCheck, RefusesMatricesOfAnotherWidth) {
                       data.routes(),       data.gate.data(), view(u.data(), 3, 5),
                       view(y.data(), 3, 4)};
   EXPECT_THROW(experts_forward(args, {}), Error);
+}
+
+TEST(ExpertsCheck, RefusesAnIndexOfOtherTokens) {
+  const ExpertsData data({3, 1, 2, 4, 5});
+  std::vector<float> u(3 * 5), y(3 * 4);
+  ExpertsForward args{data.x_ND(),      data.up_EGD(),        data.down_EDG(),     data.routes(),
+                      data.gate.data(), view(u.data(), 3, 5), view(y.data(), 3, 4)};
+  args.routes.first_N1 = view(data.first.data(), 3);
+  try {
+    experts_forward(args, {});
+    FAIL() << "accepted";
+  } catch (const Error& error) {
+    EXPECT_NE(std::string(error.what()).find("x has 3 rows, routes 2 tokens"), std::string::npos);
+  }
 }
 
 }  // namespace

@@ -11,10 +11,9 @@ void combine_reference(const CombineRows& args, const Run&) {
   for (Index n = 0; n < args.y_ND.size(0); ++n)
     for (Index d = 0; d < args.y_ND.size(1); ++d) {
       double sum = args.add ? static_cast<double>(args.y_ND(n, d)) : 0;
-      for (Index k = 0; k < args.position_NK.size(1); ++k) {
-        const float weight = args.weight_NK ? args.weight_NK[n * args.position_NK.size(1) + k] : 1;
-        sum +=
-            static_cast<double>(weight) * static_cast<double>(args.p_RD(args.position_NK(n, k), d));
+      for (Index r = args.first_N1(n); r < args.first_N1(n + 1); ++r) {
+        const float weight = args.weight_R ? args.weight_R[r] : 1;
+        sum += static_cast<double>(weight) * static_cast<double>(args.p_RD(args.position_R(r), d));
       }
       args.y_ND(n, d) = static_cast<float>(sum);
     }
@@ -62,20 +61,22 @@ std::span<const Variant<ReluBackwardRows>> relu_backward_rows_variants() {
 }
 
 void combine_rows(const CombineRows& args, const Run& run) {
-  MOTE_CHECK(args.position_NK.size(0) == args.y_ND.size(0), "combine_rows: positions of ",
-             args.position_NK.size(0), " tokens, y has ", args.y_ND.size(0));
+  const Index rows = args.position_R.size(0), tokens = args.y_ND.size(0);
+  MOTE_CHECK(args.first_N1.size(0) == tokens + 1, "combine_rows: first of ",
+             args.first_N1.size(0) - 1, " tokens, y has ", tokens);
+  MOTE_CHECK(args.first_N1(tokens) == rows && args.p_RD.size(0) == rows,
+             "combine_rows: first ends ", "at row ", args.first_N1(tokens), ", p has ",
+             args.p_RD.size(0), " rows, positions ", rows);
   MOTE_CHECK(args.p_RD.size(1) == args.y_ND.size(1), "combine_rows: p has ", args.p_RD.size(1),
              " columns, y ", args.y_ND.size(1));
   const auto& variant = select(combine_rows_variants(), run);
-  constexpr Index kRows = 64;
-  const Index rows = args.y_ND.size(0);
-  parallel_for(*run.executor, (rows + kRows - 1) / kRows, [&](Index item, int) {
-    const Index first = item * kRows;
+  constexpr Index kTokens = 64;
+  parallel_for(*run.executor, (tokens + kTokens - 1) / kTokens, [&](Index item, int) {
+    const Index first = item * kTokens;
     CombineRows part = args;
     part.y_ND.data = args.y_ND.row(first);
-    part.y_ND.sizes[0] = std::min(kRows, rows - first);
-    part.position_NK.data = args.position_NK.row(first);
-    if (args.weight_NK) part.weight_NK = args.weight_NK + first * args.position_NK.size(1);
+    part.y_ND.sizes[0] = std::min(kTokens, tokens - first);
+    part.first_N1.data = args.first_N1.data + first;
     variant.call(part, run);
   });
 }

@@ -1,7 +1,9 @@
 // Small steps on rows between the products of an expert layer. Rows have unit column stride.
 //
-// combine_rows, k ascending, in float32; without weights they are 1; with `add`, to what y holds:
-//   y[n] = sum_k weight[n,k] * p[position[n,k]]
+// combine_rows, over the rows of each token in their order, in float32; a token without rows gets
+// 0; without weights they are 1; with `add`, to what y holds:
+//   y[n] = sum_r weight[r] * p[position[r]],  first[n] <= r < first[n+1]
+// The index is one that routing/sort has checked.
 //
 // relu_backward_rows, for sorted row r with gate s = gate[order[r]]:
 //   dgate[order[r]] = <t_r, u_r>
@@ -15,8 +17,8 @@ namespace mote::kernels {
 
 struct CombineRows {
   View<const float, 2> p_RD;
-  View<const std::int32_t, 2> position_NK;
-  const float* weight_NK = nullptr;  // row-major [N, K] or null
+  View<const std::int32_t, 1> position_R, first_N1;
+  const float* weight_R = nullptr;  // or null
   View<float, 2> y_ND;
   bool add = false;
 };

@@ -9,17 +9,18 @@ namespace {
 
 template <class S>
 void combine_rows_vector(const CombineRows& args) {
-  const Index slots = args.position_NK.size(1), columns = args.y_ND.size(1);
+  const Index columns = args.y_ND.size(1);
+  const std::int32_t *position = args.position_R.data, *first_row = args.first_N1.data;
+  const float* weight = args.weight_R;
   for (Index n = 0; n < args.y_ND.size(0); ++n) {
-    const std::int32_t* position = args.position_NK.row(n);
-    const float* weight = args.weight_NK ? args.weight_NK + n * slots : nullptr;
+    const Index first = first_row[n], end = first_row[n + 1];
     float* y = args.y_ND.row(n);
     for (Index d = 0; d < columns; d += S::kLanes) {
       const Index left = columns - d;
       typename S::V sum = args.add ? S::load(y + d, left) : S::zero();
-      for (Index k = 0; k < slots; ++k) {
-        const typename S::V row = S::load(args.p_RD.row(position[k]) + d, left);
-        sum = weight ? S::fma(S::set(weight[k]), row, sum) : S::add(row, sum);
+      for (Index r = first; r < end; ++r) {
+        const typename S::V row = S::load(args.p_RD.row(position[r]) + d, left);
+        sum = weight ? S::fma(S::set(weight[r]), row, sum) : S::add(row, sum);
       }
       S::store(y + d, sum, left);
     }

@@ -1,8 +1,9 @@
 // Routed rows in the order of their experts: the index that every grouped product shares.
 //
-// A row is a pair (token n, slot k) with flat number n*K + k. A stable counting sort by expert, O(R
-// + E), puts the rows of expert 0 first, then those of expert 1, ...; within an expert they stay in
-// flat order.
+// R rows lie in the order of their tokens: token n has the rows [first[n], first[n+1]), none or
+// many, of one expert more than once if so wished. A stable counting sort by expert, O(R + E + N),
+// puts the rows of expert 0 first, then those of expert 1, ...; within an expert they stay in the
+// order of tokens. What is passed is checked here, once, and relied on by all that use the index.
 #pragma once
 
 #include "kernels/core/view.h"
@@ -18,12 +19,13 @@ inline constexpr Index kBlockRows = 768;
 inline constexpr Index kBlockRowUnit = 48;  // whole panels of 6, 8 and 16 rows
 
 struct SortRoutes {
-  View<const std::int32_t, 2> experts_NK;  // each in [0, num_experts)
+  View<const std::int32_t, 1> expert_R;  // each in [0, num_experts); at most INT32_MAX of them
+  View<const std::int32_t, 1> first_N1;  // 0, never falling, R
   Index num_experts = 0;
   std::int32_t* ends = nullptr;      // [E]: expert e has the sorted rows [ends[e-1], ends[e])
-  std::int32_t* order = nullptr;     // [N*K]: flat number of each sorted row
-  std::int32_t* token = nullptr;     // [N*K]: order / K
-  std::int32_t* position = nullptr;  // [N*K]: sorted row of each flat number; the inverse of order
+  std::int32_t* order = nullptr;     // [R]: row of each sorted row
+  std::int32_t* token = nullptr;     // [R]: token of each sorted row
+  std::int32_t* position = nullptr;  // [R]: sorted row of each row; the inverse of order
 };
 
 void sort_routes(const SortRoutes& args);

@@ -12,32 +12,37 @@ namespace mote::kernels {
 namespace {
 
 struct Sorted {
-  std::vector<std::int32_t> experts, ends, order, token, position;
-  Index slots, num_experts;
+  std::vector<std::int32_t> experts, first, ends, order, token, position;
+  Index num_experts;
 };
 
-Sorted sorted(std::vector<std::int32_t> experts, Index slots, Index num_experts) {
+Sorted sorted(const std::vector<std::int32_t>& experts, const std::vector<std::int32_t>& first,
+              Index num_experts) {
   const auto rows = static_cast<Index>(experts.size());
   Guarded<std::int32_t> ends(num_experts), order(rows), token(rows), position(rows);
-  sort_routes({view<const std::int32_t>(experts.data(), rows / slots, slots), num_experts,
-               ends.data(), order.data(), token.data(), position.data()});
-  return {experts,           ends.values(), order.values(), token.values(),
-          position.values(), slots,         num_experts};
+  sort_routes({view(experts.data(), rows), view(first.data(), static_cast<Index>(first.size())),
+               num_experts, ends.data(), order.data(), token.data(), position.data()});
+  return {experts,           first,      ends.values(), order.values(), token.values(),
+          position.values(), num_experts};
 }
 
+// Tokens with none to four rows each; an expert may come twice.
 Sorted any() {
-  const Index slots = *rc::gen::inRange(1, 5), experts = *rc::gen::inRange(1, 9);
-  auto rows = *rc::gen::container<std::vector<std::int32_t>>(
-      rc::gen::inRange<std::int32_t>(0, static_cast<std::int32_t>(experts)));
-  rows.resize(rows.size() / static_cast<std::size_t>(slots) * static_cast<std::size_t>(slots));
-  return sorted(rows, slots, experts);
+  const auto experts = *rc::gen::inRange<std::int32_t>(1, 9);
+  const auto counts = *rc::gen::container<std::vector<std::int32_t>>(rc::gen::inRange(0, 5));
+  std::vector<std::int32_t> first = {0};
+  for (const std::int32_t count : counts) first.push_back(first.back() + count);
+  const auto chosen = *rc::gen::container<std::vector<std::int32_t>>(
+      static_cast<std::size_t>(first.back()), rc::gen::inRange(0, experts));
+  return sorted(chosen, first, experts);
 }
 
 RC_GTEST_PROP(SortRoutes, PositionIsTheInverseOfOrder, ()) {
   const Sorted s = any();
   for (std::size_t r = 0; r < s.order.size(); ++r) {
     RC_ASSERT(s.position.at(static_cast<std::size_t>(s.order[r])) == static_cast<int>(r));
-    RC_ASSERT(s.token[r] == s.order[r] / s.slots);
+    const auto token = static_cast<std::size_t>(s.token[r]);
+    RC_ASSERT(s.first[token] <= s.order[r] && s.order[r] < s.first[token + 1]);
   }
 }
 
@@ -85,9 +90,44 @@ RC_GTEST_PROP(RowBlocks, CoverEveryRowOnceByFallingSize, ()) {
   RC_ASSERT(std::all_of(seen.begin(), seen.end(), [](int times) { return times == 1; }));
 }
 
-TEST(SortRoutes, RefusesAnExpertThatIsNotThere) {
-  EXPECT_THROW(sorted({0, 3}, 1, 3), Error);
-  EXPECT_THROW(sorted({0, -1}, 1, 3), Error);
+TEST(SortRoutes, TakesTokensWithNoneOneAndManyRows) {
+  // Token 1 has no row, token 2 goes to expert 2 twice.
+  const Sorted s = sorted({1, 2, 0, 2, 0}, {0, 1, 1, 4, 5}, 3);
+  EXPECT_EQ(s.ends, (std::vector<std::int32_t>{2, 3, 5}));
+  EXPECT_EQ(s.order, (std::vector<std::int32_t>{2, 4, 0, 1, 3}));
+  EXPECT_EQ(s.token, (std::vector<std::int32_t>{2, 3, 0, 2, 2}));
+  EXPECT_EQ(s.position, (std::vector<std::int32_t>{2, 3, 0, 4, 1}));
+}
+
+TEST(SortRoutes, TakesNoRowsAndNoTokens) {
+  EXPECT_EQ(sorted({}, {0, 0, 0}, 2).ends, (std::vector<std::int32_t>{0, 0}));
+  EXPECT_EQ(sorted({}, {0}, 2).ends, (std::vector<std::int32_t>{0, 0}));
+}
+
+TEST(SortRoutes, RefusesWhatDisagreesAndNamesBothValues) {
+  const auto refusal = [](const std::vector<std::int32_t>& experts,
+                          const std::vector<std::int32_t>& first) -> std::string {
+    try {
+      sorted(experts, first, 3);
+    } catch (const Error& error) {
+      return error.what();
+    }
+    return "accepted";
+  };
+  EXPECT_EQ(refusal({0, 2}, {0, 1, 2}), "accepted");
+  EXPECT_EQ(refusal({0, 3}, {0, 1, 2}), "sort_routes: expert 3 of 3");
+  EXPECT_EQ(refusal({0, -1}, {0, 1, 2}), "sort_routes: expert -1 of 3");
+  EXPECT_EQ(refusal({0, 1}, {0, 2, 1, 2}), "sort_routes: first falls from 2 to 1 at token 1");
+  EXPECT_EQ(refusal({0, 1}, {0, 1}), "sort_routes: first goes from 0 to 1, the rows from 0 to 2");
+  EXPECT_EQ(refusal({0, 1}, {1, 2}), "sort_routes: first goes from 1 to 2, the rows from 0 to 2");
+  EXPECT_EQ(refusal({}, {}), "sort_routes: first has 0 numbers where N + 1 are needed");
+}
+
+TEST(SortRoutes, RefusesMoreRowsThanItsNumbersReach) {
+  const std::int32_t first = 0;
+  EXPECT_THROW(sort_routes({View<const std::int32_t, 1>{nullptr, {Index{INT32_MAX} + 1}, {1}},
+                            view(&first, 1), 1}),
+               Error);
 }
 
 }  // namespace

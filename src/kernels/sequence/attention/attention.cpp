@@ -115,8 +115,10 @@ class Plan {
   void weighted_sum(const Step& s, float* o, Scratch& scratch) const {
     auto* every = scratch.take<std::int32_t>(s.keys);
     for (Index j = 0; j < s.keys; ++j) every[j] = static_cast<std::int32_t>(j);
+    const std::int32_t one_token[] = {0, static_cast<std::int32_t>(s.keys)};
     combine_.call({{s.v, {s.keys, width_}, {a_.v_BSHC.stride(1), 1}},
-                   view(static_cast<const std::int32_t*>(every), Index{1}, s.keys),
+                   view(static_cast<const std::int32_t*>(every), s.keys),
+                   view(one_token, 2),
                    s.x,
                    view(o, Index{1}, width_)},
                   run_);
