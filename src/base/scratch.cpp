@@ -34,6 +34,7 @@ Chunk allocate(std::size_t bytes) {
 struct Stack {
   std::vector<Chunk> chunks;
   std::size_t chunk = 0, used = 0;  // the end: chunks before `chunk` are full
+  std::size_t held = 0, peak = 0;   // bytes taken now, and the most since take_peak()
 };
 
 Stack& stack() {
@@ -52,13 +53,21 @@ void join(Stack& s) {
 
 }  // namespace
 
-Scratch::Scratch() : chunk_(stack().chunk), used_(stack().used) {
+Scratch::Scratch() : chunk_(stack().chunk), used_(stack().used), held_(stack().held) {
   if (chunk_ == 0 && used_ == 0) join(stack());
 }
 
 Scratch::~Scratch() {
   stack().chunk = chunk_;
   stack().used = used_;
+  stack().held = held_;
+}
+
+std::size_t Scratch::take_peak() {
+  Stack& s = stack();
+  const std::size_t peak = s.peak;
+  s.peak = s.held;
+  return peak;
 }
 
 std::byte* Scratch::take_bytes(std::int64_t count, std::size_t size) {
@@ -72,6 +81,8 @@ std::byte* Scratch::take_bytes(std::int64_t count, std::size_t size) {
   if (s.chunk == s.chunks.size()) s.chunks.push_back(allocate(std::max(bytes, kLeastChunk)));
   std::byte* here = s.chunks[s.chunk].memory.get() + s.used;
   s.used += bytes;
+  s.held += bytes;
+  s.peak = std::max(s.peak, s.held);
   return here;
 }
 

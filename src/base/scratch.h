@@ -26,9 +26,13 @@ class Scratch {
     return reinterpret_cast<T*>(take_bytes(count, sizeof(T)));
   }
 
+  // The most bytes that the calling thread's scopes held together since it last asked; for tests of
+  // what memory a kernel needs.
+  static std::size_t take_peak();
+
  private:
   std::byte* take_bytes(std::int64_t count, std::size_t size);
-  std::size_t chunk_, used_;  // where the stack ended when this scope began
+  std::size_t chunk_, used_, held_;  // where the stack ended when this scope began
 };
 
 }  // namespace mote

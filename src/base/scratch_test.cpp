@@ -43,6 +43,22 @@ TEST(Scratch, ScopesNestAndGiveBack) {
   EXPECT_EQ(kept[99], 7);
 }
 
+TEST(Scratch, KnowsTheMostThatWasHeldAtOnce) {
+  Scratch::take_peak();
+  {
+    Scratch outer;
+    outer.take<std::uint8_t>(1000);  // whole lines: 1024
+    for (const std::int64_t bytes : {64, 6400, 640}) {
+      Scratch inner;
+      inner.take<std::uint8_t>(bytes);
+    }
+    EXPECT_EQ(Scratch::take_peak(), 1024u + 6400u);
+    EXPECT_EQ(Scratch::take_peak(), 1024u);
+  }
+  EXPECT_EQ(Scratch::take_peak(), 1024u);
+  EXPECT_EQ(Scratch::take_peak(), 0u);
+}
+
 TEST(Scratch, OfTwoWorkersWithNestedLoopsIsTheirOwn) {
   const ThreadPool pool(2);
   parallel_for(pool, 64, [&](std::int64_t i, int) {

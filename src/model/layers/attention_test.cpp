@@ -59,83 +59,113 @@ TEST(Attention, VectorH_OutputMatches) {
   expect_values(out[0][1], {.865166, -.262326, -.943982, -.021295}, 2e-6);
 }
 
-// The formula in double: every query sees every key up to its own position.
-Tensor naive_attention(const Tensor& q_BTHC, const Tensor& k_BSHC, const Tensor& v_BSHC,
-                       const Tensor& r_DHC, const Tensor& u_HC, const Tensor& w_HC,
-                       const Tensor& scale) {
-  const std::int64_t queries = q_BTHC.size(1), keys = k_BSHC.size(1),
-                     distances = r_DHC.defined() ? r_DHC.size(0) : 0;
-  Tensor logits_BHTS =
-      torch::einsum("bthc,bshc->bhts", {u_HC.defined() ? q_BTHC + u_HC : q_BTHC, k_BSHC});
-  if (r_DHC.defined()) {
-    const Tensor position_BHTD = torch::einsum("bthc,dhc->bhtd", {q_BTHC + w_HC, r_DHC});
-    std::vector<Tensor> columns;
-    for (std::int64_t s = 0; s < keys; ++s) {
-      std::vector<Tensor> rows;
-      for (std::int64_t t = 0; t < queries; ++t) {
-        const std::int64_t distance = std::max<std::int64_t>(0, keys - queries + t - s);
-        rows.push_back(position_BHTD.select(2, t).select(2, distances - 1 - distance));
-      }
-      columns.push_back(torch::stack(rows, 2));
-    }
-    logits_BHTS = logits_BHTS + torch::stack(columns, 3);
-  }
-  const Tensor mask = torch::ones({queries, keys}, torch::kBool).triu(keys - queries + 1);
-  const Tensor p = torch::softmax((scale * logits_BHTS).masked_fill(mask, -INFINITY), -1);
-  return torch::einsum("bhts,bshc->bthc", {p, v_BSHC});
+// How far the keys are behind the queries, of which the last stands beside the last key: [T, S].
+Tensor distances(std::int64_t queries, std::int64_t keys) {
+  return torch::arange(keys - queries, keys).unsqueeze(1) - torch::arange(keys).unsqueeze(0);
 }
 
-TEST(Attention, ForwardAndGradientsEqualTheNaiveExpression) {
-  struct Case {
-    std::int64_t batch, queries, keys, heads, width;
-    bool relative;
-  };
-  for (const Case& c : {Case{2, 5, 9, 2, 3, true}, Case{1, 70, 130, 1, 8, true},
-                        Case{1, 1, 4, 3, 17, true}, Case{2, 67, 67, 2, 5, false}}) {
-    const auto leaf = [](int s, std::vector<std::int64_t> shape) {
-      return fill_double(s, shape).requires_grad_();
-    };
-    std::vector<Tensor> x = {leaf(1, {c.batch, c.queries, c.heads, c.width}),
-                             leaf(2, {c.batch, c.keys, c.heads, c.width}),
-                             leaf(3, {c.batch, c.keys, c.heads, c.width}),
-                             torch::full({1}, 0.4, torch::kFloat64).requires_grad_()};
-    if (c.relative)
-      for (const Tensor& t : {leaf(4, {c.keys, c.heads, c.width}), leaf(5, {c.heads, c.width}),
-                              leaf(6, {c.heads, c.width})})
-        x.push_back(t);
-    else
-      x.resize(7);
-    const Tensor dy = fill_double(9, x[0].sizes().vec());
-    const Tensor want = naive_attention(x[0], x[1], x[2], x[4], x[5], x[6], x[3]);
-    (want * dy).sum().backward();
-    std::vector<Tensor> f;
-    for (const Tensor& t : x)
-      f.push_back(t.defined() ? t.detach().to(torch::kFloat32).requires_grad_() : t);
+// The formula in double. Every query sees every key up to its own position, or all with `ahead`.
+Tensor naive_attention(const Tensor& q_BTHC, const Tensor& k_BSGC, const Tensor& v_BSGE,
+                       const ops::AttentionTerms& terms, const Tensor& scale, bool ahead = false) {
+  const std::int64_t queries = q_BTHC.size(1), keys = k_BSGC.size(1),
+                     shared = q_BTHC.size(2) / k_BSGC.size(2);
+  const Tensor k_BSHC = k_BSGC.repeat_interleave(shared, 2),
+               v_BSHE = v_BSGE.repeat_interleave(shared, 2);
+  const Tensor distance_TS = distances(queries, keys);
+  const auto with = [&](const Tensor& add) { return add.defined() ? q_BTHC + add : q_BTHC; };
+  Tensor score_BHTS = torch::einsum("bthc,bshc->bhts", {with(terms.u_HC), k_BSHC});
+  if (terms.r_DHC.defined()) {
+    const Tensor row_TS = terms.r_DHC.size(0) - 1 - distance_TS.clamp_min(0);
+    const Tensor r_TSHC = terms.r_DHC.index_select(0, row_TS.reshape({-1}))
+                              .view({queries, keys, terms.r_DHC.size(1), terms.r_DHC.size(2)});
+    score_BHTS = score_BHTS + torch::einsum("bthc,tshc->bhts", {with(terms.w_HC), r_TSHC});
+  }
+  Tensor logit_BHTS = scale * score_BHTS;
+  if (terms.bias_HD.defined()) {
+    const Tensor column_TS =
+        (terms.bias_farthest - distance_TS).clamp(0, terms.bias_HD.size(1) - 1);
+    logit_BHTS =
+        logit_BHTS +
+        terms.bias_HD.index_select(1, column_TS.reshape({-1})).view({1, -1, queries, keys});
+  }
+  Tensor hidden = ahead ? torch::zeros({1, 1, queries, keys}, torch::kBool)
+                        : (distance_TS < 0).view({1, 1, queries, keys});
+  if (terms.lengths_B.defined())
+    hidden = hidden | (torch::arange(keys) >= terms.lengths_B.unsqueeze(1)).view({-1, 1, 1, keys});
+  logit_BHTS = logit_BHTS.masked_fill(hidden, -INFINITY);
+  if (terms.sink_H.defined()) {
+    const Tensor sink_BHT1 = terms.sink_H.view({1, -1, 1, 1})
+                                 .expand({logit_BHTS.size(0), logit_BHTS.size(1), queries, 1});
+    logit_BHTS = torch::cat({logit_BHTS, sink_BHT1}, 3);
+  }
+  const Tensor p = torch::softmax(logit_BHTS, -1).narrow(3, 0, keys);
+  return torch::einsum("bhts,bshe->bthe", {p, v_BSHE});
+}
+
+// Shapes of the operation's inputs, and which of its terms there are.
+struct AttentionCase {
+  std::int64_t batch, queries, keys, heads, groups, width, value_width;
+  bool relative = false, bias = false, sink = false, lengths = false, ahead = false;
+
+  // q, k, v, scale, then the terms.
+  std::vector<Tensor> inputs() const {
+    std::vector<Tensor> x = {fill_double(1, {batch, queries, heads, width}),
+                             fill_double(2, {batch, keys, groups, width}),
+                             fill_double(3, {batch, keys, groups, value_width}),
+                             torch::full({1}, 0.4, torch::kFloat64)};
+    if (relative)
+      for (const Tensor& each : {fill_double(4, {keys, heads, width}),
+                                 fill_double(5, {heads, width}), fill_double(6, {heads, width})})
+        x.push_back(each);
+    if (bias) x.push_back(fill_double(7, {heads, 5}));
+    if (sink) x.push_back(fill_double(8, {heads}));
+    return x;
+  }
+  ops::AttentionTerms terms(const std::vector<Tensor>& x) const {
+    ops::AttentionTerms t;
+    std::size_t next = 4;
+    if (relative) t.r_DHC = x[4], t.u_HC = x[5], t.w_HC = x[6], next = 7;
+    if (bias) t.bias_HD = x[next++], t.bias_farthest = 2;
+    if (sink) t.sink_H = x[next];
+    if (lengths) t.lengths_B = torch::arange(keys - batch + 1, keys + 1, torch::kInt32);
+    return t;
+  }
+  Tensor operation(const std::vector<Tensor>& x) const {
     kernels::AttentionSight sight;
-    sight.first_query = c.keys - c.queries;
-    const Tensor got =
-        ops::attention(f[0], f[1], f[2], {f[4], f[5], f[6]}, f[3], sight, test_pass());
-    (got * dy.to(torch::kFloat32)).sum().backward();
-    expect_close(got, want, 1e-5, "o");
-    for (std::size_t i = 0; i < x.size(); ++i)
-      if (x[i].defined())
-        expect_close(f[i].grad(), x[i].grad(), 2e-5, "input " + std::to_string(i));
+    sight.first_query = keys - queries;
+    sight.ahead = ahead;
+    return ops::attention(x[0], x[1], x[2], terms(x), x[3], sight, test_pass());
   }
+  Tensor naive(const std::vector<Tensor>& x) const {
+    return naive_attention(x[0], x[1], x[2], terms(x), x[3], ahead);
+  }
+};
+
+// Against the naive expression, torch's gradients of that, and finite differences of it.
+TEST(Attention, OperationEqualsTheNaiveExpression) {
+  for (const AttentionCase& c :
+       {AttentionCase{2, 5, 9, 2, 2, 3, 3, true}, AttentionCase{1, 70, 130, 1, 1, 8, 8, true},
+        AttentionCase{1, 1, 4, 3, 3, 17, 17, true}, AttentionCase{2, 67, 67, 2, 2, 5, 5},
+        AttentionCase{2, 4, 6, 4, 2, 3, 5, false, true},
+        AttentionCase{2, 4, 6, 4, 1, 3, 2, false, false, true},
+        AttentionCase{3, 5, 5, 2, 1, 4, 4, false, true, false, true, true},
+        AttentionCase{2, 3, 7, 4, 2, 3, 5, true, true, true, true}})
+    testing::check_operation([&](const std::vector<Tensor>& x) { return c.operation(x); },
+                             [&](const std::vector<Tensor>& x) { return c.naive(x); }, c.inputs(),
+                             2e-5);
 }
 
-TEST(Attention, GradientsEqualFiniteDifferences) {
-  testing::check_operation(
-      [](const std::vector<Tensor>& f) {
-        kernels::AttentionSight sight;
-        sight.first_query = 2;
-        return ops::attention(f[0], f[1], f[2], {f[4], f[5], f[6]}, f[3], sight, test_pass());
-      },
-      [](const std::vector<Tensor>& d) {
-        return naive_attention(d[0], d[1], d[2], d[4], d[5], d[6], d[3]);
-      },
-      {fill_double(1, {1, 3, 2, 2}), fill_double(2, {1, 5, 2, 2}), fill_double(3, {1, 5, 2, 2}),
-       torch::full({1}, 0.7, torch::kFloat64), fill_double(4, {5, 2, 2}), fill_double(5, {2, 2}),
-       fill_double(6, {2, 2})});
+TEST(Attention, TakesInputsWithAnyStrides) {
+  const AttentionCase c{2, 4, 6, 4, 2, 3, 5, true, true, true};
+  std::vector<Tensor> x, turned;
+  for (const Tensor& each : c.inputs()) {
+    x.push_back(each.to(torch::kFloat32));
+    std::vector<std::int64_t> axes(static_cast<std::size_t>(each.dim()));
+    for (std::size_t i = 0; i < axes.size(); ++i)
+      axes[i] = static_cast<std::int64_t>(axes.size() - 1 - i);
+    turned.push_back(x.back().permute(axes).contiguous().permute(axes));
+  }
+  EXPECT_TRUE(c.operation(x).equal(c.operation(turned)));
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-// The attention step of kernels/sequence/attention, differentiable in all tensors.
+// The attention step of kernels/sequence/attention, differentiable in all tensors but the lengths.
 #pragma once
 
 #include "kernels/sequence/attention/attention.h"
@@ -7,15 +7,20 @@
 
 namespace mote::model::ops {
 
-// What relative positions need; all undefined for plain attention.
-struct RelativeTerms {
-  Tensor r_DHC, u_HC, w_HC;
+// What a score has beside the product of query and key, and a softmax beside its scores; each
+// undefined where there is none. w needs r.
+struct AttentionTerms {
+  Tensor r_DHC = {}, u_HC = {}, w_HC = {};  // relative positions
+  Tensor bias_HD = {};                      // by distance, from bias_farthest down
+  std::int64_t bias_farthest = 0;
+  Tensor sink_H = {};
+  Tensor lengths_B = {};  // int32: how many of a sequence's keys there are
 };
 
-// q [B, T, H, C], k and v [B, S, H, C] (any strides but the last), scale a tensor with one element.
-// Returns o [B, T, H, C].
-Tensor attention(const Tensor& q_BTHC, const Tensor& k_BSHC, const Tensor& v_BSHC,
-                 const RelativeTerms& relative, const Tensor& scale,
+// q [B, T, H, C], k [B, S, G, C], v [B, S, G, E] (any strides but the last; H a multiple of G),
+// scale a tensor with one element. Returns o [B, T, H, E].
+Tensor attention(const Tensor& q_BTHC, const Tensor& k_BSGC, const Tensor& v_BSGE,
+                 const AttentionTerms& terms, const Tensor& scale,
                  const kernels::AttentionSight& sight, const Pass& pass);
 
 }  // namespace mote::model::ops

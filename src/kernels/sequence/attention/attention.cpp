@@ -2,339 +2,326 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
+#include <string>
+#include <vector>
 
 #include "base/check.h"
-#include "base/scratch.h"
-#include "kernels/linear/gemm/gemm.h"
-#include "kernels/linear/rows/rows.h"
-#include "kernels/sequence/softmax/softmax.h"
+#include "kernels/sequence/attention/attention_tiles.h"
 
 namespace mote::kernels {
 namespace {
 
-constexpr Index kQueries = 64;  // per step, at most
+using Doubles = std::vector<double>;
 
-void check(const Attention& args) {
-  const Index heads = args.q_BTHC.size(2), width = args.q_BTHC.size(3);
-  MOTE_CHECK(args.k_BSHC.sizes == args.v_BSHC.sizes && args.k_BSHC.size(2) == heads &&
-                 args.k_BSHC.size(3) == width && args.k_BSHC.size(0) == args.q_BTHC.size(0),
-             "attention: q has ", heads, " heads of ", width, ", k ", args.k_BSHC.size(2), " of ",
-             args.k_BSHC.size(3));
-  const AttentionSight& s = args.sight;
-  const Index last = s.first_query + args.q_BTHC.size(1) - 1,
-              keys_end = s.first_key + args.k_BSHC.size(1);
-  MOTE_CHECK(last < keys_end, "attention: the last query is at ", last, ", the keys end before ",
-             keys_end);
-  if (s.first_key > 0)
-    MOTE_CHECK(s.block > 0, "attention: every query sees all keys, they begin at ", s.first_key);
-  if (s.first_key > 0)
-    MOTE_CHECK(s.first_key <= std::max<Index>(0, s.first_query / s.block * s.block - s.memory),
-               "attention: the first query sees keys from ",
-               s.first_query / s.block * s.block - s.memory, ", they begin at ", s.first_key);
-  if (args.r_DHC.data) {
-    Index farthest = 0;
-    for (Index i = s.first_query; i <= last; i = s.block ? (i / s.block + 1) * s.block : last + 1) {
-      const Index end = s.block ? std::min(last, (i / s.block + 1) * s.block - 1) : last;
-      farthest = std::max(farthest, end - s.first_seen(i));
+double dot(const float* x, const float* add, const float* y, Index n) {
+  double sum = 0;
+  for (Index c = 0; c < n; ++c)
+    sum += (static_cast<double>(x[c]) + (add ? static_cast<double>(add[c]) : 0)) *
+           static_cast<double>(y[c]);
+  return sum;
+}
+
+Index column_of(const Attention& a, Index distance) {
+  return std::clamp<Index>(a.bias_farthest - distance, 0, a.bias_HD.size(1) - 1);
+}
+
+// One query of a sequence and head against the keys it sees: what both directions begin with.
+struct Query {
+  Index b, t, h, g, first, end;
+  Doubles score;   // [end - first], before the scale
+  Doubles weight;  // exp(l - lse)
+  double lse = -INFINITY, sink_weight = 0;
+
+  Query(const Attention& a, Index sequence, Index head, Index query)
+      : b(sequence), t(query), h(head), g(head / (a.q_BTHC.size(2) / a.k_BSGC.size(2))) {
+    const KeyRange seen = seen_keys(a, b, t);
+    first = seen.first, end = std::max<Index>(first, seen.last + 1);
+    const Index width = a.q_BTHC.size(3);
+    const float* q = row_at(a.q_BTHC, b, t, h);
+    double largest = a.sink_H ? static_cast<double>(a.sink_H[h]) : -INFINITY;
+    for (Index j = first; j < end; ++j) {
+      double x = dot(q, a.u_HC ? a.u_HC + h * width : nullptr, row_at(a.k_BSGC, b, j, g), width);
+      if (a.r_DHC.data)
+        x += dot(q, a.w_HC ? a.w_HC + h * width : nullptr,
+                 &a.r_DHC(a.r_DHC.size(0) - 1 - distance(a, j), h, 0), width);
+      score.push_back(x);
+      double l = static_cast<double>(a.scale) * x;
+      if (a.bias_HD.data) l += static_cast<double>(a.bias_HD(h, column_of(a, distance(a, j))));
+      weight.push_back(l);
+      largest = std::max(largest, l);
     }
-    MOTE_CHECK(args.r_DHC.size(0) > farthest, "attention: ", args.r_DHC.size(0),
-               " relative positions, the farthest key is ", farthest, " back");
+    if (weight.empty() && !a.sink_H) return;
+    double sum = a.sink_H ? std::exp(static_cast<double>(a.sink_H[h]) - largest) : 0;
+    for (const double l : weight) sum += std::exp(l - largest);
+    lse = largest + std::log(sum);
+    for (double& l : weight) l = std::exp(l - lse);
+    if (a.sink_H) sink_weight = std::exp(static_cast<double>(a.sink_H[h]) - lse);
+  }
+  Index distance(const Attention& a, Index j) const { return standing(a, b) + t - j; }
+  double weight_of(Index j) const { return weight[static_cast<std::size_t>(j - first)]; }
+};
+
+void reference(const Attention& a, const Run&) {
+  const Index heads = a.q_BTHC.size(2), queries = a.q_BTHC.size(1);
+  for (Index b = 0; b < a.q_BTHC.size(0); ++b)
+    for (Index h = 0; h < heads; ++h)
+      for (Index t = 0; t < queries; ++t) {
+        const Query query(a, b, h, t);
+        if (a.lse_BHT) a.lse_BHT[(b * heads + h) * queries + t] = static_cast<float>(query.lse);
+        for (Index e = 0; e < a.v_BSGE.size(3); ++e) {
+          double o = 0;
+          for (Index j = query.first; j < query.end; ++j)
+            o += query.weight_of(j) * static_cast<double>(row_at(a.v_BSGE, b, j, query.g)[e]);
+          row_at(a.o_BTHE, b, t, h)[e] = static_cast<float>(o);
+        }
+      }
+}
+
+Doubles zeros(Index count) {
+  return Doubles(static_cast<std::size_t>(count));
+}
+
+// The gradients that are summed over the queries of one sequence and key head.
+struct KeyGradients {
+  Doubles dk_SC, dv_SE;
+};
+// And over those of one sequence and query head.
+struct HeadGradients {
+  Doubles dr_DC, du_C, dw_C, dbias_D;
+  double dsink = 0, dscale = 0;
+};
+
+// Adds what one query gives to them, and writes its own gradient.
+void query_backward(const AttentionBackward& args, const Query& query, KeyGradients& of_keys,
+                    HeadGradients& of_head) {
+  const Attention& a = args.forward;
+  const Index width = a.q_BTHC.size(3), value_width = a.v_BSGE.size(3), h = query.h;
+  const float* q = row_at(a.q_BTHC, query.b, query.t, h);
+  const float* d_o = row_at(args.do_BTHE, query.b, query.t, h);
+  const auto number = [](float x) { return static_cast<double>(x); };
+  const auto with = [&](const float* add_HC, Index c) {
+    return number(q[c]) + (add_HC ? number(add_HC[h * width + c]) : 0);
+  };
+  const auto dp = [&](Index j) {
+    return dot(d_o, nullptr, row_at(a.v_BSGE, query.b, j, query.g), value_width);
+  };
+  double mean = 0;
+  for (Index j = query.first; j < query.end; ++j) mean += query.weight_of(j) * dp(j);
+  of_head.dsink -= query.sink_weight * mean;
+  Doubles dq = zeros(width);
+  for (Index j = query.first; j < query.end; ++j) {
+    const double p = query.weight_of(j), dl = p * (dp(j) - mean), dx = number(a.scale) * dl;
+    const Index distance = query.distance(a, j);
+    const auto add = [](Doubles& to, Index i, double x) { to[static_cast<std::size_t>(i)] += x; };
+    of_head.dscale += dl * query.score[static_cast<std::size_t>(j - query.first)];
+    if (a.bias_HD.data) add(of_head.dbias_D, column_of(a, distance), dl);
+    for (Index e = 0; e < value_width; ++e)
+      add(of_keys.dv_SE, j * value_width + e, p * number(d_o[e]));
+    const float* k = row_at(a.k_BSGC, query.b, j, query.g);
+    for (Index c = 0; c < width; ++c) {
+      add(dq, c, dx * number(k[c]));
+      add(of_head.du_C, c, dx * number(k[c]));
+      add(of_keys.dk_SC, j * width + c, dx * with(a.u_HC, c));
+    }
+    if (!a.r_DHC.data) continue;
+    const Index row = a.r_DHC.size(0) - 1 - distance;
+    const float* r = &a.r_DHC(row, h, 0);
+    for (Index c = 0; c < width; ++c) {
+      add(dq, c, dx * number(r[c]));
+      add(of_head.dw_C, c, dx * number(r[c]));
+      add(of_head.dr_DC, row * width + c, dx * with(a.w_HC, c));
+    }
+  }
+  std::copy(dq.begin(), dq.end(), row_at(args.dq_BTHC, query.b, query.t, h));
+}
+
+// Rows of `width`, `stride` apart.
+void write_rows(const Doubles& from, Index width, float* to, Index stride) {
+  const auto rows = width == 0 ? 0 : static_cast<Index>(from.size()) / width;
+  for (Index i = 0; i < rows; ++i)
+    for (Index c = 0; c < width; ++c)
+      to[i * stride + c] = static_cast<float>(from[static_cast<std::size_t>(i * width + c)]);
+}
+
+void backward_reference(const AttentionBackward& args, const Run&) {
+  const Attention& a = args.forward;
+  const Index heads = a.q_BTHC.size(2), width = a.q_BTHC.size(3), keys = a.k_BSGC.size(1),
+              groups = a.k_BSGC.size(2), value_width = a.v_BSGE.size(3),
+              distances = a.r_DHC.size(0), columns = a.bias_HD.size(1);
+  for (Index b = 0; b < a.q_BTHC.size(0); ++b)
+    for (Index g = 0; g < groups; ++g) {
+      KeyGradients of_keys{zeros(keys * width), zeros(keys * value_width)};
+      for (Index h = g * (heads / groups); h < (g + 1) * (heads / groups); ++h) {
+        HeadGradients of{zeros(distances * width), zeros(width), zeros(width), zeros(columns)};
+        for (Index t = 0; t < a.q_BTHC.size(1); ++t)
+          query_backward(args, Query(a, b, h, t), of_keys, of);
+        const Index item = b * heads + h;
+        if (args.dr_BDHC)
+          write_rows(of.dr_DC, width, args.dr_BDHC + (b * distances * heads + h) * width,
+                     heads * width);
+        if (args.du_BHC) write_rows(of.du_C, width, args.du_BHC + item * width, width);
+        if (args.dw_BHC) write_rows(of.dw_C, width, args.dw_BHC + item * width, width);
+        if (args.dbias_BHD)
+          write_rows(of.dbias_D, columns, args.dbias_BHD + item * columns, columns);
+        if (args.dsink_BH) args.dsink_BH[item] = static_cast<float>(of.dsink);
+        if (args.dscale_BH) args.dscale_BH[item] = static_cast<float>(of.dscale);
+      }
+      if (keys == 0) continue;
+      write_rows(of_keys.dk_SC, width, row_at(args.dk_BSGC, b, 0, g), args.dk_BSGC.stride(1));
+      write_rows(of_keys.dv_SE, value_width, row_at(args.dv_BSGE, b, 0, g), args.dv_BSGE.stride(1));
+    }
+}
+
+// Unused in a build without vector code.
+template <const AttentionLoops& loops>
+[[maybe_unused]] void in_tiles(const Attention& args, const Run& run) {
+  attention_in_tiles(args, run, loops);
+}
+template <const AttentionLoops& loops>
+[[maybe_unused]] void backward_in_tiles(const AttentionBackward& args, const Run& run) {
+  attention_backward_in_tiles(args, run, loops);
+}
+
+constexpr Variant<Attention> kForward[] = {
+    {Isa::reference, reference},
+#if MOTE_WITH_AVX2
+    {Isa::avx2, in_tiles<kAttentionAvx2>},
+#endif
+#if MOTE_WITH_AVX512
+    {Isa::avx512, in_tiles<kAttentionAvx512>},
+#endif
+};
+
+constexpr Variant<AttentionBackward> kBackward[] = {
+    {Isa::reference, backward_reference},
+#if MOTE_WITH_AVX2
+    {Isa::avx2, backward_in_tiles<kAttentionAvx2>},
+#endif
+#if MOTE_WITH_AVX512
+    {Isa::avx512, backward_in_tiles<kAttentionAvx512>},
+#endif
+};
+
+template <std::size_t Rank>
+std::string text(const std::array<Index, Rank>& sizes) {
+  std::string all;
+  for (const Index n : sizes) all += (all.empty() ? "[" : ", ") + std::to_string(n);
+  return all + "]";
+}
+
+template <class T, int Rank>
+void check_sizes(const char* name, const View<T, Rank>& x,
+                 const std::array<Index, static_cast<std::size_t>(Rank)>& wanted) {
+  MOTE_CHECK(x.sizes == wanted, "attention: ", name, " is ", text(x.sizes), " where ", text(wanted),
+             " is needed");
+}
+
+void check_ranges(const Attention& a) {
+  const Index keys = a.k_BSGC.size(1), distances = a.r_DHC.size(0);
+  for (Index b = 0; b < a.q_BTHC.size(0); ++b) {
+    MOTE_CHECK(!a.lengths_B || (a.lengths_B[b] >= 0 && a.lengths_B[b] <= keys),
+               "attention: sequence ", b, " has a length of ", a.lengths_B ? a.lengths_B[b] : 0,
+               ", there are ", keys, " keys");
+    for (Index t = 0; t < a.q_BTHC.size(1); ++t) {
+      const KeyRange range = a.sees_BT(b, t);
+      MOTE_CHECK(range.first >= 0 && range.last < keys && range.first <= range.last + 1,
+                 "attention: query ", t, " sees the keys from ", range.first, " to ", range.last,
+                 ", there are ", keys);
+      const KeyRange seen = seen_keys(a, b, t);
+      if (!a.r_DHC.data || seen.last < seen.first) continue;
+      const Index at = standing(a, b) + t;
+      MOTE_CHECK(at - seen.first < distances && seen.last <= at, "attention: query ", t,
+                 " sees keys at distances from ", at - seen.last, " to ", at - seen.first,
+                 ", relative positions are for 0 to ", distances - 1);
+    }
   }
 }
 
-// One sequence and head, a few queries: what both directions need.
-struct Step {
-  Index queries = 0;  // how many
-  Index first = 0;    // number of the first one within T
-  Index seen = 0;     // position of the first key that any of them sees
-  Index keys = 0;     // from `seen` to the last query's own position
-  const float *q = nullptr, *k = nullptr, *v = nullptr, *r = nullptr;
-  float *qu = nullptr, *qw = nullptr;  // [queries, C]
-  float *x = nullptr, *y = nullptr;    // [queries, keys]
-};
-
-class Plan {
- public:
-  Plan(const Attention& args, const Run& run)
-      : a_(args),
-        run_(run),
-        gemm_(gemm_variant({}, run)),
-        softmax_(select(softmax_row_variants(), run)),
-        combine_(select(combine_rows_variants(), run)),
-        width_(args.q_BTHC.size(3)) {}
-
-  const Variant<Gemm>& gemm() const { return gemm_; }
-
-  // The queries of a step are of one block, so that no distance in it is farther than what is seen.
-  Index num_steps() const {
-    const Index queries = a_.q_BTHC.size(1);
-    return queries == 0 ? 0 : cell(queries - 1) - cell(0) + 1;
+void check(const Attention& a) {
+  const auto [batch, queries, heads, width] = a.q_BTHC.sizes;
+  const Index keys = a.k_BSGC.size(1), groups = a.k_BSGC.size(2), value_width = a.v_BSGE.size(3);
+  check_sizes("k", a.k_BSGC, {batch, keys, groups, width});
+  check_sizes("v", a.v_BSGE, {batch, keys, groups, value_width});
+  check_sizes("o", a.o_BTHE, {batch, queries, heads, value_width});
+  check_sizes("sees", a.sees_BT, {batch, queries});
+  MOTE_CHECK(groups == 0 ? heads == 0 : heads % groups == 0, "attention: ", heads,
+             " query heads cannot share ", groups, " key heads evenly");
+  MOTE_CHECK(keys <= std::numeric_limits<std::int32_t>::max(), "attention: ", keys,
+             " keys, ranges reach to ", std::numeric_limits<std::int32_t>::max());
+  if (a.at_B.data) check_sizes("at", a.at_B, {batch});
+  if (a.r_DHC.data) check_sizes("r", a.r_DHC, {a.r_DHC.size(0), heads, width});
+  if (a.bias_HD.data) {
+    check_sizes("bias", a.bias_HD, {heads, a.bias_HD.size(1)});
+    MOTE_CHECK(a.bias_HD.size(1) > 0 || heads == 0, "attention: the bias of ", heads, " heads has ",
+               a.bias_HD.size(1), " distances");
   }
+  check_ranges(a);
+}
 
-  Step start(Index b, Index h, Index number, Scratch& scratch) const {
-    const AttentionSight& sight = a_.sight;
-    Step s;
-    s.first = first_query(number);
-    s.queries = std::min(a_.q_BTHC.size(1), first_query(number + 1)) - s.first;
-    const Index position = sight.first_query + s.first, last = position + s.queries - 1;
-    s.seen = sight.first_seen(position);
-    s.keys = last - s.seen + 1;
-    s.q = at(a_.q_BTHC, b, s.first, h);
-    s.k = at(a_.k_BSHC, b, s.seen - sight.first_key, h);
-    s.v = at(a_.v_BSHC, b, s.seen - sight.first_key, h);
-    if (a_.r_DHC.data) s.r = &a_.r_DHC(a_.r_DHC.size(0) - s.keys, h, 0);
-    s.qu = scratch.take<float>(s.queries * width_);
-    s.qw = s.r ? scratch.take<float>(s.queries * width_) : nullptr;
-    s.x = scratch.take<float>(s.queries * s.keys);
-    s.y = s.r ? scratch.take<float>(s.queries * s.keys) : nullptr;
-    return s;
-  }
-
-  // x = (q + u) k^T, y = (q + w) r^T.
-  void scores(const Step& s, Index h) const {
-    add_bias(s, a_.u_HC ? a_.u_HC + h * width_ : nullptr, s.qu);
-    product(s.queries, s.keys, width_, {s.qu, width_, Rows::outer},
-            {s.k, a_.k_BSHC.stride(1), Rows::outer}, s.x, s.keys, false);
-    if (!s.r) return;
-    add_bias(s, a_.w_HC ? a_.w_HC + h * width_ : nullptr, s.qw);
-    product(s.queries, s.keys, width_, {s.qw, width_, Rows::outer},
-            {s.r, a_.r_DHC.stride(0), Rows::outer}, s.y, s.keys, false);
-  }
-
-  void product(Index m, Index n, Index k, const Operand& a, const Operand& b, float* c,
-               Index c_stride, bool accumulate) const {
-    Gemm g;
-    g.m = m, g.n = n, g.k = k;
-    g.a = a, g.b = b;
-    g.c = c, g.c_stride = c_stride;
-    g.finish.accumulate = accumulate;
-    gemm_.call(g, run_);
-  }
-
-  // o = sum_j x[j] v_j for one query: a product would pack v for a single row.
-  void weighted_sum(const Step& s, float* o, Scratch& scratch) const {
-    auto* every = scratch.take<std::int32_t>(s.keys);
-    for (Index j = 0; j < s.keys; ++j) every[j] = static_cast<std::int32_t>(j);
-    const std::int32_t one_token[] = {0, static_cast<std::int32_t>(s.keys)};
-    combine_.call({{s.v, {s.keys, width_}, {a_.v_BSHC.stride(1), 1}},
-                   view(static_cast<const std::int32_t*>(every), s.keys),
-                   view(one_token, 2),
-                   s.x,
-                   view(o, Index{1}, width_)},
-                  run_);
-  }
-
-  // Where in a row of x query number `i` of the step looks: [begin, end). Its row of y is shifted
-  // so that both line up.
-  Index begin(const Step& s, Index i) const {
-    return a_.sight.first_seen(a_.sight.first_query + s.first + i) - s.seen;
-  }
-  Index end(const Step& s, Index i) const { return s.keys - (s.queries - 1 - i); }
-  float* shifted(const Step& s, float* y, Index i) const {
-    return y ? y + i * s.keys + (s.queries - 1 - i) : nullptr;
-  }
-
-  void softmax(const Step& s, Index i, float* lse) const {
-    softmax_.call(
-        {s.x + i * s.keys, shifted(s, s.y, i), begin(s, i), end(s, i), s.keys, a_.scale, lse},
-        run_);
-  }
-
-  template <class T>
-  static T* at(const View<T, 4>& x, Index b, Index t, Index h) {
-    return x.data + b * x.stride(0) + t * x.stride(1) + h * x.stride(2);
-  }
-
- private:
-  // Every block of positions is cut into cells of kQueries from its beginning; without blocks the
-  // call is. The number of the cell of query t:
-  Index cell(Index t) const {
-    const Index block = a_.sight.block, position = a_.sight.first_query + t;
-    return block == 0 ? t / kQueries
-                      : position / block * cells_per_block() + position % block / kQueries;
-  }
-  Index cells_per_block() const { return (a_.sight.block + kQueries - 1) / kQueries; }
-  // The first query of step `number`, which is a cell or the part of one that the call has.
-  Index first_query(Index number) const {
-    const Index block = a_.sight.block;
-    if (block == 0) return number * kQueries;
-    const Index c = cell(0) + number;
-    const Index position = c / cells_per_block() * block + c % cells_per_block() * kQueries;
-    return std::max<Index>(0, position - a_.sight.first_query);
-  }
-
-  void add_bias(const Step& s, const float* bias, float* out) const {
-    for (Index i = 0; i < s.queries; ++i) {
-      const float* q = s.q + i * a_.q_BTHC.stride(1);
-      for (Index c = 0; c < width_; ++c) out[i * width_ + c] = q[c] + (bias ? bias[c] : 0);
-    }
-  }
-
-  const Attention& a_;
-  const Run& run_;
-  const Variant<Gemm>& gemm_;
-  const Variant<SoftmaxRow>& softmax_;
-  const Variant<CombineRows>& combine_;
-  Index width_;
-};
-
-void add_columns(const float* x, Index rows, Index columns, float* sums) {
-  for (Index i = 0; i < rows; ++i)
-    for (Index c = 0; c < columns; ++c) sums[c] += x[i * columns + c];
+void check(const AttentionBackward& args) {
+  const Attention& a = args.forward;
+  check(a);
+  check_sizes("do", args.do_BTHE, a.o_BTHE.sizes);
+  check_sizes("dq", args.dq_BTHC, a.q_BTHC.sizes);
+  check_sizes("dk", args.dk_BSGC, a.k_BSGC.sizes);
+  check_sizes("dv", args.dv_BSGE, a.v_BSGE.sizes);
+  MOTE_CHECK(a.lse_BHT || a.q_BTHC.empty(), "attention_backward: ", text(a.q_BTHC.sizes),
+             " queries, and forward kept no log-sum-exp");
+  MOTE_CHECK(a.r_DHC.data || !(args.dr_BDHC || args.dw_BHC),
+             "attention_backward: the gradient of relative positions is wanted, there are ",
+             a.r_DHC.size(0));
+  MOTE_CHECK(a.bias_HD.data || !args.dbias_BHD,
+             "attention_backward: the gradient of the bias is wanted, it has ", a.bias_HD.size(1),
+             " distances");
+  MOTE_CHECK(a.sink_H || !args.dsink_BH,
+             "attention_backward: the gradient of the sinks is wanted, none of ", a.q_BTHC.size(2),
+             " heads has one");
 }
 
 }  // namespace
+
+KeyRange seen_keys(const Attention& args, Index b, Index t) {
+  KeyRange range = args.sees_BT(b, t);
+  if (args.lengths_B) range.last = std::min(range.last, args.lengths_B[b] - 1);
+  return range;
+}
+
+Index standing(const Attention& args, Index b) {
+  return args.at_B.data ? args.at_B(b) : 0;
+}
+
+std::span<const Variant<Attention>> attention_variants() {
+  return kForward;
+}
+std::span<const Variant<AttentionBackward>> attention_backward_variants() {
+  return kBackward;
+}
 
 void attention(const Attention& args, const Run& run) {
   check(args);
-  const Index batch = args.q_BTHC.size(0), queries = args.q_BTHC.size(1),
-              heads = args.q_BTHC.size(2);
-  const Index width = args.q_BTHC.size(3);
-  const Plan plan(args, run);
-  const Index steps = plan.num_steps();
-  parallel_for(*run.executor, batch * heads * steps, [&](Index item, int) {
-    const Index b = item / (heads * steps), h = item / steps % heads;
-    Scratch scratch;
-    const Step s = plan.start(b, h, item % steps, scratch);
-    plan.scores(s, h);
-    for (Index i = 0; i < s.queries; ++i) {
-      float unused;
-      plan.softmax(s, i,
-                   args.lse_BHT ? args.lse_BHT + (b * heads + h) * queries + s.first + i : &unused);
-    }
-    if (s.queries == 1)
-      plan.weighted_sum(s, Plan::at(args.o_BTHC, b, s.first, h), scratch);
-    else
-      plan.product(s.queries, width, s.keys, {s.x, s.keys, Rows::outer},
-                   {s.v, args.v_BSHC.stride(1), Rows::inner}, Plan::at(args.o_BTHC, b, s.first, h),
-                   args.o_BTHC.stride(1), false);
-  });
+  select(attention_variants(), run).call(args, run);
 }
-
-namespace {
-
-// Backward of a few queries of one sequence and head. Gradients of k, v, r and of the biases are
-// added to.
-void step_backward(const AttentionBackward& args, const Plan& plan, const Run& run, Index b,
-                   Index h, Index number) {
-  const Attention& a = args.forward;
-  const Index queries = a.q_BTHC.size(1), heads = a.q_BTHC.size(2), width = a.q_BTHC.size(3);
-  Scratch scratch;
-  const Step s = plan.start(b, h, number, scratch);
-  float* dx = scratch.take<float>(s.queries * s.keys);
-  plan.scores(s, h);
-  const float* out_grad = Plan::at(args.do_BTHC, b, s.first, h);
-  const Operand do_outer{out_grad, args.do_BTHC.stride(1), Rows::outer};
-  plan.product(s.queries, s.keys, width, do_outer, {s.v, a.v_BSHC.stride(1), Rows::outer}, dx,
-               s.keys, false);
-
-  const auto& softmax_backward = select(softmax_backward_row_variants(), run);
-  float dscale = 0;
-  for (Index i = 0; i < s.queries; ++i)
-    softmax_backward.call({s.x + i * s.keys, plan.shifted(s, s.y, i), dx + i * s.keys,
-                           plan.begin(s, i), plan.end(s, i), s.keys, a.scale,
-                           a.lse_BHT[(b * heads + h) * queries + s.first + i], &dscale},
-                          run);
-  if (args.dscale_BH) args.dscale_BH[b * heads + h] += dscale;
-
-  const Index key = s.seen - a.sight.first_key;
-  const Operand do_inner{out_grad, args.do_BTHC.stride(1), Rows::inner};
-  plan.product(s.keys, width, s.queries, {s.x, s.keys, Rows::inner}, do_inner,
-               Plan::at(args.dv_BSHC, b, key, h), args.dv_BSHC.stride(1), true);
-  plan.product(s.keys, width, s.queries, {dx, s.keys, Rows::inner}, {s.qu, width, Rows::inner},
-               Plan::at(args.dk_BSHC, b, key, h), args.dk_BSHC.stride(1), true);
-  float* dq = scratch.take<float>(s.queries * width);
-  plan.product(s.queries, width, s.keys, {dx, s.keys, Rows::outer},
-               {s.k, a.k_BSHC.stride(1), Rows::inner}, dq, width, false);
-  if (s.r) {
-    add_columns(dq, s.queries, width, args.du_BHC + (b * heads + h) * width);
-    // The gradient of y is that of x shifted back; what falls outside a row's sight is 0.
-    std::fill_n(s.y, s.queries * s.keys, 0.0f);
-    for (Index i = 0; i < s.queries; ++i)
-      std::copy(dx + i * s.keys + plan.begin(s, i), dx + i * s.keys + plan.end(s, i),
-                plan.shifted(s, s.y, i) + plan.begin(s, i));
-    const Index distances = a.r_DHC.size(0);
-    float* dr = args.dr_BDHC + ((b * distances + distances - s.keys) * heads + h) * width;
-    plan.product(s.keys, width, s.queries, {s.y, s.keys, Rows::inner}, {s.qw, width, Rows::inner},
-                 dr, heads * width, true);
-    float* dqw = scratch.take<float>(s.queries * width);
-    plan.product(s.queries, width, s.keys, {s.y, s.keys, Rows::outer},
-                 {s.r, a.r_DHC.stride(0), Rows::inner}, dqw, width, false);
-    add_columns(dqw, s.queries, width, args.dw_BHC + (b * heads + h) * width);
-    for (Index i = 0; i < s.queries * width; ++i) dq[i] += dqw[i];
-  }
-  for (Index i = 0; i < s.queries; ++i)
-    std::copy_n(dq + i * width, width, Plan::at(args.dq_BTHC, b, s.first + i, h));
-}
-
-void zero_head(const View<float, 4>& x, Index b, Index h) {
-  for (Index t = 0; t < x.size(1); ++t) std::fill_n(Plan::at(x, b, t, h), x.size(3), 0.0f);
-}
-
-}  // namespace
 
 void attention_backward(const AttentionBackward& args, const Run& run) {
-  const Attention& a = args.forward;
-  check(a);
-  MOTE_CHECK(a.lse_BHT || a.q_BTHC.empty(), "attention_backward: forward kept no log-sum-exp");
-  const Index heads = a.q_BTHC.size(2), width = a.q_BTHC.size(3), distances = a.r_DHC.size(0);
-  const Plan plan(a, run);
-  // One thread has all queries of a sequence and head, whose keys they share.
-  parallel_for(*run.executor, a.q_BTHC.size(0) * heads, [&](Index item, int) {
-    const Index b = item / heads, h = item % heads;
-    zero_head(args.dk_BSHC, b, h);
-    zero_head(args.dv_BSHC, b, h);
-    if (a.r_DHC.data) {
-      for (Index d = 0; d < distances; ++d)
-        std::fill_n(args.dr_BDHC + ((b * distances + d) * heads + h) * width, width, 0.0f);
-      std::fill_n(args.du_BHC + item * width, width, 0.0f);
-      std::fill_n(args.dw_BHC + item * width, width, 0.0f);
-    }
-    if (args.dscale_BH) args.dscale_BH[item] = 0;
-    for (Index number = 0; number < plan.num_steps(); ++number)
-      step_backward(args, plan, run, b, h, number);
-  });
+  check(args);
+  select(attention_backward_variants(), run).call(args, run);
 }
 
-void attention_reference(const Attention& args) {
-  const Index width = args.q_BTHC.size(3);
-  const auto dot = [&](const float* q, const float* bias, const float* key) {
-    double sum = 0;
-    for (Index c = 0; c < width; ++c)
-      sum += (static_cast<double>(q[c]) + (bias ? static_cast<double>(bias[c]) : 0)) *
-             static_cast<double>(key[c]);
-    return sum;
-  };
-  const AttentionSight& sight = args.sight;
-  std::vector<double> logits;
-  for (Index b = 0; b < args.q_BTHC.size(0); ++b)
-    for (Index h = 0; h < args.q_BTHC.size(2); ++h)
-      for (Index t = 0; t < args.q_BTHC.size(1); ++t) {
-        const Index i = sight.first_query + t, first = sight.first_seen(i);
-        const float* q = Plan::at(args.q_BTHC, b, t, h);
-        logits.clear();
-        for (Index j = first; j <= i; ++j) {
-          double l = dot(q, args.u_HC ? args.u_HC + h * width : nullptr,
-                         Plan::at(args.k_BSHC, b, j - sight.first_key, h));
-          if (args.r_DHC.data)
-            l += dot(q, args.w_HC ? args.w_HC + h * width : nullptr,
-                     &args.r_DHC(args.r_DHC.size(0) - 1 - (i - j), h, 0));
-          logits.push_back(static_cast<double>(args.scale) * l);
-        }
-        const double largest = *std::max_element(logits.begin(), logits.end());
-        double sum = 0;
-        for (double l : logits) sum += std::exp(l - largest);
-        if (args.lse_BHT)
-          args.lse_BHT[(b * args.q_BTHC.size(2) + h) * args.q_BTHC.size(1) + t] =
-              static_cast<float>(largest + std::log(sum));
-        for (Index c = 0; c < width; ++c) {
-          double o = 0;
-          for (Index j = first; j <= i; ++j)
-            o += std::exp(logits[static_cast<std::size_t>(j - first)] - largest) / sum *
-                 static_cast<double>(Plan::at(args.v_BSHC, b, j - sight.first_key, h)[c]);
-          Plan::at(args.o_BTHC, b, t, h)[c] = static_cast<float>(o);
-        }
-      }
+void see(const AttentionSight& sight, Index queries, Index keys, KeyRange* sees_T) {
+  for (Index t = 0; t < queries; ++t) {
+    const Index i = sight.first_query + t;
+    Index first = 0;
+    if (sight.block > 0) first = std::max(first, i / sight.block * sight.block - sight.memory);
+    if (sight.window > 0) first = std::max(first, i - sight.window + 1);
+    const Index last = sight.ahead ? sight.first_key + keys - 1 : i;
+    MOTE_CHECK(first >= sight.first_key, "attention: position ", i, " sees keys from ", first,
+               ", they begin at ", sight.first_key);
+    MOTE_CHECK(last < sight.first_key + keys, "attention: position ", i,
+               " sees its own key, they end before ", sight.first_key + keys);
+    sees_T[t] = {static_cast<std::int32_t>(first - sight.first_key),
+                 static_cast<std::int32_t>(last - sight.first_key)};
+  }
 }
 
 }  // namespace mote::kernels

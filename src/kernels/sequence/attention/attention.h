@@ -1,65 +1,92 @@
-// Causal attention of one layer, plain or with Transformer-XL's relative positions
-// (specs/sparse-ffn 3.1), forward and backward.
+// Attention of one layer, forward and backward: a mean of values, weighted by the softmax over the
+// keys that a query sees.
 //
-//   l[i,j] = scale * ((q_i + u) . k_j + (q_i + w) . r[distance i-j])
-//   o_i = sum_j softmax_j(l[i,j]) v_j
-// per sequence b and head h. Without r there is no second term, and u, w are taken as 0 when null.
+//   l[i,j] = scale * ((q_i + u) . k_j + (q_i + w) . r[d]) + bias[d],  d = at + i - j
+//   lse_i  = log(sum_j exp(l[i,j]) + exp(sink))
+//   o_i    = sum_j exp(l[i,j] - lse_i) v_j
 //
-// Positions are absolute: query t is at first_query + t, key s at first_key + s. Query position i
-// sees key position j where
-//   j <= i  and  j >= floor(i / block) * block - memory      (block 0: every j <= i, first_key 0)
-// so what a position sees depends on its block and the memory before that block, never on how many
-// positions one call brings. All keys that a query may see must be there, except those before
-// position 0.
+// per sequence b and query head h; u, w, r, bias and sink are the head's own, each may be missing.
+// Query head h reads key head h / (H / G).
 //
-// r is stored by falling distance: row t of r_DHC is for distance D-1-t, and D exceeds every
-// distance that is seen. Scores of up to 64 queries of one block are made at a time and never
-// stored whole; backward makes them again from the log-sum-exp of each row.
+// What is seen. Query i of sequence b sees the keys first <= j <= last of sees_BT(b, i) that are
+// below lengths_B[b]. The sums are over these alone: what stands elsewhere, in padding for example,
+// is multiplied with nothing. A query that sees none gets o = 0 and lse = sink, or -infinity
+// without one. struct AttentionSight makes the usual ranges.
+//
+// Distances. d counts keys backwards from where the query stands (`at` of its first query), and is
+// negative for keys behind it. Row t of r_DHC is for distance D-1-t, and there must be one for
+// every key that is seen. Column t of bias_HD is for distance bias_farthest - t; distances beyond
+// either end of the table take the column at that end.
+//
+// Aliasing: v may lie in k (a prefix of its rows, for latent attention). Outputs overlap nothing.
+// Inputs are finite where they are seen; NaN spreads to the outputs that depend on it.
+//
+// Keys are taken in blocks with running sums, so scratch does not depend on S; backward makes the
+// probabilities again from lse_BHT. Up to 16 rows of queries (T times H / G) read keys and values
+// once, where they lie. Forward is cut over sequences, key heads, queries and, where these are few,
+// keys; backward over sequences and key heads.
 #pragma once
+
+#include <cstdint>
 
 #include "kernels/core/variants.h"
 #include "kernels/core/view.h"
 
 namespace mote::kernels {
 
-struct AttentionSight {
-  Index first_query = 0, first_key = 0;
-  Index block = 0, memory = 0;
-
-  // The first key position that query position i sees.
-  Index first_seen(Index i) const {
-    if (block == 0) return first_key;
-    const Index first = i / block * block - memory;
-    return first > first_key ? first : first_key;
-  }
+// Rows of k from first to last; none where last < first.
+struct KeyRange {
+  std::int32_t first = 0, last = -1;
 };
 
 struct Attention {
-  View<const float, 4> q_BTHC, k_BSHC, v_BSHC;  // the last stride is 1
+  View<const float, 4> q_BTHC, k_BSGC, v_BSGE;  // the last stride is 1
+  View<const KeyRange, 2> sees_BT;              // stride 0 over b: alike in all sequences
+  View<const std::int32_t, 1> at_B;             // the key beside query 0; data null: key 0
+  const std::int32_t* lengths_B = nullptr;      // null: S
   View<const float, 3> r_DHC;                   // data null: no relative positions
   const float* u_HC = nullptr;
   const float* w_HC = nullptr;
+  View<const float, 2> bias_HD;  // data null: none; the last stride is 1
+  Index bias_farthest = 0;
+  const float* sink_H = nullptr;
   float scale = 1;
-  AttentionSight sight;
-  View<float, 4> o_BTHC;     // out
+  View<float, 4> o_BTHE;     // out
   float* lse_BHT = nullptr;  // out, may be null
 };
 void attention(const Attention& args, const Run& run);
 
 struct AttentionBackward {
-  Attention forward;  // with lse_BHT as forward left it; o_BTHC is not read
-  View<const float, 4> do_BTHC;
-  View<float, 4> dq_BTHC, dk_BSHC, dv_BSHC;  // out
-  // Out, one partial per sequence, to be summed over b; all null when there are no relative
-  // positions.
+  Attention forward;  // with o_BTHE and lse_BHT as forward left them
+  View<const float, 4> do_BTHE;
+  View<float, 4> dq_BTHC, dk_BSGC, dv_BSGE;  // out; 0 for keys that nobody sees
+  // Out, one partial per sequence, to be summed over b; null: not wanted.
   float* dr_BDHC = nullptr;
   float* du_BHC = nullptr;
   float* dw_BHC = nullptr;
+  float* dbias_BHD = nullptr;
+  float* dsink_BH = nullptr;
   float* dscale_BH = nullptr;
 };
 void attention_backward(const AttentionBackward& args, const Run& run);
 
-// Plain loops and double sums: the definition.
-void attention_reference(const Attention& args);
+std::span<const Variant<Attention>> attention_variants();
+std::span<const Variant<AttentionBackward>> attention_backward_variants();
+
+// The usual sights, by position in the sequence: query t is at first_query + t, key s at
+// first_key + s. Position i sees j where all of these hold:
+//   j <= i                                      unless `ahead`
+//   j >= floor(i / block) * block - memory      with a block: its own, and the memory before that
+//   j > i - window                              with a window
+// so what a position sees does not depend on how many positions one call brings.
+struct AttentionSight {
+  Index first_query = 0, first_key = 0;
+  Index block = 0, memory = 0;
+  Index window = 0;
+  bool ahead = false;
+};
+// Ranges of `queries` queries among `keys` keys. Throws where keys are missing that a query sees:
+// before the first one, unless that is position 0, or behind the last one.
+void see(const AttentionSight& sight, Index queries, Index keys, KeyRange* sees_T);
 
 }  // namespace mote::kernels
