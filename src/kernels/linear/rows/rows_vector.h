@@ -15,15 +15,14 @@ void combine_rows_vector(const CombineRows& args) {
   for (Index n = 0; n < args.y_ND.size(0); ++n) {
     const Index first = first_row[n], end = first_row[n + 1];
     float* y = args.y_ND.row(n);
-    for (Index d = 0; d < columns; d += S::kLanes) {
-      const Index left = columns - d;
-      typename S::V sum = args.add ? S::load(y + d, left) : S::zero();
+    for_vectors<S>(0, columns, [&](Index d, auto lanes) {
+      typename S::V sum = args.add ? lanes.load(y + d) : S::zero();
       for (Index r = first; r < end; ++r) {
-        const typename S::V row = S::load(args.p_RD.row(position[r]) + d, left);
+        const typename S::V row = lanes.load(args.p_RD.row(position[r]) + d);
         sum = weight ? S::fma(S::set(weight[r]), row, sum) : S::add(row, sum);
       }
-      S::store(y + d, sum, left);
-    }
+      lanes.store(y + d, sum);
+    });
   }
 }
 
@@ -36,12 +35,11 @@ void relu_backward_rows_vector(const ReluBackwardRows& args) {
     float* t = args.t_RG.row(r);
     const typename S::V gate = S::set(args.gate[flat]);
     typename S::V dot = S::zero();
-    for (Index g = 0; g < columns; g += S::kLanes) {
-      const Index left = columns - g;
-      const typename S::V ug = S::load(u + g, left), tg = S::load(t + g, left);
+    for_vectors<S>(0, columns, [&](Index g, auto lanes) {
+      const typename S::V ug = lanes.load(u + g), tg = lanes.load(t + g);
       dot = S::fma(tg, ug, dot);
-      S::store(t + g, S::where_positive(ug, S::mul(gate, tg)), left);
-    }
+      lanes.store(t + g, S::where_positive(ug, S::mul(gate, tg)));
+    });
     args.dgate[flat] = S::sum(dot);
   }
 }
