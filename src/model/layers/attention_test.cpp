@@ -85,6 +85,13 @@ Tensor naive_attention(const Tensor& q_BTHC, const Tensor& k_BSHC, const Tensor&
   return torch::einsum("bhts,bshc->bthc", {p, v_BSHC});
 }
 
+// The operation for q, k, v, scale, r, u, w with heads apart.
+Tensor attended(const std::vector<Tensor>& f, const kernels::AttentionSight& sight) {
+  return ops::attention(f[0].flatten(2), f[1].flatten(2), f[2].flatten(2), f[0].size(2),
+                        f[1].size(1), {f[4], f[5], f[6]}, f[3], sight, test_pass())
+      .view(f[0].sizes());
+}
+
 TEST(Attention, ForwardAndGradientsEqualTheNaiveExpression) {
   struct Case {
     std::int64_t batch, queries, keys, heads, width;
@@ -113,8 +120,7 @@ TEST(Attention, ForwardAndGradientsEqualTheNaiveExpression) {
       f.push_back(t.defined() ? t.detach().to(torch::kFloat32).requires_grad_() : t);
     kernels::AttentionSight sight;
     sight.first_query = c.keys - c.queries;
-    const Tensor got =
-        ops::attention(f[0], f[1], f[2], {f[4], f[5], f[6]}, f[3], sight, test_pass());
+    const Tensor got = attended(f, sight);
     (got * dy.to(torch::kFloat32)).sum().backward();
     expect_close(got, want, 1e-5, "o");
     for (std::size_t i = 0; i < x.size(); ++i)
@@ -128,7 +134,7 @@ TEST(Attention, GradientsEqualFiniteDifferences) {
       [](const std::vector<Tensor>& f) {
         kernels::AttentionSight sight;
         sight.first_query = 2;
-        return ops::attention(f[0], f[1], f[2], {f[4], f[5], f[6]}, f[3], sight, test_pass());
+        return attended(f, sight);
       },
       [](const std::vector<Tensor>& d) {
         return naive_attention(d[0], d[1], d[2], d[4], d[5], d[6], d[3]);

@@ -1,5 +1,7 @@
 #include "model/ops/attention.h"
 
+#include "base/check.h"
+#include "base/scratch.h"
 #include "model/ops/bridge.h"
 #include "model/ops/timing.h"
 
@@ -9,13 +11,26 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-kernels::Attention arguments(const Tensor& q, const Tensor& k, const Tensor& v,
+// x [B, S, H * C] head by head, of the first `positions`.
+template <class T>
+kernels::View<T, 4> in_heads(const Tensor& x, std::int64_t heads, std::int64_t positions) {
+  const std::int64_t width = x.size(2) / heads;
+  return {const_cast<std::remove_const_t<T>*>(x.const_data_ptr<std::remove_const_t<T>>()),
+          {x.size(0), positions, heads, width},
+          {x.stride(0), x.stride(1), width, 1}};
+}
+
+struct Shape {
+  std::int64_t heads, keys;
+};
+
+kernels::Attention arguments(const Tensor& q, const Tensor& k, const Tensor& v, const Shape& shape,
                              const RelativeTerms& relative, const Tensor& scale,
                              const kernels::AttentionSight& sight) {
   kernels::Attention args;
-  args.q_BTHC = view_of<const float, 4>(q);
-  args.k_BSHC = view_of<const float, 4>(k);
-  args.v_BSHC = view_of<const float, 4>(v);
+  args.q_BTHC = in_heads<const float>(q, shape.heads, q.size(1));
+  args.k_BSHC = in_heads<const float>(k, shape.heads, shape.keys);
+  args.v_BSHC = in_heads<const float>(v, shape.heads, shape.keys);
   if (relative.r_DHC.defined()) {
     args.r_DHC = view_of<const float, 3>(relative.r_DHC);
     args.u_HC = relative.u_HC.const_data_ptr<float>();
@@ -26,23 +41,6 @@ kernels::Attention arguments(const Tensor& q, const Tensor& k, const Tensor& v,
   return args;
 }
 
-struct Attended {
-  Tensor o_BTHC, lse_BHT;
-};
-
-// All with unit stride along the last axis.
-Attended attended(const Tensor& q, const Tensor& k, const Tensor& v, const RelativeTerms& relative,
-                  const Tensor& scale, const kernels::AttentionSight& sight, const Pass& pass) {
-  const auto options = q.options().requires_grad(false);
-  Attended made{torch::empty(q.sizes(), options),
-                torch::empty({q.size(0), q.size(2), q.size(1)}, options)};
-  kernels::Attention args = arguments(q, k, v, relative, scale, sight);
-  args.o_BTHC = view_of<float, 4>(made.o_BTHC);
-  args.lse_BHT = made.lse_BHT.mutable_data_ptr<float>();
-  kernels::attention(args, pass.run);
-  return made;
-}
-
 RelativeTerms in_rows(const RelativeTerms& relative) {
   if (!relative.r_DHC.defined()) return {};
   return {unit_stride(relative.r_DHC), relative.u_HC.contiguous(), relative.w_HC.contiguous()};
@@ -50,15 +48,22 @@ RelativeTerms in_rows(const RelativeTerms& relative) {
 
 struct AttentionOp : torch::autograd::Function<AttentionOp> {
   static Tensor forward(AutogradContext* saved, const Tensor& q_any, const Tensor& k_any,
-                        const Tensor& v_any, const std::optional<Tensor>& r_any,
-                        const std::optional<Tensor>& u_any, const std::optional<Tensor>& w_any,
-                        const Tensor& scale, const kernels::AttentionSight& sight,
-                        const Pass& pass) {
+                        const Tensor& v_any, std::int64_t heads, std::int64_t keys,
+                        const std::optional<Tensor>& r_any, const std::optional<Tensor>& u_any,
+                        const std::optional<Tensor>& w_any, const Tensor& scale,
+                        const kernels::AttentionSight& sight, const Pass& pass) {
     const Tensor q = unit_stride(q_any), k = unit_stride(k_any), v = unit_stride(v_any);
     const RelativeTerms relative =
         in_rows({r_any.value_or(Tensor()), u_any.value_or(Tensor()), w_any.value_or(Tensor())});
-    const auto [o, lse] = attended(q, k, v, relative, scale, sight, pass);
+    kernels::Attention args = arguments(q, k, v, {heads, keys}, relative, scale, sight);
+    Tensor o = torch::empty(q.sizes(), torch::kFloat32),
+           lse = torch::empty({q.size(0), heads, q.size(1)}, torch::kFloat32);
+    args.o_BTHC = in_heads<float>(o, heads, q.size(1));
+    args.lse_BHT = lse.mutable_data_ptr<float>();
+    kernels::attention(args, pass.run);
     saved->save_for_backward({q, k, v, relative.r_DHC, relative.u_HC, relative.w_HC, scale, lse});
+    saved->saved_data["heads"] = heads;
+    saved->saved_data["keys"] = keys;
     saved->saved_data["first_query"] = sight.first_query;
     saved->saved_data["first_key"] = sight.first_key;
     saved->saved_data["block"] = sight.block;
@@ -74,17 +79,18 @@ struct AttentionOp : torch::autograd::Function<AttentionOp> {
     const kernels::AttentionSight sight{
         saved->saved_data["first_query"].toInt(), saved->saved_data["first_key"].toInt(),
         saved->saved_data["block"].toInt(), saved->saved_data["memory"].toInt()};
+    const Shape shape{saved->saved_data["heads"].toInt(), saved->saved_data["keys"].toInt()};
     kernels::AttentionBackward args;
-    args.forward = arguments(q, k, v, relative, t[6], sight);
+    args.forward = arguments(q, k, v, shape, relative, t[6], sight);
     args.forward.lse_BHT = t[7].mutable_data_ptr<float>();
     const Tensor out_grad = unit_stride(grads[0]);
-    args.do_BTHC = view_of<const float, 4>(out_grad);
+    args.do_BTHC = in_heads<const float>(out_grad, shape.heads, q.size(1));
     Tensor dq = torch::empty(q.sizes(), q.options()), dk = torch::empty(k.sizes(), k.options()),
            dv = torch::empty(v.sizes(), v.options());
-    args.dq_BTHC = view_of<float, 4>(dq);
-    args.dk_BSHC = view_of<float, 4>(dk);
-    args.dv_BSHC = view_of<float, 4>(dv);
-    const std::int64_t batch = q.size(0), heads = q.size(2), width = q.size(3);
+    args.dq_BTHC = in_heads<float>(dq, shape.heads, q.size(1));
+    args.dk_BSHC = in_heads<float>(dk, shape.heads, shape.keys);
+    args.dv_BSHC = in_heads<float>(dv, shape.heads, shape.keys);
+    const std::int64_t batch = q.size(0), heads = shape.heads, width = q.size(2) / heads;
     Tensor dr, du, dw;
     Tensor dscale = torch::empty({batch, heads}, q.options());
     args.dscale_BH = dscale.mutable_data_ptr<float>();
@@ -101,6 +107,8 @@ struct AttentionOp : torch::autograd::Function<AttentionOp> {
     return {dq,
             dk,
             dv,
+            Tensor(),
+            Tensor(),
             over_batch(dr),
             over_batch(du),
             over_batch(dw),
@@ -112,17 +120,26 @@ struct AttentionOp : torch::autograd::Function<AttentionOp> {
 
 }  // namespace
 
-Tensor attention(const Tensor& q_BTHC, const Tensor& k_BSHC, const Tensor& v_BSHC,
-                 const RelativeTerms& relative, const Tensor& scale,
+Tensor attention(const Tensor& q_BTI, const Tensor& k_BSI, const Tensor& v_BSI, std::int64_t heads,
+                 std::int64_t keys, const RelativeTerms& relative, const Tensor& scale,
                  const kernels::AttentionSight& sight, const Pass& pass) {
   const Timed timed(pass, "attention");
-  if (!recording(
-          {&q_BTHC, &k_BSHC, &v_BSHC, &relative.r_DHC, &relative.u_HC, &relative.w_HC, &scale}))
-    return attended(unit_stride(q_BTHC), unit_stride(k_BSHC), unit_stride(v_BSHC),
-                    in_rows(relative), scale, sight, pass)
-        .o_BTHC;
-  return AttentionOp::apply(q_BTHC, k_BSHC, v_BSHC, optional(relative.r_DHC),
-                            optional(relative.u_HC), optional(relative.w_HC), scale, sight, pass);
+  if (recording(
+          {&q_BTI, &k_BSI, &v_BSI, &relative.r_DHC, &relative.u_HC, &relative.w_HC, &scale})) {
+    MOTE_CHECK(keys == k_BSI.size(1), "attention: ", keys, " keys count, k has ", k_BSI.size(1),
+               ": with gradients all must");
+    return AttentionOp::apply(q_BTI, k_BSI, v_BSI, heads, keys, optional(relative.r_DHC),
+                              optional(relative.u_HC), optional(relative.w_HC), scale, sight, pass);
+  }
+  const Tensor q = unit_stride(q_BTI), k = unit_stride(k_BSI), v = unit_stride(v_BSI);
+  const RelativeTerms rows = in_rows(relative);
+  kernels::Attention args = arguments(q, k, v, {heads, keys}, rows, scale, sight);
+  Tensor o = output(q.sizes(), pass);
+  args.o_BTHC = in_heads<float>(o, heads, q.size(1));
+  Scratch scratch;
+  args.lse_BHT = scratch.take<float>(q.size(0) * heads * q.size(1));
+  kernels::attention(args, pass.run);
+  return o;
 }
 
 }  // namespace mote::model::ops
