@@ -2,6 +2,7 @@
 // storage: the rate, where the time goes, and what the memory would allow.
 #include "bench/record.h"
 #include "compress/methods/method.h"
+#include "model/buffers.h"
 #include "model/model.h"
 #include "model/ops/timing.h"
 
@@ -60,13 +61,14 @@ void decode(const Report& report) {
     Storage stored(storage, pass);
     lm->visit(stored);
     model::OpTimes times;
-    pass.times = &times;
+    model::Buffers buffers;
+    pass.times = &times, pass.buffers = &buffers;
     model::Cache cache = lm->make_cache();
     const auto next = [&](const Tensor& ids_BT) {
       model::ForwardState state(pass);
       state.cache = &cache;
       const Tensor hidden = lm->hidden(ids_BT, state);
-      return lm->logits(hidden.narrow(1, hidden.size(1) - 1, 1), pass);
+      return lm->logits(model::last_position(hidden), pass);
     };
     const Tensor prompt = torch::arange(kPrompt) * 31 % kVocabulary;
     const auto some_tokens = [&] {
@@ -85,14 +87,15 @@ void decode(const Report& report) {
       seconds.push_back(some_tokens());
       double rest = seconds.back();
       for (const auto& [op, time] : times.seconds()) {
-        shares[op] = time / seconds.back();
+        shares[std::string(op)] = time / seconds.back();
         rest -= time;
       }
       shares["rest"] = rest / seconds.back();
     }
     const double rate = kTokens / median(seconds);
     report.rate("decode", shape, storage, "tokens/s", kTokens, seconds,
-                {{"share_of_limit", rate * stored.bytes / report.bandwidth_bytes_per_second()},
+                {{"limit", report.bandwidth_bytes_per_second() / stored.bytes},
+                 {"share_of_limit", rate * stored.bytes / report.bandwidth_bytes_per_second()},
                  {"bytes_per_token", stored.bytes},
                  {"time_by_op", shares}});
   }

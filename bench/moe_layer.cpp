@@ -74,9 +74,10 @@ void time_experts_alone(const Report& report, const Sizes& s, std::int64_t token
   };
   const Tensor up = leaf({s.experts, s.width, s.dim}), down = leaf({s.experts, s.dim, s.width}),
                gate = leaf({tokens * s.per_token}), x = leaf({tokens, s.dim});
-  const auto routes =
-      model::ops::sort_routes({s.experts, model::ops::equal_rows(tokens, s.per_token),
-                               chosen.to(torch::kInt32).reshape({-1}), gate});
+  const auto routes = model::ops::sort_routes(
+      {s.experts, model::ops::equal_rows(tokens, s.per_token, report.options().pass),
+       chosen.to(torch::kInt32).reshape({-1}), gate},
+      report.options().pass);
   std::vector<Tensor> leaves = {up, down, gate, x};
   const auto seconds = sample(
       [&] {

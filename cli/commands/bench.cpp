@@ -53,7 +53,7 @@ class Bench final : public Verb {
                 row["shape"].get<std::string>().c_str(), row["median"].get<double>(),
                 row["unit"].get<std::string>().c_str());
     for (const char* key :
-         {"kind", "bits_per_weight", "ratio_to_bf16", "GFLOP_per_s", "share_of_limit"})
+         {"kind", "bits_per_weight", "ratio_to_bf16", "GFLOP_per_s", "limit", "share_of_limit"})
       if (row.contains(key)) std::printf("  %s=%s", key, row[key].dump().substr(0, 8).c_str());
     if (row.contains("time_by_op"))
       for (const auto& [op, share] : row["time_by_op"].items())

@@ -18,8 +18,9 @@ constexpr std::int64_t kExperts = 4, kTokens = 50, kPerToken = 2;
 // Two experts for each token.
 model::ops::SortedRoutes sorted_pairs(const Tensor& expert_N2) {
   const std::int64_t tokens = expert_N2.size(0);
-  return model::ops::sort_routes({kExperts, model::ops::equal_rows(tokens, kPerToken),
-                                  expert_N2.reshape({-1}), torch::ones({tokens * kPerToken})});
+  return model::ops::sort_routes({kExperts, model::ops::equal_rows(tokens, kPerToken, test_pass()),
+                                  expert_N2.reshape({-1}), torch::ones({tokens * kPerToken})},
+                                 test_pass());
 }
 
 // Tokens that an expert takes, in the order of the text.
@@ -127,7 +128,8 @@ TEST(Moments, OfRaggedRowsCountEveryRow) {
   const auto rows = static_cast<std::int64_t>(experts.size());
   const auto routes =
       model::ops::sort_routes({kExperts, torch::tensor(first, torch::kInt32),
-                               torch::tensor(experts, torch::kInt32), torch::ones({rows})});
+                               torch::tensor(experts, torch::kInt32), torch::ones({rows})},
+                              test_pass());
   const Tensor x = fill(1, {kTokens, 9});
   Moments moments(kExperts, 9, 9, 1000);
   moments.add(picked(x, routes), picked(x, routes), routes.ends_E, test_pass());

@@ -43,7 +43,8 @@ TEST(PackedProduct, GradientsThroughAStackAreThoseOfTheUnpackedOne) {
   const Tensor chosen = (torch::arange(30) * 7 % 3).view({15, 2}).to(torch::kInt32);
   const Tensor pair = torch::stack({chosen.select(1, 0), chosen.select(1, 0) + 1}, 1);
   const auto routes = model::ops::sort_routes(
-      {experts, model::ops::equal_rows(15, 2), pair.reshape({-1}), torch::ones({30})});
+      {experts, model::ops::equal_rows(15, 2, test_pass()), pair.reshape({-1}), torch::ones({30})},
+      test_pass());
   for (const bool gathered : {false, true})
     for (const Bits bits : {Bits::ternary, Bits::two}) {
       const model::WeightPtr w = packed(fill(1, {experts, 9, 40}), bits),

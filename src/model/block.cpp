@@ -2,6 +2,7 @@
 
 #include "model/layers/sites.h"
 #include "model/observer.h"
+#include "model/ops/add.h"
 #include "model/ops/dropout.h"
 
 namespace mote::model {
@@ -31,11 +32,13 @@ Tensor TransformerBlock::forward(const Tensor& x_BTD, ForwardState& state) const
   const auto dropout = [&](const Tensor& y, Site where) {
     return ops::dropout(y, config_.dropout, site(place_.index, where), state.pass);
   };
-  const Tensor middle_BTD = x_BTD + dropout(attend(x_BTD, state), Site::attention_output);
-  const Tensor h_ND = feed_forward_norm_.forward(middle_BTD, state.pass).view({-1, place_.dim});
-  const Tensor y_BTD = feed_forward_->forward(h_ND, state).view(x_BTD.sizes());
-  Tensor out_BTD = middle_BTD + dropout(y_BTD, Site::feed_forward_output);
-  if (state.pass.observer) state.pass.observer->left(name_, out_BTD);
+  const Pass& pass = state.pass;
+  const Tensor middle_BTD =
+      ops::add(x_BTD, dropout(attend(x_BTD, state), Site::attention_output), pass);
+  const Tensor h_ND = feed_forward_norm_.rows(middle_BTD, pass);
+  const Tensor y_ND = feed_forward_->forward(h_ND, state);
+  Tensor out_BTD = ops::add(middle_BTD, dropout(y_ND, Site::feed_forward_output), pass);
+  if (pass.observer) pass.observer->left(name_, out_BTD);
   return out_BTD;
 }
 

@@ -1,6 +1,7 @@
 #include "model/cache.h"
 
 #include <algorithm>
+#include <cstring>
 
 namespace mote::model {
 
@@ -10,42 +11,46 @@ Cache::Cache(const std::vector<Sight>& layers) : layers_(layers.size()) {
 
 namespace {
 
-// `added` behind the first `count` positions of `held`; with `room` > 0 what is kept from `dropped`
-// on moves to the front of that much room first.
-void put(Tensor& held, const Tensor& added, std::int64_t count, std::int64_t dropped,
-         std::int64_t kept, std::int64_t room) {
-  if (room > 0) {
-    std::vector<std::int64_t> shape = added.sizes().vec();
-    shape[1] = room;
-    Tensor moved = torch::empty(shape, added.options().requires_grad(false));
-    if (kept > 0) moved.narrow(1, 0, kept).copy_(held.narrow(1, dropped, kept));
-    held = moved;
+// `added` behind the first `kept` positions from `dropped` on, which move to the front if they do
+// not lie there: in place, or with `room` > 0 to a tensor with that much room.
+void put(Tensor& held, const Tensor& added_any, std::int64_t kept, std::int64_t dropped,
+         std::int64_t room) {
+  const Tensor added = added_any.contiguous();
+  const std::int64_t batch = added.size(0), width = added.size(2);
+  Tensor to = room > 0 ? torch::empty({batch, room, width}, torch::kFloat32) : held;
+  for (std::int64_t b = 0; b < batch; ++b) {
+    float* out = to.mutable_data_ptr<float>() + b * to.size(1) * width;
+    if (kept > 0 && (room > 0 || dropped > 0))
+      std::memmove(out, held.const_data_ptr<float>() + (b * held.size(1) + dropped) * width,
+                   static_cast<std::size_t>(kept * width) * sizeof(float));
+    std::copy_n(added.const_data_ptr<float>() + b * added.size(1) * width, added.size(1) * width,
+                out + kept * width);
   }
-  held.narrow(1, count, added.size(1)).copy_(added);
+  held = to;
 }
 
 }  // namespace
 
-Cache::Seen Cache::append(std::int64_t index, const Tensor& k_BTHC, const Tensor& v_BTHC) {
+Cache::Seen Cache::append(std::int64_t index, const Tensor& k_BTI, const Tensor& v_BTI) {
   Layer& layer = this->layer(index);
   const auto [block, memory] = layer.sight;
-  const std::int64_t added = k_BTHC.size(1);
+  const std::int64_t added = k_BTI.size(1);
   const std::int64_t needed_from =
       block == 0 ? 0 : std::max<std::int64_t>(0, position_ / block * block - memory);
-  const std::int64_t dropped = std::clamp<std::int64_t>(needed_from - layer.first, 0, layer.count);
+  std::int64_t dropped = std::clamp<std::int64_t>(needed_from - layer.first, 0, layer.count);
+  const std::int64_t capacity = layer.k_BCI.defined() ? layer.k_BCI.size(1) : 0;
+  // Nothing moves while there is room behind what is held.
+  if (layer.count + added <= capacity) dropped = 0;
   const std::int64_t kept = layer.count - dropped;
-  const std::int64_t capacity = layer.k_BCHC.defined() ? layer.k_BCHC.size(1) : 0;
-  std::int64_t room = 0;  // 0: it fits behind what is there
-  if (kept + added > capacity || (dropped > 0 && layer.count + added > capacity)) {
-    room = std::max(capacity, kept + added + std::min<std::int64_t>(kept + added, 1024));
-    layer.first += dropped;
-    layer.count = kept;
-  }
-  put(layer.k_BCHC, k_BTHC, layer.count, dropped, kept, room);
-  put(layer.v_BCHC, v_BTHC, layer.count, dropped, kept, room);
-  layer.count += added;
-  return {layer.k_BCHC.narrow(1, 0, layer.count), layer.v_BCHC.narrow(1, 0, layer.count),
-          layer.first};
+  // What stays moves to the front, where that leaves room for many tokens; else the room grows.
+  const std::int64_t left = capacity - kept - added;
+  const bool fits = left >= (dropped == 0 ? 0 : std::min<std::int64_t>(capacity / 4, 1024));
+  const std::int64_t room = fits ? 0 : kept + added + std::min<std::int64_t>(kept + added, 1024);
+  put(layer.k_BCI, k_BTI, kept, dropped, room);
+  put(layer.v_BCI, v_BTI, kept, dropped, room);
+  layer.first += dropped;
+  layer.count = kept + added;
+  return {layer.k_BCI, layer.v_BCI, layer.count, layer.first};
 }
 
 void Cache::reset() {
@@ -56,7 +61,7 @@ void Cache::reset() {
 std::uint64_t Cache::bytes() const {
   std::uint64_t total = 0;
   for (const Layer& layer : layers_)
-    for (const Tensor& t : {layer.k_BCHC, layer.v_BCHC, layer.relative_DHC})
+    for (const Tensor& t : {layer.k_BCI, layer.v_BCI, layer.relative_DHC})
       if (t.defined()) total += t.nbytes();
   return total;
 }

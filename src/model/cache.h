@@ -21,7 +21,7 @@ class Cache {
   };
   struct Layer {
     Sight sight;
-    Tensor k_BCHC, v_BCHC;  // capacity in dimension 1
+    Tensor k_BCI, v_BCI;  // capacity in dimension 1; of all heads, I = H * C
     std::int64_t first = 0, count = 0;
     Tensor relative_DHC;  // projected relative positions, made once
   };
@@ -33,11 +33,12 @@ class Cache {
   Layer& layer(std::int64_t i) { return layers_[static_cast<std::size_t>(i)]; }
 
   struct Seen {
-    Tensor k_BSHC, v_BSHC;   // views of the cache
+    Tensor k_BCI, v_BCI;  // the cache's own, of which the first `count` positions are seen
+    std::int64_t count = 0;
     std::int64_t first = 0;  // position of its first key
   };
   // Adds the keys and values of the positions from position() on and returns all that they may see.
-  Seen append(std::int64_t layer, const Tensor& k_BTHC, const Tensor& v_BTHC);
+  Seen append(std::int64_t layer, const Tensor& k_BTI, const Tensor& v_BTI);
   // After all layers have appended `count` positions.
   void advance(std::int64_t count) { position_ += count; }
   void reset();

@@ -26,10 +26,9 @@ struct ForwardState {
   // elsewhere; at most one of them.
   Memory* memory = nullptr;
   Cache* cache = nullptr;
-  // Rows are tokens, sequence by sequence: row n is token ids_N[n], and sequence b has the rows
-  // [sequence_B1[b], sequence_B1[b + 1]).
-  Tensor ids_N;
-  std::vector<std::int64_t> sequence_B1;
+  // Rows are tokens, sequence by sequence: row n is token n of ids_BT, and sequence b has the rows
+  // [b * T, (b + 1) * T).
+  Tensor ids_BT;
   Tensor padding_N;     // true where a row is padding; undefined: none is
   Tensor router_state;  // handed from layer to layer by routers that need it, opaque to the others
   std::vector<RoutingStatistics> routing;

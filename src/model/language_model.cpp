@@ -1,10 +1,13 @@
 #include "model/language_model.h"
 
+#include <cassert>
 #include <cmath>
 
 #include "base/check.h"
+#include "model/buffers.h"
 #include "model/layers/sites.h"
 #include "model/observer.h"
+#include "model/ops/add.h"
 #include "model/ops/dropout.h"
 #include "model/ops/head_loss.h"
 
@@ -22,19 +25,23 @@ LanguageModel::LanguageModel(const ModelConfig& config)
     : config_(checked(config)), stack_(config) {}
 
 Tensor LanguageModel::embed(const Tensor& ids_BT, ForwardState& state) const {
-  describe_rows(ids_BT, state);
-  Tensor x_BTD = ops::embedding(embedding_, ids_BT);
+  state.ids_BT = ids_BT;
+  Tensor x_BTD = ops::embedding(embedding_, ids_BT, state.pass);
   if (positions_TD_.defined()) {
     const std::int64_t first = state.cache ? state.cache->position() : 0,
                        end = first + ids_BT.size(1);
     MOTE_CHECK(end <= config_.context, "a model with learned positions was trained on ",
                config_.context, " tokens at a time; ", end, " were given");
-    x_BTD = x_BTD + positions_TD_.narrow(0, first, ids_BT.size(1));
+    x_BTD = ops::add_rows(x_BTD, positions_TD_, first, state.pass);
   }
   return ops::dropout(x_BTD, config_.dropout, kEmbeddingSite, state.pass);
 }
 
 Tensor LanguageModel::hidden(const Tensor& ids_BT, ForwardState& state) const {
+  if (state.pass.buffers) {
+    assert(!torch::GradMode::is_enabled());
+    state.pass.buffers->begin_pass(ids_BT.numel());
+  }
   return stack_.forward(embed(ids_BT, state), state);
 }
 

@@ -1,6 +1,6 @@
 // What every layer multiplies with: a weight in use, with its bias and its name.
 //
-//   y = act(W x + b), or of a stack y_r = W_e x_r
+//   y = act(W x + b), or of a stack y_r = act(W_e x_r)
 // An observer of the pass sees every input, under the name of the weight.
 #pragma once
 
@@ -20,9 +20,10 @@ class Linear {
     return ops::product(x, weight_, bias_, pass, activation);
   }
   // A stack.
-  Tensor forward(const Tensor& x, const ops::StackRows& rows, const Pass& pass) const {
+  Tensor forward(const Tensor& x, const ops::StackRows& rows, const Pass& pass,
+                 kernels::Activation activation = kernels::Activation::none) const {
     if (watched(pass)) pass.observer->saw(name_, x, rows);
-    return ops::product(x, weight_, rows, pass);
+    return ops::product(x, weight_, rows, pass, activation);
   }
 
   bool watched(const Pass& pass) const { return pass.observer && pass.observer->wants(name_); }

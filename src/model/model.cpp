@@ -67,11 +67,9 @@ class Counter final : public ParameterVisitor {
 
 }  // namespace
 
-void describe_rows(const Tensor& ids_BT, ForwardState& state) {
-  state.ids_N = ids_BT.reshape({-1});
-  state.sequence_B1.resize(static_cast<std::size_t>(ids_BT.size(0)) + 1);
-  for (std::size_t b = 0; b < state.sequence_B1.size(); ++b)
-    state.sequence_B1[b] = static_cast<std::int64_t>(b) * ids_BT.size(1);
+Tensor last_position(const Tensor& hidden_BTD) {
+  const std::int64_t length = hidden_BTD.size(1);
+  return length == 1 ? hidden_BTD : hidden_BTD.narrow(1, length - 1, 1);
 }
 
 void initialize(Model& model, std::uint64_t seed) {

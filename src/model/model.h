@@ -38,8 +38,8 @@ class Model {
   virtual Cache make_cache(std::int64_t memory_tokens = -1) const = 0;
 };
 
-// Tokens of a batch as a state holds them.
-void describe_rows(const Tensor& ids_BT, ForwardState& state);
+// Of [B, T, D] the last position, [B, 1, D].
+Tensor last_position(const Tensor& hidden_BTD);
 
 // Fills every parameter with its initial values; all are float32, and what is trainable is a leaf
 // that requires gradients.

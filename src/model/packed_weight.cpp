@@ -1,6 +1,9 @@
 #include "model/packed_weight.h"
 
+#include <algorithm>
+
 #include "base/check.h"
+#include "base/scratch.h"
 #include "model/ops/bridge.h"
 
 namespace mote::model {
@@ -22,23 +25,42 @@ class PackedWeight final : public Weight {
 
   Tensor multiply(const Tensor& x, const Tensor& bias, kernels::Activation activation,
                   const Pass& pass) const override {
-    const Tensor x_RI = rows_of(x);
-    Tensor y = forward(x_RI, all_rows(x_RI.size(0)), pass).view(sizes_with(x, shape_.out));
-    if (bias.defined()) y.add_(bias.detach());
-    return activation == kernels::Activation::relu ? y.relu_() : y;
+    const Tensor rows = x.contiguous();
+    Tensor y = ops::output(ops::sizes_with(x, shape_.out), pass);
+    run_one(forward_product(pass), rows, y, pass);
+    finish(y, bias.defined() ? bias.contiguous() : bias, activation, pass);
+    return y;
   }
-  Tensor multiply(const Tensor& x, const ops::StackRows& rows, const Pass& pass) const override {
-    const Tensor x_RI =
-        rows.gathered ? rows_of(x) : rows_of(x).index_select(0, rows.routes->token_R);
-    return forward(x_RI, rows.routes->ends_E, pass);
+  Tensor multiply(const Tensor& x, const ops::StackRows& rows, kernels::Activation activation,
+                  const Pass& pass) const override {
+    const Tensor from = x.contiguous();
+    const auto x_NI = ops::rows_of<const float>(from);
+    const std::int64_t routed = rows.routes->rows();
+    Tensor y = ops::output({routed, shape_.out}, pass);
+    Scratch scratch;
+    auto x_RI = x_NI;
+    if (!rows.gathered) {
+      float* picked = scratch.take<float>(routed * shape_.in);
+      const auto* token = rows.routes->token_R.const_data_ptr<std::int32_t>();
+      for (std::int64_t r = 0; r < routed; ++r)
+        std::copy_n(x_NI.row(token[r]), shape_.in, picked + r * shape_.in);
+      x_RI = kernels::view<const float>(picked, routed, shape_.in);
+    }
+    forward_product(pass)({w_, x_RI, ends_of(*rows.routes), ops::rows_of<float>(y)}, pass.run);
+    finish(y, {}, activation, pass);
+    return y;
   }
   Tensor multiply_transposed(const Tensor& dy, const ops::SortedRoutes* routes,
                              const Pass& pass) const override {
-    const Tensor dy_RO = rows_of(dy);
-    const Tensor dx =
-        multiplied(kernels::packed_product_to_input, dy_RO,
-                   routes ? routes->ends_E : all_rows(dy_RO.size(0)), shape_.in, pass);
-    return routes ? dx : dx.view(sizes_with(dy, shape_.in));
+    const Tensor rows = dy.contiguous();
+    Tensor dx = ops::output(ops::sizes_with(dy, shape_.in), pass);
+    if (routes)
+      kernels::packed_product_to_input(
+          {w_, ops::rows_of<const float>(rows), ends_of(*routes), ops::rows_of<float>(dx)},
+          pass.run);
+    else
+      run_one(kernels::packed_product_to_input, rows, dx, pass);
+    return dx;
   }
   Tensor to_dense() const override {
     Tensor dense = torch::empty({shape_.experts, shape_.out, shape_.in}, torch::kFloat32);
@@ -48,32 +70,53 @@ class PackedWeight final : public Weight {
         w_.coder->decode_row(w_, e, row, out);
     return shape_.stacked ? dense : dense.select(0, 0);
   }
-  Tensor gather_rows(const Tensor& ids) const override { return torch::embedding(to_dense(), ids); }
+  Tensor gather_rows(const Tensor& ids, const Pass& pass) const override {
+    return ops::gathered(ids, shape_.out, shape_.in, pass, [&](std::int64_t id, float* row) {
+      w_.coder->decode_row(w_, 0, id, row);
+    });
+  }
 
  private:
-  Tensor forward(const Tensor& x_RI, const Tensor& ends_E, const Pass& pass) const {
-    return multiplied(
-        pass.int8_activations ? kernels::packed_product_int8 : kernels::packed_product, x_RI,
-        ends_E, shape_.out, pass);
+  using Product = void (*)(const kernels::PackedProduct&, const kernels::Run&);
+
+  static Product forward_product(const Pass& pass) {
+    return pass.int8_activations ? kernels::packed_product_int8 : kernels::packed_product;
   }
-  // Rows sorted by expert, `ends_E` as routing makes them.
-  Tensor multiplied(void (*product)(const kernels::PackedProduct&, const kernels::Run&),
-                    const Tensor& x, const Tensor& ends_E, std::int64_t columns,
-                    const Pass& pass) const {
-    Tensor y = torch::empty({x.size(0), columns}, x.options());
-    product({w_, ops::view_of<const float, 2>(x), ops::view_of<const std::int32_t, 1>(ends_E),
-             ops::view_of<float, 2>(y)},
-            pass.run);
-    return y;
+  // All rows through one matrix.
+  void run_one(Product product, const Tensor& x, Tensor& y, const Pass& pass) const {
+    const auto rows = ops::rows_of<const float>(x);
+    const auto end = static_cast<std::int32_t>(rows.size(0));
+    product({w_, rows, kernels::view(&end, 1), ops::rows_of<float>(y)}, pass.run);
   }
-  static Tensor rows_of(const Tensor& x) {
-    return x.detach().reshape({-1, x.size(-1)}).contiguous();
+  static kernels::View<const std::int32_t, 1> ends_of(const ops::SortedRoutes& routes) {
+    return ops::view_of<const std::int32_t, 1>(routes.ends_E);
   }
-  static Tensor all_rows(std::int64_t rows) { return torch::full({1}, rows, torch::kInt32); }
-  static std::vector<std::int64_t> sizes_with(const Tensor& x, std::int64_t columns) {
-    std::vector<std::int64_t> sizes = x.sizes().vec();
-    sizes.back() = columns;
-    return sizes;
+  // y := act(y + bias).
+  static void finish(Tensor& y, const Tensor& bias, kernels::Activation activation,
+                     const Pass& pass) {
+    const bool relu = activation == kernels::Activation::relu;
+    if (!bias.defined() && !relu) return;
+    const float* add = bias.defined() ? bias.const_data_ptr<float>() : nullptr;
+    const auto rows = ops::rows_of<float>(y);
+    constexpr std::int64_t kRows = 16;
+    parallel_for(*pass.run.executor, (rows.size(0) + kRows - 1) / kRows, [&](std::int64_t i, int) {
+      for (std::int64_t r = i * kRows; r < std::min(rows.size(0), (i + 1) * kRows); ++r)
+        finish_row(rows.row(r), add, relu, rows.size(1));
+    });
+  }
+  // In steps of a fixed size, which the compiler turns into vectors.
+  static void finish_row(float* __restrict y, const float* __restrict add, bool relu,
+                         std::int64_t count) {
+    constexpr std::int64_t kStep = 16;
+    const auto piece = [&](float* __restrict to, const float* __restrict bias, std::int64_t n) {
+      if (bias)
+        for (std::int64_t j = 0; j < n; ++j) to[j] += bias[j];
+      if (relu)
+        for (std::int64_t j = 0; j < n; ++j) to[j] = to[j] < 0 ? 0 : to[j];
+    };
+    std::int64_t o = 0;
+    for (; o + kStep <= count; o += kStep) piece(y + o, add ? add + o : nullptr, kStep);
+    piece(y + o, add ? add + o : nullptr, count - o);
   }
 
   const kernels::PackedMatrices w_;

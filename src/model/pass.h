@@ -7,6 +7,7 @@
 
 namespace mote::model {
 
+class Buffers;
 class Observer;
 class OpTimes;
 
@@ -18,6 +19,7 @@ struct Pass {
   std::uint64_t seed = 0, step = 0;  // the random key
   Observer* observer = nullptr;      // null: nobody
   OpTimes* times = nullptr;          // null: nobody asks where the time goes
+  Buffers* buffers = nullptr;        // for passes without gradients; null: outputs are made anew
 
   Rng rng(Purpose purpose, std::int64_t part) const {
     return Rng(seed, purpose, step, static_cast<std::uint32_t>(part));

@@ -38,19 +38,23 @@ class DenseWeight final : public Weight {
                   const Pass& pass) const override {
     return whole(x, Rows::outer, bias, activation, pass);
   }
-  Tensor multiply(const Tensor& x, const ops::StackRows& rows, const Pass& pass) const override {
+  Tensor multiply(const Tensor& x, const ops::StackRows& rows, kernels::Activation activation,
+                  const Pass& pass) const override {
     const std::int32_t* pick =
         rows.gathered ? nullptr : rows.routes->token_R.const_data_ptr<std::int32_t>();
-    return grouped(x, *rows.routes, pick, Rows::outer, pass);
+    return grouped(x, *rows.routes, pick, Rows::outer, activation, pass);
   }
   Tensor multiply_transposed(const Tensor& dy, const ops::SortedRoutes* routes,
                              const Pass& pass) const override {
-    return routes ? grouped(dy, *routes, nullptr, Rows::inner, pass)
+    return routes ? grouped(dy, *routes, nullptr, Rows::inner, kernels::Activation::none, pass)
                   : whole(dy, Rows::inner, {}, kernels::Activation::none, pass);
   }
 
-  Tensor gather_rows(const Tensor& ids) const override {
-    return torch::embedding(value_, ids).to(torch::kFloat32);
+  Tensor gather_rows(const Tensor& ids, const Pass& pass) const override {
+    return ops::gathered(ids, shape_.out, shape_.in, pass, [&](std::int64_t id, float* row) {
+      const std::int64_t first = id * value_.stride(0), step = value_.stride(1);
+      for (std::int64_t i = 0; i < shape_.in; ++i) row[i] = element(first + i * step);
+    });
   }
   std::string storage() const override {
     return type_ == kernels::Type::f32 ? "f32" : type_ == kernels::Type::bf16 ? "bf16" : "f16";
@@ -63,16 +67,22 @@ class DenseWeight final : public Weight {
   Tensor leaf() const override { return value_.requires_grad() ? value_ : Tensor(); }
 
  private:
+  float element(std::int64_t i) const {
+    const void* data = value_.const_data_ptr();
+    if (type_ == kernels::Type::f32) return static_cast<const float*>(data)[i];
+    const std::uint16_t bits = static_cast<const std::uint16_t*>(data)[i];
+    return type_ == kernels::Type::bf16 ? kernels::from_bf16(bits) : kernels::from_f16(bits);
+  }
+
   Tensor whole(const Tensor& x, Rows rows, const Tensor& bias_any, kernels::Activation activation,
                const Pass& pass) const {
-    const Tensor x_NI = ops::as_rows(x), w = ops::unit_stride(value_);
-    const bool forward = rows == Rows::outer;
-    std::vector<std::int64_t> sizes = x.sizes().vec();
-    sizes.back() = forward ? shape_.out : shape_.in;
-    Tensor y = torch::empty(sizes, x_NI.options().requires_grad(false));
+    const Tensor even = ops::even_rows(x), w = ops::unit_stride(value_);
+    const auto x_NI = ops::rows_of<const float>(even);
+    const std::int64_t columns = rows == Rows::outer ? shape_.out : shape_.in;
+    Tensor y = ops::output(ops::sizes_with(x, columns), pass);
     Gemm g;
-    g.m = x_NI.size(0), g.n = sizes.back(), g.k = x_NI.size(1);
-    g.a = {x_NI.const_data_ptr<float>(), x_NI.stride(0), Rows::outer};
+    g.m = x_NI.size(0), g.n = columns, g.k = x_NI.size(1);
+    g.a = {x_NI.data, x_NI.stride(0), Rows::outer};
     g.b = {w.const_data_ptr(), w.stride(0), rows};
     g.b.type = type_;
     g.c = y.mutable_data_ptr<float>(), g.c_stride = g.n;
@@ -86,13 +96,13 @@ class DenseWeight final : public Weight {
 
   // One product per block of sorted rows; `pick` names the row of x of each, null: it is sorted.
   Tensor grouped(const Tensor& x_any, const ops::SortedRoutes& routes, const std::int32_t* pick,
-                 Rows rows, const Pass& pass) const {
+                 Rows rows, kernels::Activation activation, const Pass& pass) const {
     const Tensor x = ops::unit_stride(x_any), w = ops::unit_stride(value_);
-    Tensor y = torch::empty({routes.rows(), rows == Rows::outer ? shape_.out : shape_.in},
-                            x.options().requires_grad(false));
+    Tensor y = ops::output({routes.rows(), rows == Rows::outer ? shape_.out : shape_.in}, pass);
     Gemm like;
     like.n = y.size(1), like.k = x.size(1), like.c_stride = like.n;
     like.precision = pass.precision;
+    like.finish.activation = activation;
     const auto& variant = kernels::gemm_variant(like, pass.run);
     const float* from = x.const_data_ptr<float>();
     float* to = y.mutable_data_ptr<float>();

@@ -29,14 +29,15 @@ class Weight {
   // One matrix: y [..., out] = x [..., in] W^T (+ bias [out], or undefined), then the activation.
   virtual Tensor multiply(const Tensor& x, const Tensor& bias, kernels::Activation activation,
                           const Pass& pass) const = 0;
-  // A stack: y [R, out] in sorted order, row r by the matrix of its expert.
-  virtual Tensor multiply(const Tensor& x, const ops::StackRows& rows, const Pass& pass) const = 0;
+  // A stack: y [R, out] in sorted order, row r by the matrix of its expert, then the activation.
+  virtual Tensor multiply(const Tensor& x, const ops::StackRows& rows,
+                          kernels::Activation activation, const Pass& pass) const = 0;
   // The backward pass to the input: dx [..., in] = dy [..., out] W, of a stack [R, in] in sorted
   // order from dy in sorted order.
   virtual Tensor multiply_transposed(const Tensor& dy, const ops::SortedRoutes* routes,
                                      const Pass& pass) const = 0;
-  // Rows `ids` (int64, any shape) of one matrix as float32 [..., in].
-  virtual Tensor gather_rows(const Tensor& ids) const = 0;
+  // Rows `ids` (int64, any shape) of one matrix as float32 [..., in]; no other row is read.
+  virtual Tensor gather_rows(const Tensor& ids, const Pass& pass) const = 0;
   // "f32", "bf16", "ternary q16", ...
   virtual std::string storage() const = 0;
   // Every stored bit, offsets and levels included.

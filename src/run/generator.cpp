@@ -2,6 +2,7 @@
 
 #include "base/process.h"
 #include "base/stopwatch.h"
+#include "model/buffers.h"
 
 namespace mote::run {
 namespace {
@@ -54,7 +55,7 @@ Tensor ids_tensor(const std::vector<text::TokenId>& ids) {
 
 Generated generate(const model::Model& model, const text::Tokenizer& tokenizer,
                    const std::string& prompt, const GenerateOptions& options,
-                   const model::Pass& pass, const std::function<void(const std::string&)>& emit) {
+                   const model::Pass& given, const std::function<void(const std::string&)>& emit) {
   const torch::NoGradGuard no_grad;
   Generated result;
   std::vector<text::TokenId> history = {tokenizer.end_of_text()};
@@ -67,6 +68,9 @@ Generated generate(const model::Model& model, const text::Tokenizer& tokenizer,
                                          "model reads at most ", positions, "; shorten the prompt"))
         .at("-p");
   model::Cache cache = model.make_cache(options.memory_tokens);
+  model::Buffers buffers;
+  model::Pass pass = given;
+  pass.buffers = &buffers;
   const auto hidden_of = [&](const Tensor& ids_BT) {
     model::ForwardState state(pass);
     state.cache = &cache;
@@ -82,13 +86,14 @@ Generated generate(const model::Model& model, const text::Tokenizer& tokenizer,
     hidden = hidden_of(prompt_ids.narrow(1, first, count));
     stop_if_interrupted();
   }
-  Tensor logits = model.logits(hidden.narrow(1, hidden.size(1) - 1, 1), pass);
+  Tensor logits = model.logits(model::last_position(hidden), pass);
   result.prompt_seconds = stopwatch.seconds();
 
   stopwatch.restart();
   text::StreamDecoder decoder(tokenizer);
   StopFilter filter(options.stop, emit);
   result.stop_reason = "length";
+  Tensor next_id = ids_tensor({0});
   while (static_cast<std::int64_t>(result.ids.size()) < options.new_tokens) {
     const auto vocabulary = static_cast<std::size_t>(logits.size(-1));
     const text::TokenId id = sampler.next({logits.const_data_ptr<float>(), vocabulary}, history);
@@ -107,7 +112,8 @@ Generated generate(const model::Model& model, const text::Tokenizer& tokenizer,
       result.stop_reason = "context";
       break;
     }
-    logits = model.logits(hidden_of(ids_tensor({id})), pass);
+    next_id.fill_(id);
+    logits = model.logits(hidden_of(next_id), pass);
   }
   if (result.stop_reason != "stop") {
     if (!filter.push(decoder.finish())) result.stop_reason = "stop";

@@ -196,11 +196,12 @@ TEST(PackedWeight, MultipliesAsItsDenseFormDoes) {
     const model::WeightPtr packed = run(MethodKind::rtn, p, options).weight;
     const model::WeightPtr dense = model::make_dense_weight(packed->to_dense());
     const Tensor experts = (torch::arange(40) * 7 % 3).to(torch::kInt32);
-    const auto routes =
-        model::ops::sort_routes({3, model::ops::equal_rows(20, 2), experts, torch::ones({40})});
+    const auto routes = model::ops::sort_routes(
+        {3, model::ops::equal_rows(20, 2, test_pass()), experts, torch::ones({40})}, test_pass());
     const Tensor x = torch::randn({40, 51}), dy = torch::randn({40, 37});
-    testing::expect_close(packed->multiply(x, {routes, true}, test_pass()),
-                          dense->multiply(x, {routes, true}, test_pass()), 1e-5);
+    testing::expect_close(
+        packed->multiply(x, {routes, true}, kernels::Activation::none, test_pass()),
+        dense->multiply(x, {routes, true}, kernels::Activation::none, test_pass()), 1e-5);
     testing::expect_close(packed->multiply_transposed(dy, &routes, test_pass()),
                           dense->multiply_transposed(dy, &routes, test_pass()), 1e-5);
     EXPECT_FALSE(packed->leaf().defined());

@@ -7,20 +7,22 @@ namespace mote::model {
 // Plain float32 matrices that nobody watches: both products in one go, forward and backward. With
 // gradients only where both are trained, since backward makes both of theirs.
 bool MatrixBank::fused(const Pass& pass) const {
-  if (up_.watched(pass) || down_.watched(pass) || up_.weight()->storage() != "f32" ||
-      down_.weight()->storage() != "f32")
-    return false;
+  const auto plain = [](const Linear& linear) {
+    const Tensor stored = linear.weight()->stored();
+    return stored.defined() && stored.scalar_type() == torch::kFloat32;
+  };
+  if (up_.watched(pass) || down_.watched(pass) || !plain(up_) || !plain(down_)) return false;
   return !torch::GradMode::is_enabled() ||
          (up_.weight()->leaf().defined() && down_.weight()->leaf().defined());
 }
 
 Tensor MatrixBank::forward(const Tensor& x_ND, const ops::Assignment& assignment,
                            const Pass& pass) const {
-  const ops::SortedRoutes routes = ops::sort_routes(assignment);
+  const ops::SortedRoutes routes = ops::sort_routes(assignment, pass);
   if (fused(pass))
-    return ops::experts(x_ND, up_.weight()->to_dense(), down_.weight()->to_dense(),
-                        assignment.gate_R, routes, pass);
-  const Tensor u_RG = torch::relu(up_.forward(x_ND, {routes, false}, pass));
+    return ops::experts(x_ND, up_.weight()->stored(), down_.weight()->stored(), assignment.gate_R,
+                        routes, pass);
+  const Tensor u_RG = up_.forward(x_ND, {routes, false}, pass, kernels::Activation::relu);
   const Tensor p_RD = down_.forward(u_RG, {routes, true}, pass);
   return ops::combine(p_RD, assignment.gate_R, routes, pass);
 }

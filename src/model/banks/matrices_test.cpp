@@ -92,11 +92,11 @@ TEST(MatrixBank, GivesTokensWithoutRowsZeroOutputAndGradient) {
   EXPECT_TRUE(zero_rows(y).equal(none_N));
   EXPECT_TRUE(zero_rows(x.grad()).equal(none_N));
 
-  const ops::Assignment dropped{kExperts, ops::equal_rows(kTokens, 0),
+  const ops::Assignment dropped{kExperts, ops::equal_rows(kTokens, 0, test_pass()),
                                 torch::empty({0}, torch::kInt32), torch::empty({0})};
   EXPECT_TRUE(zero_rows(bank.forward(x, dropped, test_pass(true))).all().item<bool>());
-  const ops::Assignment nobody{kExperts, ops::equal_rows(0, 2), torch::empty({0}, torch::kInt32),
-                               torch::empty({0})};
+  const ops::Assignment nobody{kExperts, ops::equal_rows(0, 2, test_pass()),
+                               torch::empty({0}, torch::kInt32), torch::empty({0})};
   EXPECT_EQ(bank.forward(torch::empty({0, kDim}), nobody, test_pass()).sizes(),
             at::IntArrayRef({0, kDim}));
 }
@@ -126,11 +126,11 @@ TEST(MatrixBank, RefusesAnAssignmentThatDisagrees) {
     bad = good;
     bad.expert_R = torch::full({21}, 5, torch::kInt32);
     EXPECT_NE(refusal(bad, pass).find("expert 5 of 5"), std::string::npos) << refusal(bad, pass);
-    bad = {kExperts, ops::equal_rows(7, 3), good.expert_R, good.gate_R};
+    bad = {kExperts, ops::equal_rows(7, 3, test_pass()), good.expert_R, good.gate_R};
     EXPECT_NE(refusal(bad, pass).find("x has 13 rows, routes"), std::string::npos)
         << refusal(bad, pass);
   }
-  EXPECT_THROW(ops::equal_rows(std::int64_t{1} << 30, 2), Error);
+  EXPECT_THROW(ops::equal_rows(std::int64_t{1} << 30, 2, test_pass()), Error);
 }
 
 }  // namespace

@@ -19,7 +19,9 @@ SelfAttention::SelfAttention(const checkpoint::AttentionConfig& config, const La
       place_(place),
       heads_(checkpoint::heads_of(config)),
       width_(checkpoint::head_dim_of(config)),
-      xl_(config_.get_if<checkpoint::TransformerXl>()) {}
+      xl_(config_.get_if<checkpoint::TransformerXl>()) {
+  if (!xl_) scale_ = torch::full({1}, 1 / std::sqrt(static_cast<double>(width_)), torch::kFloat32);
+}
 
 std::int64_t SelfAttention::memory_positions() const {
   return xl_ ? xl_->memory_blocks * place_.context : 0;
@@ -56,43 +58,40 @@ void SelfAttention::visit(const std::string& name, ParameterVisitor& visitor) {
   }
 }
 
-Tensor SelfAttention::in_heads(const Linear& linear, const Tensor& h_BSD, const Pass& pass) const {
-  return linear.forward(h_BSD, pass).view({h_BSD.size(0), h_BSD.size(1), heads_, width_});
-}
-
 Tensor SelfAttention::relative_positions(std::int64_t distances, const Pass& pass) const {
   if (!xl_) return {};
   return position_.forward(position_table(distances, place_.dim), pass)
       .view({distances, heads_, width_});
 }
 
-Tensor SelfAttention::attend(const Tensor& h_BTD, const Tensor& k_BSHC, const Tensor& v_BSHC,
-                             const Tensor& r_DHC, const kernels::AttentionSight& sight,
-                             const Pass& pass) const {
-  const Tensor c =
-      xl_ ? scale_ : torch::full({1}, 1 / std::sqrt(static_cast<double>(width_)), torch::kFloat32);
-  const Tensor o_BTHC =
-      ops::attention(in_heads(q_, h_BTD, pass), k_BSHC, v_BSHC,
-                     {r_DHC, content_bias_HC_, position_bias_HC_}, c, sight, pass);
-  return out_.forward(o_BTHC.view({h_BTD.size(0), h_BTD.size(1), heads_ * width_}), pass);
+Tensor SelfAttention::attend(const Tensor& h_BTD, const Tensor& k_BSI, const Tensor& v_BSI,
+                             std::int64_t keys, const Tensor& r_DHC,
+                             const kernels::AttentionSight& sight, const Pass& pass) const {
+  const Tensor o_BTI =
+      ops::attention(q_.forward(h_BTD, pass), k_BSI, v_BSI, {heads_, heads_, keys},
+                     {r_DHC, content_bias_HC_, position_bias_HC_}, scale_, sight, pass);
+  return out_.forward(o_BTI, pass);
 }
 
 Tensor SelfAttention::forward(const Tensor& h_BSD, std::int64_t queries, const Pass& pass) const {
   const std::int64_t keys = h_BSD.size(1);
   kernels::AttentionSight sight;
   sight.first_query = keys - queries;
-  const Tensor k_BSHC = in_heads(k_, h_BSD, pass), v_BSHC = in_heads(v_, h_BSD, pass);
-  return attend(h_BSD.narrow(1, keys - queries, queries), k_BSHC, v_BSHC,
+  const Tensor k_BSI = k_.forward(h_BSD, pass), v_BSI = v_.forward(h_BSD, pass);
+  return attend(h_BSD.narrow(1, keys - queries, queries), k_BSI, v_BSI, keys,
                 relative_positions(keys, pass), sight, pass);
 }
 
 Tensor SelfAttention::forward(const Tensor& h_BTD, Cache& cache, const Pass& pass) const {
   Cache::Layer& layer = cache.layer(place_.index);
-  const Tensor k_BTHC = in_heads(k_, h_BTD, pass), v_BTHC = in_heads(v_, h_BTD, pass);
-  const Cache::Seen seen = cache.append(place_.index, k_BTHC, v_BTHC);
-  if (xl_ && !layer.relative_DHC.defined())
-    layer.relative_DHC = relative_positions(layer.sight.memory + layer.sight.block, pass);
-  return attend(h_BTD, seen.k_BSHC, seen.v_BSHC, layer.relative_DHC,
+  const Tensor k_BTI = k_.forward(h_BTD, pass), v_BTI = v_.forward(h_BTD, pass);
+  const Cache::Seen seen = cache.append(place_.index, k_BTI, v_BTI);
+  if (xl_ && !layer.relative_DHC.defined()) {
+    Pass kept = pass;  // it outlives the pass and its buffers
+    kept.buffers = nullptr;
+    layer.relative_DHC = relative_positions(layer.sight.memory + layer.sight.block, kept);
+  }
+  return attend(h_BTD, seen.k_BCI, seen.v_BCI, seen.count, layer.relative_DHC,
                 {cache.position(), seen.first, layer.sight.block, layer.sight.memory}, pass);
 }
 

@@ -32,9 +32,8 @@ class SelfAttention {
   void visit(const std::string& name, ParameterVisitor& visitor);
 
  private:
-  Tensor in_heads(const Linear& linear, const Tensor& h_BSD, const Pass& pass) const;  // [B,S,H,C]
-  // Queries of h_BTD against the keys; `r_DHC` is undefined for plain attention.
-  Tensor attend(const Tensor& h_BTD, const Tensor& k_BSHC, const Tensor& v_BSHC,
+  // Queries of h_BTD against the first `keys` keys; `r_DHC` is undefined for plain attention.
+  Tensor attend(const Tensor& h_BTD, const Tensor& k_BSI, const Tensor& v_BSI, std::int64_t keys,
                 const Tensor& r_DHC, const kernels::AttentionSight& sight, const Pass& pass) const;
   Tensor relative_positions(std::int64_t distances, const Pass& pass) const;  // [D, H, C]
 

@@ -134,7 +134,9 @@ struct AttentionCase {
     kernels::AttentionSight sight;
     sight.first_query = keys - queries;
     sight.ahead = ahead;
-    return ops::attention(x[0], x[1], x[2], terms(x), x[3], sight, test_pass());
+    return ops::attention(x[0].flatten(2), x[1].flatten(2), x[2].flatten(2), {heads, groups, keys},
+                          terms(x), x[3], sight, test_pass())
+        .view({batch, queries, heads, value_width});
   }
   Tensor naive(const std::vector<Tensor>& x) const {
     return naive_attention(x[0], x[1], x[2], terms(x), x[3], ahead);
@@ -159,7 +161,7 @@ TEST(Attention, TakesInputsWithAnyStrides) {
   const AttentionCase c{2, 4, 6, 4, 2, 3, 5, true, true, true};
   std::vector<Tensor> x, turned;
   for (const Tensor& each : c.inputs()) {
-    x.push_back(each.to(torch::kFloat32));
+    x.push_back(each.dim() == 4 ? each.flatten(2).to(torch::kFloat32) : each.to(torch::kFloat32));
     std::vector<std::int64_t> axes(static_cast<std::size_t>(each.dim()));
     for (std::size_t i = 0; i < axes.size(); ++i)
       axes[i] = static_cast<std::int64_t>(axes.size() - 1 - i);

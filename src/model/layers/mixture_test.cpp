@@ -50,7 +50,7 @@ struct VectorA {
 TEST(SigmaMoe, VectorA_RoutingMatches) {
   const VectorA a;
   const auto result = run_layer(a.layer(), a.x, test_pass(true));
-  const ops::SortedRoutes routes = ops::sort_routes(result.assignment);
+  const ops::SortedRoutes routes = ops::sort_routes(result.assignment, test_pass());
   const auto ints = [](const Tensor& t) {
     const Tensor flat = t.reshape({-1}).contiguous();
     return std::vector<int>(flat.data_ptr<int>(), flat.data_ptr<int>() + flat.numel());

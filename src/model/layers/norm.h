@@ -12,6 +12,10 @@ class LayerNorm {
   Tensor forward(const Tensor& x, const Pass& pass) const {
     return ops::layer_norm(x, weight_D_, bias_D_, pass);
   }
+  // x [..., D] as rows [N, D].
+  Tensor rows(const Tensor& x, const Pass& pass) const {
+    return ops::layer_norm(x, weight_D_, bias_D_, pass, true);
+  }
   void visit(const std::string& name, ParameterVisitor& visitor) {
     visitor.tensor({name + ".weight", {dim_}, {Init::Kind::ones}}, weight_D_);
     visitor.tensor({name + ".bias", {dim_}}, bias_D_);

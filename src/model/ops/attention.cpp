@@ -1,5 +1,6 @@
 #include "model/ops/attention.h"
 
+#include "base/check.h"
 #include "base/scratch.h"
 #include "model/ops/bridge.h"
 #include "model/ops/timing.h"
@@ -12,6 +13,7 @@ using torch::autograd::variable_list;
 
 struct Inputs {
   Tensor q, k, v, scale;
+  AttentionShape shape;
   AttentionTerms terms;
   kernels::AttentionSight sight;
 };
@@ -20,16 +22,25 @@ const float* data_or_null(const Tensor& x) {
   return x.defined() ? x.const_data_ptr<float>() : nullptr;
 }
 
+// x [B, S, heads * C] head by head, of the first `positions`.
+template <class T>
+kernels::View<T, 4> in_heads(const Tensor& x, std::int64_t heads, std::int64_t positions) {
+  const std::int64_t width = x.size(2) / heads;
+  return {const_cast<std::remove_const_t<T>*>(x.const_data_ptr<std::remove_const_t<T>>()),
+          {x.size(0), positions, heads, width},
+          {x.stride(0), x.stride(1), width, 1}};
+}
+
 // What every sequence's queries see is in `scratch`.
-kernels::Attention arguments(const Inputs& in, const Tensor& o, const Tensor& lse,
-                             Scratch& scratch) {
+kernels::Attention arguments(const Inputs& in, const Tensor& o, float* lse, Scratch& scratch) {
+  const auto [heads, key_heads, keys] = in.shape;
   const std::int64_t batch = in.q.size(0), queries = in.q.size(1);
   kernels::Attention args;
-  args.q_BTHC = view_of<const float, 4>(in.q);
-  args.k_BSGC = view_of<const float, 4>(in.k);
-  args.v_BSGE = view_of<const float, 4>(in.v);
+  args.q_BTHC = in_heads<const float>(in.q, heads, queries);
+  args.k_BSGC = in_heads<const float>(in.k, key_heads, keys);
+  args.v_BSGE = in_heads<const float>(in.v, key_heads, keys);
   auto* sees = scratch.take<kernels::KeyRange>(queries);
-  kernels::see(in.sight, queries, in.k.size(1), sees);
+  kernels::see(in.sight, queries, keys, sees);
   args.sees_BT = {sees, {batch, queries}, {0, 1}};
   auto* at = scratch.take<std::int32_t>(1);
   *at = static_cast<std::int32_t>(in.sight.first_query - in.sight.first_key);
@@ -43,16 +54,17 @@ kernels::Attention arguments(const Inputs& in, const Tensor& o, const Tensor& ls
   args.bias_farthest = terms.bias_farthest;
   args.sink_H = data_or_null(terms.sink_H);
   args.scale = *in.scale.const_data_ptr<float>();
-  args.o_BTHE = view_of<float, 4>(o);
-  args.lse_BHT = lse.mutable_data_ptr<float>();
+  args.o_BTHE = in_heads<float>(o, heads, queries);
+  args.lse_BHT = lse;
   return args;
 }
 
 // Layouts that the kernel reads.
-Inputs in_rows(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionTerms& terms,
-               const Tensor& scale, const kernels::AttentionSight& sight) {
+Inputs in_rows(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionShape& shape,
+               const AttentionTerms& terms, const Tensor& scale,
+               const kernels::AttentionSight& sight) {
   const auto contiguous = [](const Tensor& x) { return x.defined() ? x.contiguous() : x; };
-  Inputs in{unit_stride(q), unit_stride(k), unit_stride(v), scale, terms, sight};
+  Inputs in{unit_stride(q), unit_stride(k), unit_stride(v), scale, shape, terms, sight};
   AttentionTerms& t = in.terms;
   if (t.r_DHC.defined()) t.r_DHC = unit_stride(t.r_DHC);
   if (t.bias_HD.defined()) t.bias_HD = unit_stride(t.bias_HD);
@@ -60,18 +72,9 @@ Inputs in_rows(const Tensor& q, const Tensor& k, const Tensor& v, const Attentio
   return in;
 }
 
-struct Attended {
-  Tensor o_BTHE, lse_BHT;
-};
-
-Attended attended(const Inputs& in, const Pass& pass) {
-  const auto options = in.q.options().requires_grad(false);
-  const std::int64_t batch = in.q.size(0), queries = in.q.size(1), heads = in.q.size(2);
-  Attended made{torch::empty({batch, queries, heads, in.v.size(3)}, options),
-                torch::empty({batch, heads, queries}, options)};
-  Scratch scratch;
-  kernels::attention(arguments(in, made.o_BTHE, made.lse_BHT, scratch), pass.run);
-  return made;
+// [B, T, H * E]
+at::DimVector sizes_of_output(const Inputs& in) {
+  return sizes_with(in.q, in.shape.heads * (in.v.size(2) / in.shape.key_heads));
 }
 
 std::vector<std::int64_t> numbers(const kernels::AttentionSight& s) {
@@ -88,17 +91,23 @@ struct AttentionOp : torch::autograd::Function<AttentionOp> {
                         const MaybeTensor& r, const MaybeTensor& u, const MaybeTensor& w,
                         const MaybeTensor& bias, const MaybeTensor& sink,
                         const MaybeTensor& lengths, const Tensor& scale, std::int64_t bias_farthest,
-                        const kernels::AttentionSight& sight, const Pass& pass) {
+                        const AttentionShape& shape, const kernels::AttentionSight& sight,
+                        const Pass& pass) {
     const auto or_none = [](const MaybeTensor& x) { return x.value_or(Tensor()); };
-    const Inputs in = in_rows(q, k, v,
+    const Inputs in = in_rows(q, k, v, shape,
                               {or_none(r), or_none(u), or_none(w), or_none(bias), bias_farthest,
                                or_none(sink), or_none(lengths)},
                               scale, sight);
-    const auto [o, lse] = attended(in, pass);
+    Tensor o = torch::empty(sizes_of_output(in), torch::kFloat32),
+           lse = torch::empty({q.size(0), shape.heads, q.size(1)}, torch::kFloat32);
+    Scratch scratch;
+    kernels::attention(arguments(in, o, lse.mutable_data_ptr<float>(), scratch), pass.run);
     const AttentionTerms& t = in.terms;
     saved->save_for_backward({in.q, in.k, in.v, t.r_DHC, t.u_HC, t.w_HC, t.bias_HD, t.sink_H,
                               t.lengths_B, scale, o, lse});
     saved->saved_data["bias_farthest"] = bias_farthest;
+    saved->saved_data["heads"] = shape.heads;
+    saved->saved_data["key_heads"] = shape.key_heads;
     saved->saved_data["sight"] = numbers(sight);
     remember(saved, pass.run);
     return o;
@@ -111,19 +120,20 @@ struct AttentionOp : torch::autograd::Function<AttentionOp> {
         t[1],
         t[2],
         t[9],
+        {saved->saved_data["heads"].toInt(), saved->saved_data["key_heads"].toInt(), t[1].size(1)},
         {t[3], t[4], t[5], t[6], saved->saved_data["bias_farthest"].toInt(), t[7], t[8]},
         sight_of(saved->saved_data["sight"].toIntVector())};
     Scratch scratch;
     kernels::AttentionBackward args;
-    args.forward = arguments(in, t[10], t[11], scratch);
+    args.forward = arguments(in, t[10], t[11].mutable_data_ptr<float>(), scratch);
     const Tensor out_grad = unit_stride(grads[0]);
-    args.do_BTHE = view_of<const float, 4>(out_grad);
+    args.do_BTHE = in_heads<const float>(out_grad, in.shape.heads, in.q.size(1));
     Tensor dq = torch::empty(in.q.sizes(), in.q.options()),
            dk = torch::empty(in.k.sizes(), in.k.options()),
            dv = torch::empty(in.v.sizes(), in.v.options());
-    args.dq_BTHC = view_of<float, 4>(dq);
-    args.dk_BSGC = view_of<float, 4>(dk);
-    args.dv_BSGE = view_of<float, 4>(dv);
+    args.dq_BTHC = in_heads<float>(dq, in.shape.heads, in.q.size(1));
+    args.dk_BSGC = in_heads<float>(dk, in.shape.key_heads, in.k.size(1));
+    args.dv_BSGE = in_heads<float>(dv, in.shape.key_heads, in.k.size(1));
     // Partial gradients of what all sequences share: [B, ...], or nothing.
     const auto partials = [&](const Tensor& of, float** data) {
       if (!of.defined()) return Tensor();
@@ -138,7 +148,7 @@ struct AttentionOp : torch::autograd::Function<AttentionOp> {
                  dw = partials(in.terms.w_HC, &args.dw_BHC),
                  dbias = partials(in.terms.bias_HD, &args.dbias_BHD),
                  dsink = partials(in.terms.sink_H, &args.dsink_BH);
-    Tensor dscale = torch::empty({in.q.size(0), in.q.size(2)}, in.q.options());
+    Tensor dscale = torch::empty({in.q.size(0), in.shape.heads}, in.q.options());
     args.dscale_BH = dscale.mutable_data_ptr<float>();
     kernels::attention_backward(args, recall_run(saved));
     const auto over_batch = [](const Tensor& x) { return x.defined() ? x.sum(0) : x; };
@@ -154,22 +164,38 @@ struct AttentionOp : torch::autograd::Function<AttentionOp> {
             dscale.sum().reshape(in.scale.sizes()),
             Tensor(),
             Tensor(),
+            Tensor(),
             Tensor()};
   }
 };
 
 }  // namespace
 
-Tensor attention(const Tensor& q_BTHC, const Tensor& k_BSGC, const Tensor& v_BSGE,
-                 const AttentionTerms& terms, const Tensor& scale,
+Tensor attention(const Tensor& q_BTI, const Tensor& k_BSI, const Tensor& v_BSI,
+                 const AttentionShape& shape, const AttentionTerms& terms, const Tensor& scale,
                  const kernels::AttentionSight& sight, const Pass& pass) {
   const Timed timed(pass, "attention");
-  if (!recording({&q_BTHC, &k_BSGC, &v_BSGE, &terms.r_DHC, &terms.u_HC, &terms.w_HC, &terms.bias_HD,
-                  &terms.sink_H, &scale}))
-    return attended(in_rows(q_BTHC, k_BSGC, v_BSGE, terms, scale, sight), pass).o_BTHE;
-  return AttentionOp::apply(q_BTHC, k_BSGC, v_BSGE, optional(terms.r_DHC), optional(terms.u_HC),
-                            optional(terms.w_HC), optional(terms.bias_HD), optional(terms.sink_H),
-                            optional(terms.lengths_B), scale, terms.bias_farthest, sight, pass);
+  MOTE_CHECK(q_BTI.size(2) % shape.heads == 0 && k_BSI.size(2) % shape.key_heads == 0 &&
+                 v_BSI.size(2) % shape.key_heads == 0,
+             "attention: rows of q have ", q_BTI.size(2), " columns for ", shape.heads,
+             " heads, of k and v ", k_BSI.size(2), " and ", v_BSI.size(2), " for ",
+             shape.key_heads);
+  MOTE_CHECK(shape.keys <= k_BSI.size(1) && shape.keys <= v_BSI.size(1), "attention: ", shape.keys,
+             " keys count, k has ", k_BSI.size(1), ", v ", v_BSI.size(1));
+  if (recording({&q_BTI, &k_BSI, &v_BSI, &terms.r_DHC, &terms.u_HC, &terms.w_HC, &terms.bias_HD,
+                 &terms.sink_H, &scale})) {
+    MOTE_CHECK(shape.keys == k_BSI.size(1), "attention: ", shape.keys, " keys count, k has ",
+               k_BSI.size(1), ": with gradients all must");
+    return AttentionOp::apply(q_BTI, k_BSI, v_BSI, optional(terms.r_DHC), optional(terms.u_HC),
+                              optional(terms.w_HC), optional(terms.bias_HD), optional(terms.sink_H),
+                              optional(terms.lengths_B), scale, terms.bias_farthest, shape, sight,
+                              pass);
+  }
+  const Inputs in = in_rows(q_BTI, k_BSI, v_BSI, shape, terms, scale, sight);
+  Tensor o = output(sizes_of_output(in), pass);
+  Scratch scratch;
+  kernels::attention(arguments(in, o, nullptr, scratch), pass.run);
+  return o;
 }
 
 }  // namespace mote::model::ops

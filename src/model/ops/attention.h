@@ -7,6 +7,12 @@
 
 namespace mote::model::ops {
 
+// Query heads, and the heads of keys and values that they share; how many positions of k and v
+// count, from the first on.
+struct AttentionShape {
+  std::int64_t heads, key_heads, keys;
+};
+
 // What a score has beside the product of query and key, and a softmax beside its scores; each
 // undefined where there is none. w needs r.
 struct AttentionTerms {
@@ -17,10 +23,10 @@ struct AttentionTerms {
   Tensor lengths_B = {};  // int32: how many of a sequence's keys there are
 };
 
-// q [B, T, H, C], k [B, S, G, C], v [B, S, G, E] (any strides but the last; H a multiple of G),
-// scale a tensor with one element. Returns o [B, T, H, E].
-Tensor attention(const Tensor& q_BTHC, const Tensor& k_BSGC, const Tensor& v_BSGE,
-                 const AttentionTerms& terms, const Tensor& scale,
+// q [B, T, H * C], k [B, S, G * C], v [B, S, G * E] (any strides), H a multiple of G; scale a tensor
+// with one element. Returns o [B, T, H * E]. With gradients all positions of k and v count.
+Tensor attention(const Tensor& q_BTI, const Tensor& k_BSI, const Tensor& v_BSI,
+                 const AttentionShape& shape, const AttentionTerms& terms, const Tensor& scale,
                  const kernels::AttentionSight& sight, const Pass& pass);
 
 }  // namespace mote::model::ops

@@ -10,6 +10,7 @@
 #include "kernels/core/variants.h"
 #include "kernels/core/view.h"
 #include "kernels/linear/gemm/gemm.h"
+#include "model/pass.h"
 #include "model/torch.h"
 
 namespace mote::model::ops {
@@ -33,6 +34,31 @@ inline Tensor unit_stride(const Tensor& x) {
 // All but the last axis as one: [N, columns], unit stride along a row.
 inline Tensor as_rows(const Tensor& x) {
   return unit_stride(x).reshape({-1, x.size(-1)});
+}
+
+// The same as a view of memory, which makes no tensor: of one whose rows lie at even distances,
+// which even_rows() is.
+inline Tensor even_rows(const Tensor& x) {
+  return x.dim() == 2 ? unit_stride(x) : x.contiguous();
+}
+template <class T>
+kernels::View<T, 2> rows_of(const Tensor& x) {
+  kernels::View<T, 2> view;
+  view.data = const_cast<std::remove_const_t<T>*>(x.const_data_ptr<std::remove_const_t<T>>());
+  view.sizes = {1, x.size(-1)};
+  for (std::int64_t axis = 0; axis + 1 < x.dim(); ++axis) view.sizes[0] *= x.size(axis);
+  view.strides = {x.dim() == 2 ? x.stride(0) : x.size(-1), 1};
+  return view;
+}
+
+// The output of an operation where nothing records gradients: one of the pass's buffers, if it has
+// any.
+Tensor output(at::IntArrayRef sizes, const Pass& pass, torch::ScalarType type = torch::kFloat32);
+// The sizes of x with another last one; held in place.
+inline at::DimVector sizes_with(const Tensor& x, std::int64_t columns) {
+  at::DimVector sizes(x.sizes().begin(), x.sizes().end());
+  sizes.back() = columns;
+  return sizes;
 }
 
 // Autograd functions take tensors that may be undefined as optional, and give them back as such.
@@ -59,5 +85,9 @@ void remember(torch::autograd::AutogradContext* saved, const kernels::Run& run,
               kernels::Precision precision = kernels::Precision::f32);
 kernels::Run recall_run(torch::autograd::AutogradContext* saved);
 kernels::Precision recall_precision(torch::autograd::AutogradContext* saved);
+
+// Rows `ids` (int64, any shape) of a matrix with `rows` of them, each written by read(id, row).
+Tensor gathered(const Tensor& ids, std::int64_t rows, std::int64_t columns, const Pass& pass,
+                FunctionRef<void(std::int64_t id, float* row)> read);
 
 }  // namespace mote::model::ops

@@ -24,9 +24,8 @@ struct Made {
 // All with unit stride along rows.
 Made made_by_experts(const Tensor& x_ND, const Tensor& up_EGD, const Tensor& down_EDG,
                      const Tensor& gate_R, const SortedRoutes& routes, const Pass& pass) {
-  const auto options = x_ND.options().requires_grad(false);
-  Made made{torch::empty({x_ND.size(0), up_EGD.size(2)}, options),
-            torch::empty({routes.rows(), up_EGD.size(1)}, options)};
+  Made made{output({x_ND.size(0), up_EGD.size(2)}, pass),
+            output({routes.rows(), up_EGD.size(1)}, pass)};
   kernels::experts_forward(
       {view_of<const float, 2>(x_ND), view_of<const float, 3>(up_EGD),
        view_of<const float, 3>(down_EDG), routes.view(), gate_R.const_data_ptr<float>(),
@@ -81,7 +80,7 @@ struct ExpertsOp : torch::autograd::Function<ExpertsOp> {
 Tensor combined(const Tensor& p_RD, const Tensor& gate_R, const SortedRoutes& routes,
                 const Pass& pass) {
   const Tensor gates = gate_R.contiguous();
-  Tensor y_ND = torch::empty({routes.tokens(), p_RD.size(1)}, p_RD.options().requires_grad(false));
+  Tensor y_ND = output({routes.tokens(), p_RD.size(1)}, pass);
   const kernels::Routes index = routes.view();
   kernels::combine_rows({view_of<const float, 2>(p_RD), index.position_R, index.first_N1,
                          gates.const_data_ptr<float>(), view_of<float, 2>(y_ND)},

@@ -1,5 +1,8 @@
 #include "model/ops/layer_norm.h"
 
+#include <algorithm>
+
+#include "base/scratch.h"
 #include "kernels/sequence/norm/norm.h"
 #include "model/ops/bridge.h"
 #include "model/ops/timing.h"
@@ -10,33 +13,34 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-struct Normed {
-  Tensor y, mean_N, rstd_N;
-};
+std::int64_t rows_in(const Tensor& x) {
+  return x.numel() / std::max<std::int64_t>(1, x.size(-1));
+}
 
-Normed normed(const Tensor& x, const Tensor& weight, const Tensor& bias, const Pass& pass) {
-  const Tensor x_ND = as_rows(x);
-  const auto options = x.options().requires_grad(false);
-  Normed made{torch::empty(x.sizes(), options), torch::empty({x_ND.size(0)}, options),
-              torch::empty({x_ND.size(0)}, options)};
+void norm(const Tensor& x_any, const Tensor& weight, const Tensor& bias, Tensor& y, float* mean_N,
+          float* rstd_N, const Pass& pass) {
+  const Tensor x = even_rows(x_any);
   kernels::LayerNorm args;
-  args.x_ND = view_of<const float, 2>(x_ND);
+  args.x_ND = rows_of<const float>(x);
   args.weight_D = weight.const_data_ptr<float>();
   args.bias_D = bias.const_data_ptr<float>();
-  args.y_ND = kernels::view(made.y.mutable_data_ptr<float>(), x_ND.size(0), x_ND.size(1));
-  args.mean_N = made.mean_N.mutable_data_ptr<float>();
-  args.rstd_N = made.rstd_N.mutable_data_ptr<float>();
+  args.y_ND = kernels::view(y.mutable_data_ptr<float>(), args.x_ND.size(0), args.x_ND.size(1));
+  args.mean_N = mean_N;
+  args.rstd_N = rstd_N;
   kernels::layer_norm(args, pass.run);
-  return made;
 }
 
 struct LayerNormOp : torch::autograd::Function<LayerNormOp> {
   static Tensor forward(AutogradContext* saved, const Tensor& x, const Tensor& weight,
                         const Tensor& bias, const Pass& pass) {
-    const Normed made = normed(x, weight, bias, pass);
-    saved->save_for_backward({x, weight, made.mean_N, made.rstd_N});
+    Tensor y = torch::empty(x.sizes(), torch::kFloat32),
+           mean_N = torch::empty({rows_in(x)}, torch::kFloat32),
+           rstd_N = torch::empty({rows_in(x)}, torch::kFloat32);
+    norm(x, weight, bias, y, mean_N.mutable_data_ptr<float>(), rstd_N.mutable_data_ptr<float>(),
+         pass);
+    saved->save_for_backward({x, weight, mean_N, rstd_N});
     remember(saved, pass.run);
-    return made.y;
+    return y;
   }
 
   static variable_list backward(AutogradContext* saved, const variable_list& grads) {
@@ -63,10 +67,19 @@ struct LayerNormOp : torch::autograd::Function<LayerNormOp> {
 
 }  // namespace
 
-Tensor layer_norm(const Tensor& x, const Tensor& weight_D, const Tensor& bias_D, const Pass& pass) {
+Tensor layer_norm(const Tensor& x, const Tensor& weight_D, const Tensor& bias_D, const Pass& pass,
+                  bool flat) {
   const Timed timed(pass, "layer_norm");
-  if (!recording({&x, &weight_D, &bias_D})) return normed(x, weight_D, bias_D, pass).y;
-  return LayerNormOp::apply(x, weight_D, bias_D, pass);
+  if (recording({&x, &weight_D, &bias_D})) {
+    const Tensor y = LayerNormOp::apply(x, weight_D, bias_D, pass);
+    return flat ? y.view({-1, x.size(-1)}) : y;
+  }
+  const std::int64_t rows = rows_in(x);
+  Tensor y = flat ? output({rows, x.size(-1)}, pass) : output(x.sizes(), pass);
+  Scratch scratch;
+  float *mean_N = scratch.take<float>(rows), *rstd_N = scratch.take<float>(rows);
+  norm(x, weight_D, bias_D, y, mean_N, rstd_N, pass);
+  return y;
 }
 
 }  // namespace mote::model::ops

@@ -7,6 +7,8 @@
 
 namespace mote::model::ops {
 
-Tensor layer_norm(const Tensor& x, const Tensor& weight_D, const Tensor& bias_D, const Pass& pass);
+// Of the sizes of x; with `flat`, [N, D].
+Tensor layer_norm(const Tensor& x, const Tensor& weight_D, const Tensor& bias_D, const Pass& pass,
+                  bool flat = false);
 
 }  // namespace mote::model::ops

@@ -2,6 +2,7 @@
 // differences of each (tests/support/models.h), and what dropout draws.
 #include <cmath>
 
+#include "model/ops/add.h"
 #include "model/ops/dropout.h"
 #include "model/ops/head_loss.h"
 #include "model/ops/layer_norm.h"
@@ -66,8 +67,37 @@ TEST(ProductOp, MultipliesStoredTypesAsTheirValues) {
       testing::expect_close(y[0], y[1], 1e-6, "y");
       testing::expect_close(dx[0], dx[1], 1e-6, "dx");
       const Tensor ids = torch::tensor({3, 0, 16});
-      EXPECT_TRUE(stored->gather_rows(ids).equal(wide->gather_rows(ids)));
+      EXPECT_TRUE(stored->gather_rows(ids, test_pass()).equal(wide->gather_rows(ids, test_pass())));
     }
+}
+
+TEST(AddOp, EqualsTheNaiveExpressionAndItsGradients) {
+  check_operation([](const Tensors& f) { return add(f[0], f[1], test_pass()); },
+                  [](const Tensors& d) {
+                    return d[0] + d[1].view({2, 3, 9});
+                  },
+                  {fill_double(1, {2, 3, 9}), fill_double(2, {6, 9})});
+  check_operation([](const Tensors& f) { return add_rows(f[0], f[1], 2, test_pass()); },
+                  [](const Tensors& d) { return d[0] + d[1].narrow(0, 2, 3); },
+                  {fill_double(1, {2, 3, 9}), fill_double(2, {7, 9})});
+}
+
+TEST(AddOp, HasTheSameBitsWhereNothingRecords) {
+  for (const std::int64_t columns : {1, 15, 16, 17, 40'000}) {
+    const Tensor x = fill(1, {2, 3, columns}), y = fill(2, {6, columns}),
+                 table = fill(3, {5, columns});
+    EXPECT_TRUE(add(x, y, test_pass()).equal(x + y.view(x.sizes()))) << columns;
+    EXPECT_TRUE(add_rows(x, table, 1, test_pass()).equal(x + table.narrow(0, 1, 3))) << columns;
+  }
+}
+
+TEST(SigmoidGates, AreTheSameToRoundingWhetherRecordedOrNot) {
+  const Tensor scores = 4 * fill(1, {9, 20}), recorded = scores.clone().requires_grad_();
+  const Tensor experts = topk(scores, 3, test_pass());
+  const Tensor plain = sigmoid_gates(scores, {}, experts, 3, test_pass());
+  testing::expect_close(plain, sigmoid_gates(recorded, {}, experts, 3, test_pass()), 2e-7);
+  const Tensor keep = torch::zeros({9, 20});
+  EXPECT_TRUE(sigmoid_gates(scores, keep, experts, 3, test_pass()).eq(0).all().item<bool>());
 }
 
 TEST(LayerNormOp, EqualsTheNaiveExpressionAndItsGradients) {

@@ -109,9 +109,10 @@ struct Call : torch::CustomClassHolder {
   Pass pass;
 };
 
-Tensor forward_only(const Call& call, const Tensor& x, const Tensor& bias) {
-  return call.rows.routes ? call.weight->multiply(x, call.rows, call.pass)
-                          : call.weight->multiply(x, bias, call.activation, call.pass);
+Tensor forward_only(const Weight& weight, const Tensor& x, const Tensor& bias,
+                    const StackRows& rows, kernels::Activation activation, const Pass& pass) {
+  return rows.routes ? weight.multiply(x, rows, activation, pass)
+                     : weight.multiply(x, bias, activation, pass);
 }
 
 // `leaf` is the weight's, passed so that autograd sees it.
@@ -123,7 +124,8 @@ struct ProductOp : torch::autograd::Function<ProductOp> {
     saved->saved_data["leaf"] = leaf.has_value();
     saved->saved_data["bias"] = bias.has_value();
     saved->saved_data["sizes"] = x.sizes().vec();
-    const Tensor y = forward_only(*call, x, bias.value_or(Tensor()));
+    const Tensor y = forward_only(*call->weight, x, bias.value_or(Tensor()), call->rows,
+                                  call->activation, call->pass);
     if (call->relu()) saved->saved_data["y"] = y.detach();
     saved->saved_data["call"] = torch::IValue::make_capsule(std::move(call));
     return y;
@@ -166,8 +168,7 @@ Tensor run_product(const Tensor& x, const WeightPtr& weight, const Tensor& bias,
                rows.routes->num_experts(), " experts, the stack is ", to_string(shape));
   }
   const Tensor leaf = weight->leaf();
-  if (!recording({&x, &leaf, &bias}))
-    return forward_only(Call(weight, rows, activation, pass), x, bias);
+  if (!recording({&x, &leaf, &bias})) return forward_only(*weight, x, bias, rows, activation, pass);
   return ProductOp::apply(x, optional(leaf), optional(bias),
                           c10::make_intrusive<Call>(weight, rows, activation, pass));
 }
@@ -179,13 +180,15 @@ Tensor product(const Tensor& x, const WeightPtr& weight, const Tensor& bias, con
   return run_product(x, weight, bias, {}, activation, pass);
 }
 
-Tensor product(const Tensor& x, const WeightPtr& weight, const StackRows& rows, const Pass& pass) {
-  return run_product(x, weight, {}, rows, kernels::Activation::none, pass);
+Tensor product(const Tensor& x, const WeightPtr& weight, const StackRows& rows, const Pass& pass,
+               kernels::Activation activation) {
+  return run_product(x, weight, {}, rows, activation, pass);
 }
 
-Tensor embedding(const WeightPtr& weight, const Tensor& ids) {
+Tensor embedding(const WeightPtr& weight, const Tensor& ids, const Pass& pass) {
+  const Timed timed(pass, "embedding");
   const Tensor leaf = weight->leaf();
-  return leaf.defined() ? torch::embedding(leaf, ids) : weight->gather_rows(ids);
+  return recording({&leaf}) ? torch::embedding(leaf, ids) : weight->gather_rows(ids, pass);
 }
 
 }  // namespace mote::model::ops

@@ -27,7 +27,12 @@ struct Assignment {
 };
 
 // first_N1 of tokens with `k` rows each.
-Tensor equal_rows(std::int64_t tokens, std::int64_t k);
+Tensor equal_rows(std::int64_t tokens, std::int64_t k, const Pass& pass);
+
+// sigmoid(score[n, expert_r]) of tokens with `k` rows each, times keep[n, expert_r] where keep is
+// defined; differentiable in the scores.
+Tensor sigmoid_gates(const Tensor& scores_NE, const Tensor& keep_NE, const Tensor& expert_R,
+                     std::int64_t k, const Pass& pass);
 
 // The rows of an assignment sorted by expert (kernels/routing/sort). Handles: cheap to copy.
 struct SortedRoutes {
@@ -35,7 +40,8 @@ struct SortedRoutes {
   Tensor ends_E;            // int32: expert e has the sorted rows [ends_E[e-1], ends_E[e])
   Tensor order_R, token_R;  // int32: row and token of each sorted row
   Tensor position_R;        // int32: sorted row of each row
-  Tensor blocks_B3;         // int32, the numbers of kernels::RowBlock
+  Tensor blocks_B3;         // int32: kernels::RowBlock, of which the first num_blocks count
+  std::int64_t num_blocks = 0;
 
   std::int64_t tokens() const { return first_N1.size(0) - 1; }
   std::int64_t rows() const { return order_R.size(0); }
@@ -45,7 +51,7 @@ struct SortedRoutes {
 };
 // What a bank asks for when it wants rows by expert. Throws where the assignment disagrees with
 // itself.
-SortedRoutes sort_routes(const Assignment& assignment);
+SortedRoutes sort_routes(const Assignment& assignment, const Pass& pass);
 
 // What enters a stack of matrices: rows by token, of which sorted row r takes row token_R[r], or
 // rows that were gathered in sorted order. Without routes: one matrix takes every row.

@@ -1,8 +1,9 @@
 // Where the time of a pass goes, by operation, for who asks (Pass::times).
 #pragma once
 
-#include <map>
-#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
 
 #include "base/stopwatch.h"
 #include "model/pass.h"
@@ -11,12 +12,21 @@ namespace mote::model {
 
 class OpTimes {
  public:
-  void add(const char* op, double seconds) { seconds_[op] += seconds; }
-  const std::map<std::string, double>& seconds() const { return seconds_; }
+  // `op` is a literal.
+  void add(const char* op, double seconds) {
+    for (auto& [name, sum] : seconds_)
+      if (name == op) {
+        sum += seconds;
+        return;
+      }
+    seconds_.emplace_back(op, seconds);
+  }
+  // By operation, in the order in which they first came.
+  const std::vector<std::pair<std::string_view, double>>& seconds() const { return seconds_; }
   void reset() { seconds_.clear(); }
 
  private:
-  std::map<std::string, double> seconds_;
+  std::vector<std::pair<std::string_view, double>> seconds_;
 };
 
 }  // namespace mote::model

@@ -13,21 +13,20 @@ ops::Assignment Router::route(const Tensor& x_ND, ForwardState& state) const {
   Pass exact = pass;
   exact.precision = kernels::Precision::f32;
   const Tensor scores_NE = score_.forward(x_ND, exact);
-  Tensor ranked_NE = scores_NE, gates_NE = torch::sigmoid(scores_NE);
+  Tensor ranked_NE = scores_NE, keep_NE;
   if (pass.train && config_.expert_dropout > 0) {
-    const Tensor keep_NE = ops::bernoulli_mask(
+    keep_NE = ops::bernoulli_mask(
         scores_NE.size(0), experts_, config_.expert_dropout,
         pass.rng(Purpose::expert_dropout, site(place_.index, Site::experts)), pass);
     ranked_NE =
         scores_NE.detach().masked_fill(keep_NE == 0, -std::numeric_limits<float>::infinity());
-    gates_NE = gates_NE * keep_NE;
   }
   const std::int64_t tokens = scores_NE.size(0), k = config_.experts_per_token;
   const Tensor expert_R = ops::topk(ranked_NE, k, pass);
   if (pass.train && config_.entropy_weight > 0 && scores_NE.size(0) > 0)
     state.routing.push_back({name_, log_mean_probability(scores_NE), config_.entropy_weight});
-  const Tensor gate_R = gates_NE.gather(1, expert_R.view({tokens, k}).to(torch::kInt64)).view(-1);
-  return {experts_, ops::equal_rows(tokens, k), expert_R, gate_R};
+  return {experts_, ops::equal_rows(tokens, k, pass), expert_R,
+          ops::sigmoid_gates(scores_NE, keep_NE, expert_R, k, pass)};
 }
 
 void Router::visit(const std::string& name, ParameterVisitor& visitor) {

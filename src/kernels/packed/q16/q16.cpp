@@ -147,10 +147,10 @@ PackedStack encode(View<const std::uint8_t, 3> symbols_ERC, View<const float, 3>
 
 void decode_row(const PackedMatrices& w, Index expert, Index row, float* values) {
   const Q16Matrix m = q16_expert(w, expert);
-  std::vector<std::uint8_t> trits(static_cast<std::size_t>(m.columns));
-  q16_decode_row(m, row, trits.data());
   const float levels[] = {0, m.minimum(row), m.maximum(row)};
-  for (const std::uint8_t trit : trits) *values++ = levels[trit];
+  std::fill_n(values, m.columns, 0.0f);
+  q16_for_each_trit(m, row,
+                    [&](Index column, std::uint32_t trit) { values[column] = levels[trit]; });
 }
 
 }  // namespace
@@ -190,13 +190,9 @@ Index q16_encode_row(const std::uint8_t* trits, Index columns, std::uint16_t* co
 
 void q16_decode_row(const Q16Matrix& w, Index row, std::uint8_t* trits) {
   std::fill_n(trits, w.columns, std::uint8_t{0});
-  Index base = 0;
-  for (Index i = w.row_begin(row); i < w.row_end(row); ++i) {
-    const std::uint32_t entry = w.entries[w.codes[i]];
-    for (std::uint32_t slots = entry & 0xffffff; slots != 0; slots >>= 8)
-      trits[base + ((slots & 0xff) >> 2)] = static_cast<std::uint8_t>(slots & 3);
-    base += q16_width(entry);
-  }
+  q16_for_each_trit(w, row, [&](Index column, std::uint32_t trit) {
+    trits[column] = static_cast<std::uint8_t>(trit);
+  });
 }
 
 constinit const Coder kQ16 = {

@@ -40,6 +40,18 @@ constexpr Index kQ16Pairs = 9;  // of two trits: first + 3 * second
 // kQ16Entries is the root.
 const std::int32_t* q16_trie();
 
+// Calls add(column, trit) for each trit of a row that is not 0.
+template <class Add>
+void q16_for_each_trit(const Q16Matrix& w, Index row, const Add& add) {
+  Index base = 0;
+  for (Index i = w.row_begin(row); i < w.row_end(row); ++i) {
+    const std::uint32_t entry = w.entries[w.codes[i]];
+    for (std::uint32_t slots = entry & 0xffffff; slots != 0; slots >>= 8)
+      add(base + ((slots & 0xff) >> 2), slots & 3);
+    base += q16_width(entry);
+  }
+}
+
 // Codewords of one row; returns how many. `codes` has room for (columns + 1) / 2. Trits are 0..2.
 Index q16_encode_row(const std::uint8_t* trits, Index columns, std::uint16_t* codes);
 // Trits of row `row` of a valid matrix.

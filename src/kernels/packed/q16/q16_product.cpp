@@ -9,18 +9,6 @@
 namespace mote::kernels {
 namespace {
 
-// Calls add(column, trit) for each trit of a row that is not 0.
-template <class Add>
-void for_each_trit(const Q16Matrix& w, Index row, const Add& add) {
-  Index base = 0;
-  for (Index i = w.row_begin(row); i < w.row_end(row); ++i) {
-    const std::uint32_t entry = w.entries[w.codes[i]];
-    for (std::uint32_t slots = entry & 0xffffff; slots != 0; slots >>= 8)
-      add(base + ((slots & 0xff) >> 2), slots & 3);
-    base += q16_width(entry);
-  }
-}
-
 void product_reference(const PackedProduct& args, const Run&) {
   for_each_row(args.ends_E, [&](Index e, Index r) {
     const Q16Matrix w = q16_expert(args.w, e);
@@ -28,7 +16,7 @@ void product_reference(const PackedProduct& args, const Run&) {
       const double levels[] = {0, static_cast<double>(w.minimum(o)),
                                static_cast<double>(w.maximum(o))};
       double sum = 0;
-      for_each_trit(w, o, [&](Index i, std::uint32_t trit) {
+      q16_for_each_trit(w, o, [&](Index i, std::uint32_t trit) {
         sum += levels[trit] * static_cast<double>(args.x(r, i));
       });
       args.y(r, o) = static_cast<float>(sum);
@@ -43,7 +31,7 @@ void int8_reference(const PackedProduct& args, const Run&) {
     const float scale = rounded_to_int8(args.x.row(r), w.columns, x8.data());
     for (Index o = 0; o < w.rows; ++o) {
       Index sums[3] = {};
-      for_each_trit(w, o, [&](Index i, std::uint32_t trit) {
+      q16_for_each_trit(w, o, [&](Index i, std::uint32_t trit) {
         sums[trit] += x8[static_cast<std::size_t>(i)];
       });
       const double y = static_cast<double>(w.minimum(o)) * static_cast<double>(sums[1]) +
@@ -63,7 +51,7 @@ void to_input_reference(const PackedProduct& args, const Run&) {
       for (Index o = 0; o < w.rows; ++o) {
         const double levels[] = {0, static_cast<double>(w.minimum(o)),
                                  static_cast<double>(w.maximum(o))};
-        for_each_trit(w, o, [&](Index i, std::uint32_t trit) {
+        q16_for_each_trit(w, o, [&](Index i, std::uint32_t trit) {
           if (i >= first && i < first + kColumns)
             sums[i - first] += levels[trit] * static_cast<double>(args.x(r, o));
         });
