@@ -162,7 +162,7 @@ TEST(Attention, TakesInputsWithAnyStrides) {
   std::vector<Tensor> x, turned;
   for (const Tensor& each : c.inputs()) {
     x.push_back(each.dim() == 4 ? each.flatten(2).to(torch::kFloat32) : each.to(torch::kFloat32));
-    std::vector<std::int64_t> axes(static_cast<std::size_t>(each.dim()));
+    std::vector<std::int64_t> axes(static_cast<std::size_t>(x.back().dim()));
     for (std::size_t i = 0; i < axes.size(); ++i)
       axes[i] = static_cast<std::int64_t>(axes.size() - 1 - i);
     turned.push_back(x.back().permute(axes).contiguous().permute(axes));
