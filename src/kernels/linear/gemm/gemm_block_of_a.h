@@ -7,8 +7,8 @@ namespace mote::kernels {
 namespace {
 
 // A block of rows of a as the micro-kernel reads it: row r at step s is `step` * s floats behind the
-// start of the row. Rows of float32 are read where they lie (`direct`); others are copied, by rows
-// of `pitch`, or by panels of kRows when k runs across stored rows.
+// start of the row. Rows of float32 are read where they lie (`direct`) unless they would meet in the
+// cache; others are copied, by rows of `pitch`, or by panels of kRows when k runs across stored rows.
 struct BlockOfA {
   const Operand* direct;
   Index first_row, first_k;

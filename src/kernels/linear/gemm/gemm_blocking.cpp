@@ -16,7 +16,7 @@ Index l2_bytes() {
   return bytes;
 }
 
-constexpr Index kDepth = 256;  // a panel of 16 floats is 24 KiB then: in any L1 cache
+constexpr Index kDepth = 256;  // a panel of 16 floats is 16 KiB then: in any L1 cache
 constexpr Index kDepthUnit = 64;
 constexpr Index kRowUnit = 48;      // whole panels of 6, 8 and 16 rows
 constexpr Index kColumnUnit = 192;  // whole panels of 16, 32 and 48 columns
@@ -31,7 +31,8 @@ GemmBlocking gemm_blocking(const Gemm& args) {
   GemmBlocking cut;
   const Index blocks = std::max<Index>(1, (args.k + kDepth - 1) / kDepth);
   cut.depth = std::max(kDepthUnit, round_up((args.k + blocks - 1) / blocks, kDepthUnit));
-  // A block of a takes a quarter of the L2 cache, one of b half.
+  // A block of a takes a sixteenth of the L2 cache, so that what is copied is still there when it is
+  // multiplied; one of b takes half.
   const Index line = cut.depth * static_cast<Index>(sizeof(float));
   const Index rows = std::max(kRowUnit, l2_bytes() / 16 / line / kRowUnit * kRowUnit);
   const Index columns = std::max(kColumnUnit, l2_bytes() / 2 / line / kColumnUnit * kColumnUnit);
