@@ -1,4 +1,4 @@
-// The inner loops of attention that vector files provide; attention_tiles.cpp calls them.
+// The inner loops of attention that vector files provide and tiles (attention_tiles.h) call.
 #pragma once
 
 #include "kernels/core/view.h"
