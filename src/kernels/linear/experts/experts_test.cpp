@@ -7,6 +7,7 @@
 
 #include "base/check.h"
 #include "kernels/core/guarded.h"
+#include "kernels/core/variant_test.h"
 #include "kernels/linear/experts/experts_cases.h"
 
 namespace mote::kernels {
@@ -78,14 +79,28 @@ double tolerance(Index terms, int factors, Precision precision) {
          (precision == Precision::bf16 ? 1.01 * factors * 0x1p-8 : 0);
 }
 
-class Experts : public ::testing::TestWithParam<std::tuple<Isa, Precision, ExpertsCase>> {
+struct Row {
+  Isa isa;
+  Precision precision;
+};
+Isa isa_of(const Row& row) {
+  return row.isa;
+}
+std::string row_name(const Row& row) {
+  return std::string(name(row.isa)) + (row.precision == Precision::bf16 ? "_bf16" : "_f32");
+}
+std::vector<Row> rows() {
+  std::vector<Row> all;
+  for (const Isa isa : all_isas())
+    for (const Precision precision : {Precision::f32, Precision::bf16})
+      all.push_back({isa, precision});
+  return all;
+}
+
+class Experts : public VariantTest<Row, ExpertsCase> {
  protected:
-  void SetUp() override {
-    const Isa isa = std::get<0>(GetParam());
-    if (!supported(isa)) GTEST_SKIP() << "no " << name(isa) << " here";
-  }
-  By by() const { return {std::get<0>(GetParam()), std::get<1>(GetParam())}; }
-  ExpertsData data() const { return ExpertsData(std::get<2>(GetParam())); }
+  By by() const { return {row().isa, row().precision}; }
+  ExpertsData data() const { return ExpertsData(shape()); }
 };
 
 TEST_P(Experts, ForwardMatchesReference) {
@@ -118,16 +133,10 @@ TEST_P(Experts, BackwardMatchesReference) {
             1);
 }
 
-std::string print(const ::testing::TestParamInfo<std::tuple<Isa, Precision, ExpertsCase>>& each) {
-  const auto& [isa, precision, shape] = each.param;
-  return std::string(name(isa)) + (precision == Precision::bf16 ? "_bf16_" : "_f32_") +
-         case_name(shape);
-}
 INSTANTIATE_TEST_SUITE_P(All, Experts,
-                         ::testing::Combine(::testing::ValuesIn(all_isas()),
-                                            ::testing::Values(Precision::f32, Precision::bf16),
+                         ::testing::Combine(::testing::ValuesIn(rows()),
                                             ::testing::ValuesIn(experts_cases())),
-                         print);
+                         [](const auto& each) { return print_variant_case(each); });
 
 TEST(ExpertsThreads, DoNotChangeABit) {
   const ThreadPool two(2), five(5);

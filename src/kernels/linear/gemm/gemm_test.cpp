@@ -7,6 +7,7 @@
 
 #include "base/check.h"
 #include "kernels/core/guarded.h"
+#include "kernels/core/variant_test.h"
 #include "kernels/linear/gemm/gemm_cases.h"
 
 namespace mote::kernels {
@@ -16,6 +17,13 @@ struct Row {
   Precision precision;
   Variant<Gemm> variant;
 };
+
+Isa isa_of(const Row& row) {
+  return row.variant.isa;
+}
+std::string row_name(const Row& row) {
+  return std::string(row.precision == Precision::bf16 ? "bf16_" : "f32_") + name(row.variant.isa);
+}
 
 std::vector<Row> rows() {
   std::vector<Row> all;
@@ -33,11 +41,10 @@ std::vector<float> product(const GemmData& data, Precision precision,
   return c.values();
 }
 
-class GemmVariant : public ::testing::TestWithParam<std::tuple<Row, GemmCase>> {};
+using GemmVariant = VariantTest<Row, GemmCase>;
 
 TEST_P(GemmVariant, MatchesReference) {
   const auto& [row, shape] = GetParam();
-  if (!supported(row.variant.isa)) GTEST_SKIP() << "no " << name(row.variant.isa) << " here";
   const GemmData data(shape);
   const Variant<Gemm>& reference = gemm_variants(row.precision).front();
   const std::vector<float> want = product(data, row.precision, reference);
@@ -54,9 +61,7 @@ TEST_P(GemmVariant, MatchesReference) {
 }
 
 std::string print(const ::testing::TestParamInfo<std::tuple<Row, GemmCase>>& each) {
-  const auto& [row, shape] = each.param;
-  return std::string(row.precision == Precision::bf16 ? "bf16_" : "f32_") + name(row.variant.isa) +
-         "_" + case_name(shape) + word("_number", static_cast<Index>(each.index));
+  return print_variant_case(each) + word("_number", static_cast<Index>(each.index));
 }
 INSTANTIATE_TEST_SUITE_P(All, GemmVariant,
                          ::testing::Combine(::testing::ValuesIn(rows()),

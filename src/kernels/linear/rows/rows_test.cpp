@@ -61,7 +61,7 @@ std::vector<std::int32_t> positions(Index rows) {
 }
 
 template <class Args>
-using RowsVariant = VariantTest<Args, RowsCase>;
+using RowsVariant = VariantTest<Variant<Args>, RowsCase>;
 using CombineRowsVariant = RowsVariant<CombineRows>;
 
 TEST_P(CombineRowsVariant, MatchesReference) {

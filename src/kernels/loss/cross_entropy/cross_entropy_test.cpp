@@ -6,6 +6,7 @@
 
 #include "kernels/core/guarded.h"
 #include "kernels/core/random_cases.h"
+#include "kernels/core/variant_test.h"
 
 namespace mote::kernels {
 namespace {
@@ -46,14 +47,7 @@ Result run(const CrossEntropyCase& c, const Variant<CrossEntropyRow>& variant, b
   return result;
 }
 
-class CrossEntropyVariant
-    : public ::testing::TestWithParam<std::tuple<Variant<CrossEntropyRow>, CrossEntropyCase>> {
- protected:
-  void SetUp() override {
-    const Isa isa = std::get<0>(GetParam()).isa;
-    if (!supported(isa)) GTEST_SKIP() << "no " << name(isa) << " here";
-  }
-};
+using CrossEntropyVariant = VariantTest<Variant<CrossEntropyRow>, CrossEntropyCase>;
 
 TEST_P(CrossEntropyVariant, MatchesReference) {
   const auto& [variant, shape] = GetParam();
@@ -78,16 +72,12 @@ TEST_P(CrossEntropyVariant, LeavesTheLogitsWithoutGradient) {
   EXPECT_EQ(without.loss, with.loss);
 }
 
-std::string print(
-    const ::testing::TestParamInfo<std::tuple<Variant<CrossEntropyRow>, CrossEntropyCase>>& each) {
-  return std::string(name(std::get<0>(each.param).isa)) + "_" + case_name(std::get<1>(each.param));
-}
 INSTANTIATE_TEST_SUITE_P(
     All, CrossEntropyVariant,
     ::testing::Combine(::testing::ValuesIn(cross_entropy_row_variants().begin(),
                                            cross_entropy_row_variants().end()),
                        ::testing::ValuesIn(cases())),
-    print);
+    [](const auto& each) { return print_variant_case(each); });
 
 TEST(CrossEntropy, IsTheLogOfTheClassesForEqualLogits) {
   for (const Variant<CrossEntropyRow>& variant : cross_entropy_row_variants()) {

@@ -7,6 +7,7 @@
 
 #include "base/check.h"
 #include "kernels/core/guarded.h"
+#include "kernels/core/variant_test.h"
 #include "kernels/packed/product/int8_rows.h"
 #include "kernels/packed/product/product_cases.h"
 
@@ -33,6 +34,9 @@ std::vector<Row> rows_of(Kind kind) {
   }
   return rows;
 }
+Isa isa_of(const Row& row) {
+  return row.variant.isa;
+}
 std::string row_name(const Row& row) {
   constexpr const char* kNames[] = {"product", "int8", "to_input"};
   return std::string(row.coder->name) + "_" + kNames[static_cast<int>(row.kind)] + "_" +
@@ -58,13 +62,9 @@ std::vector<float> run(const Data& data, const Row& row, const Run& how = {}) {
   return y.values();
 }
 
-class PackedVariant : public ::testing::TestWithParam<std::tuple<Row, ProductCase>> {
+class PackedVariant : public VariantTest<Row, ProductCase> {
  protected:
-  void SetUp() override {
-    if (!supported(row().variant.isa)) GTEST_SKIP() << "no " << name(row().variant.isa) << " here";
-  }
-  const Row& row() const { return std::get<0>(GetParam()); }
-  Data data() const { return {*row().coder, std::get<1>(GetParam())}; }
+  Data data() const { return {*row().coder, shape()}; }
 };
 class PackedProductVariant : public PackedVariant {};
 class PackedInt8Variant : public PackedVariant {};
@@ -138,9 +138,7 @@ std::vector<Row> all_rows() {
   for (const Row& row : rows_of(Kind::int8)) rows.push_back(row);
   return rows;
 }
-const auto print = [](const auto& each) {
-  return row_name(std::get<0>(each.param)) + "_" + case_name(std::get<1>(each.param));
-};
+const auto print = [](const auto& each) { return print_variant_case(each); };
 const auto combined = [](const std::vector<Row>& rows) {
   return ::testing::Combine(::testing::ValuesIn(rows), ::testing::ValuesIn(product_cases()));
 };

@@ -7,6 +7,7 @@
 #include "base/check.h"
 #include "kernels/core/dtype.h"
 #include "kernels/core/guarded.h"
+#include "kernels/core/variant_test.h"
 #include "kernels/packed/rounding/rounding_cases.h"
 
 namespace mote::kernels {
@@ -171,12 +172,10 @@ TEST(RoundToNearest, GaussianRowsHaveThePublishedShareOfZeros) {
   }
 }
 
-class RoundToNearestVariant
-    : public ::testing::TestWithParam<std::tuple<Variant<RoundToNearest>, RoundingCase>> {};
+using RoundToNearestVariant = VariantTest<Variant<RoundToNearest>, RoundingCase>;
 
 TEST_P(RoundToNearestVariant, GivesTheSymbolsOfTheReference) {
   const auto& [variant, shape] = GetParam();
-  if (!supported(variant.isa)) GTEST_SKIP() << "no " << name(variant.isa) << " here";
   const RoundingData data(shape, 3);
   const std::vector<float> levels = levels_of(data.weights(), shape.grid);
   const ThreadPool pool(2);
@@ -184,9 +183,7 @@ TEST_P(RoundToNearestVariant, GivesTheSymbolsOfTheReference) {
             nearest(data.weights(), shape.grid, levels));
 }
 
-const auto print = [](const auto& each) {
-  return std::string(name(std::get<0>(each.param).isa)) + "_" + case_name(std::get<1>(each.param));
-};
+const auto print = [](const auto& each) { return print_variant_case(each); };
 template <class Args>
 auto variants_and_cases(std::span<const Variant<Args>> variants) {
   return ::testing::Combine(::testing::ValuesIn(variants.begin(), variants.end()),
@@ -195,15 +192,11 @@ auto variants_and_cases(std::span<const Variant<Args>> variants) {
 INSTANTIATE_TEST_SUITE_P(All, RoundToNearestVariant,
                          variants_and_cases(round_to_nearest_variants()), print);
 
-class GptqVariant : public ::testing::TestWithParam<std::tuple<Variant<Gptq>, RoundingCase>> {
+class GptqVariant : public VariantTest<Variant<Gptq>, RoundingCase> {
  protected:
-  void SetUp() override {
-    if (!supported(variant().isa)) GTEST_SKIP() << "no " << name(variant().isa) << " here";
-  }
-  const Variant<Gptq>& variant() const { return std::get<0>(GetParam()); }
-  RoundingData data() const { return {std::get<1>(GetParam()), 3}; }
+  RoundingData data() const { return {shape(), 3}; }
   Result result(const RoundingData& of, Index block = 128, const kernels::Run& run = {}) const {
-    return corrected(of.weights(), of.factors(), of.shape.grid, variant(), block, run);
+    return corrected(of.weights(), of.factors(), of.shape.grid, row(), block, run);
   }
 };
 
@@ -254,7 +247,7 @@ TEST_P(GptqVariant, ExpertsInABatchAreThoseOfSingleRuns) {
     const Result one =
         corrected(view(made.w.data() + e * rows * columns, Index{1}, rows, columns),
                   view(made.u.data() + e * columns * columns, Index{1}, columns, columns),
-                  made.shape.grid, variant());
+                  made.shape.grid, row());
     EXPECT_TRUE(std::equal(one.symbols.begin(), one.symbols.end(),
                            batch.symbols.begin() + e * rows * columns));
   }

@@ -7,6 +7,7 @@
 
 #include "base/check.h"
 #include "kernels/core/guarded.h"
+#include "kernels/core/variant_test.h"
 #include "kernels/routing/topk/topk_cases.h"
 
 namespace mote::kernels {
@@ -33,25 +34,21 @@ std::vector<std::int32_t> oracle(const TopkCase& c, const std::vector<float>& sc
   return all;
 }
 
-class TopkVariant : public ::testing::TestWithParam<std::tuple<Variant<Topk>, TopkCase>> {};
+using TopkVariant = VariantTest<Variant<Topk>, TopkCase>;
 
 TEST_P(TopkVariant, EqualsAStableSort) {
   const auto& [variant, shape] = GetParam();
-  if (!supported(variant.isa)) GTEST_SKIP() << "no " << name(variant.isa) << " here";
   const std::vector<float> scores = topk_scores(shape);
   Guarded<std::int32_t> index(shape.rows * shape.k);
   variant.call({scores_view(shape, scores), view(index.data(), shape.rows, shape.k)}, {});
   EXPECT_EQ(index.values(), oracle(shape, scores));
 }
 
-std::string print(const ::testing::TestParamInfo<std::tuple<Variant<Topk>, TopkCase>>& each) {
-  return std::string(name(std::get<0>(each.param).isa)) + "_" + case_name(std::get<1>(each.param));
-}
 INSTANTIATE_TEST_SUITE_P(All, TopkVariant,
                          ::testing::Combine(::testing::ValuesIn(topk_variants().begin(),
                                                                 topk_variants().end()),
                                             ::testing::ValuesIn(topk_cases())),
-                         print);
+                         [](const auto& each) { return print_variant_case(each); });
 
 TEST(Topk, HasTheSameIndicesForAnyThreads) {
   const TopkCase shape{600, 64, 8, Scores::tied};

@@ -229,7 +229,7 @@ void expect_forward(const Forward& got, const Forward& want, const AttentionData
   EXPECT_LE(worst_error(comparable(got.lse), comparable(want.lse), ones, p), 1) << "lse " << what;
 }
 
-using AttentionForward = VariantTest<Attention, AttentionCase>;
+using AttentionForward = VariantTest<Variant<Attention>, AttentionCase>;
 
 TEST_P(AttentionForward, MatchesReference) {
   const auto& [variant, shape] = GetParam();
@@ -243,7 +243,7 @@ INSTANTIATE_TEST_SUITE_P(All, AttentionForward,
                                             ::testing::ValuesIn(attention_cases())),
                          [](const auto& each) { return print_variant_case(each); });
 
-using AttentionBackwards = VariantTest<AttentionBackward, AttentionCase>;
+using AttentionBackwards = VariantTest<Variant<AttentionBackward>, AttentionCase>;
 
 // The row of forward that goes with one of backward.
 const Variant<Attention>& forward_of(Isa isa) {

@@ -4,6 +4,7 @@
 
 #include "kernels/core/guarded.h"
 #include "kernels/core/random_cases.h"
+#include "kernels/core/variant_test.h"
 
 namespace mote::kernels {
 namespace {
@@ -69,13 +70,7 @@ void expect_close(const std::vector<float>& got, const std::vector<float>& want,
   EXPECT_LE(worst_error(got, want, scale, tolerance), 1) << what;
 }
 
-class NormVariant : public ::testing::TestWithParam<std::tuple<Isa, NormCase>> {
- protected:
-  void SetUp() override {
-    if (!supported(std::get<0>(GetParam())))
-      GTEST_SKIP() << "no " << name(std::get<0>(GetParam())) << " here";
-  }
-};
+using NormVariant = VariantTest<Isa, NormCase>;
 
 TEST_P(NormVariant, MatchesReference) {
   const auto& [isa, shape] = GetParam();
@@ -98,10 +93,7 @@ TEST_P(NormVariant, MatchesReference) {
 INSTANTIATE_TEST_SUITE_P(All, NormVariant,
                          ::testing::Combine(::testing::ValuesIn(all_isas()),
                                             ::testing::ValuesIn(cases())),
-                         [](const auto& each) {
-                           return std::string(name(std::get<0>(each.param))) + "_" +
-                                  case_name(std::get<1>(each.param));
-                         });
+                         [](const auto& each) { return print_variant_case(each); });
 
 TEST(Norm, ThreadsDoNotChangeABit) {
   const Inputs in({333, 40});
