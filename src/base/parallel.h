@@ -75,7 +75,8 @@ class ThreadPool final : public Executor {
 };
 
 // body(i, worker) for every i in [0, count), in increasing order of start; workers take the next
-// index when free. Nothing is allocated. A single index runs on the caller, where a loop inside it is not a nested one.
+// index when free. Nothing is allocated. A single index runs on the caller, where a loop inside it
+// is not a nested one.
 void parallel_for(const Executor& executor, std::int64_t count,
                   FunctionRef<void(std::int64_t i, int worker)> body);
 

@@ -41,12 +41,16 @@ inline Tensor as_rows(const Tensor& x) {
 inline Tensor even_rows(const Tensor& x) {
   return x.dim() == 2 ? unit_stride(x) : x.contiguous();
 }
+inline std::int64_t num_rows(const Tensor& x) {
+  std::int64_t rows = 1;
+  for (std::int64_t axis = 0; axis + 1 < x.dim(); ++axis) rows *= x.size(axis);
+  return rows;
+}
 template <class T>
 kernels::View<T, 2> rows_of(const Tensor& x) {
   kernels::View<T, 2> view;
   view.data = const_cast<std::remove_const_t<T>*>(x.const_data_ptr<std::remove_const_t<T>>());
-  view.sizes = {1, x.size(-1)};
-  for (std::int64_t axis = 0; axis + 1 < x.dim(); ++axis) view.sizes[0] *= x.size(axis);
+  view.sizes = {num_rows(x), x.size(-1)};
   view.strides = {x.dim() == 2 ? x.stride(0) : x.size(-1), 1};
   return view;
 }

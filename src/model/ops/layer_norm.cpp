@@ -1,7 +1,5 @@
 #include "model/ops/layer_norm.h"
 
-#include <algorithm>
-
 #include "base/scratch.h"
 #include "kernels/sequence/norm/norm.h"
 #include "model/ops/bridge.h"
@@ -12,10 +10,6 @@ namespace {
 
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
-
-std::int64_t rows_in(const Tensor& x) {
-  return x.numel() / std::max<std::int64_t>(1, x.size(-1));
-}
 
 void norm(const Tensor& x_any, const Tensor& weight, const Tensor& bias, Tensor& y, float* mean_N,
           float* rstd_N, const Pass& pass) {
@@ -34,8 +28,8 @@ struct LayerNormOp : torch::autograd::Function<LayerNormOp> {
   static Tensor forward(AutogradContext* saved, const Tensor& x, const Tensor& weight,
                         const Tensor& bias, const Pass& pass) {
     Tensor y = torch::empty(x.sizes(), torch::kFloat32),
-           mean_N = torch::empty({rows_in(x)}, torch::kFloat32),
-           rstd_N = torch::empty({rows_in(x)}, torch::kFloat32);
+           mean_N = torch::empty({num_rows(x)}, torch::kFloat32),
+           rstd_N = torch::empty({num_rows(x)}, torch::kFloat32);
     norm(x, weight, bias, y, mean_N.mutable_data_ptr<float>(), rstd_N.mutable_data_ptr<float>(),
          pass);
     saved->save_for_backward({x, weight, mean_N, rstd_N});
@@ -74,7 +68,7 @@ Tensor layer_norm(const Tensor& x, const Tensor& weight_D, const Tensor& bias_D,
     const Tensor y = LayerNormOp::apply(x, weight_D, bias_D, pass);
     return flat ? y.view({-1, x.size(-1)}) : y;
   }
-  const std::int64_t rows = rows_in(x);
+  const std::int64_t rows = num_rows(x);
   Tensor y = flat ? output({rows, x.size(-1)}, pass) : output(x.sizes(), pass);
   Scratch scratch;
   float *mean_N = scratch.take<float>(rows), *rstd_N = scratch.take<float>(rows);

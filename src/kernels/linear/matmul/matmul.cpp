@@ -27,9 +27,9 @@ struct Tiles {
 Tiles tiles(const Gemm& g, Index workers) {
   const Index wanted = tiles_wanted(g, workers);
   Tiles best{std::max<Index>(1, g.m / kRowUnit), std::max<Index>(1, g.n / kColumnUnit), 1, 1};
-  const Index a_cost = g.a.rows == Rows::inner ? 2 : 1, b_cost = g.b.source.fill           ? 8
-                                                                 : g.b.rows == Rows::inner ? 2
-                                                                                           : 4;
+  const Index a_cost = g.a.rows == Rows::inner ? 2 : 1;
+  Index b_cost = g.b.rows == Rows::inner ? 2 : 4;
+  if (g.b.source.fill) b_cost = 8;
   Index best_cost = -1;
   for (Index down = 1; down <= std::min(wanted, best.rows); ++down) {
     const Index across = (wanted + down - 1) / down;
