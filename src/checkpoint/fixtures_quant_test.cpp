@@ -6,6 +6,7 @@
 
 #include "base/fields.h"
 #include "checkpoint/safetensors.h"
+#include "checkpoint/tensor_source.h"
 #include "kernels/packed/q16/q16.h"
 #include "kernels/packed/rounding/rounding_cases.h"
 #include "tests/support/fixture_kinds.h"
@@ -35,15 +36,15 @@ std::vector<Fixture> fixtures(const std::string& kind) {
 // One problem: weights, inputs, and what the description asks for.
 class GptqProblem {
  public:
-  explicit GptqProblem(const Fixture& fixture)
-      : file_(fixture.tensors()),
+  explicit GptqProblem(const UsedTensors& file)
+      : file_(file),
         rows_(file_.at("w").shape.at(0)),
         columns_(file_.at("w").shape.at(1)),
         w_(file_.at("w").copied<float>()),
         x_(file_.at("x").copied<float>()),
         h_(file_.at("hessian_damped").copied<double>()) {}
 
-  const SafetensorsFile& file() const { return file_; }
+  const UsedTensors& file() const { return file_; }
   const kernels::Doubles& h() const { return h_; }
   Index columns() const { return columns_; }
   const std::vector<float>& x() const { return x_; }
@@ -141,7 +142,7 @@ class GptqProblem {
       for (std::size_t r = 0; r < w.size(); r += n) w[r + c] = 0;
   }
 
-  SafetensorsFile file_;
+  const UsedTensors& file_;
   Index rows_, columns_;
   std::vector<float> w_, x_;
   kernels::Doubles h_;
@@ -206,93 +207,94 @@ void check_variant(const GptqProblem& problem, const Fixture& fixture, const std
                   what);
 }
 
-TEST(FixturesGptq, EveryVariantRoundsAsTheOriginal) {
+void check_levels_and_moments(const GptqProblem& problem, const Fixture& fixture) {
+  const auto low = problem.file().at("row_min").copied<float>();
+  const auto high = problem.file().at("row_max").copied<float>();
+  const std::vector<float> levels = problem.levels(Grid::ternary);
+  for (std::size_t r = 0; r < low.size(); ++r) {
+    EXPECT_EQ(levels[2 * r], low[r]);
+    EXPECT_EQ(levels[2 * r + 1], high[r]);
+  }
+  const kernels::Doubles h = kernels::damped_moments(problem.x(), problem.columns(),
+                                                     fixture.description.at("config").at("damp"),
+                                                     static_cast<double>(problem.samples()) / 2);
+  for (std::size_t i = 0; i < h.size(); ++i)
+    EXPECT_NEAR(h[i], problem.h()[i], 1e-9 * std::abs(h[0])) << i;
+}
+
+TEST(FixturesGptq, LevelsMomentsAndEveryVariantAreThoseOfTheOriginal) {
   const std::vector<Fixture> found = fixtures("quant:gptq");
   if (found.empty()) GTEST_SKIP() << "no gptq fixtures at " << test::fixtures_folder();
   for (const Fixture& fixture : found) {
-    const GptqProblem problem(fixture);
+    const SafetensorsFile file = fixture.tensors();
+    const UsedTensors used(file);
+    const GptqProblem problem(used);
+    check_levels_and_moments(problem, fixture);
     for (const auto& [key, unused] : fixture.description.at("results").items()) {
       const std::size_t dot = key.find('.');
       for (const auto& variant : kernels::gptq_variants())
         if (kernels::supported(variant.isa))
           check_variant(problem, fixture, key.substr(0, dot), key.substr(dot + 1), variant.isa);
     }
+    EXPECT_NO_THROW(used.check_all_used()) << "a tensor that no line above compares";
   }
 }
 
-TEST(FixturesGptq, LevelsAndMomentsAreThoseOfTheOriginal) {
-  const std::vector<Fixture> found = fixtures("quant:gptq");
-  if (found.empty()) GTEST_SKIP() << "no gptq fixtures at " << test::fixtures_folder();
-  for (const Fixture& fixture : found) {
-    const GptqProblem problem(fixture);
-    const auto low = problem.file().at("row_min").copied<float>();
-    const auto high = problem.file().at("row_max").copied<float>();
-    const std::vector<float> levels = problem.levels(Grid::ternary);
-    for (std::size_t r = 0; r < low.size(); ++r) {
-      EXPECT_EQ(levels[2 * r], low[r]);
-      EXPECT_EQ(levels[2 * r + 1], high[r]);
+void check_dictionary(const TensorSource& file) {
+  const auto table = file.at("table").copied<std::uint32_t>();
+  ASSERT_EQ(table.size(), 2u * static_cast<std::size_t>(kernels::kQ16Entries));
+  for (std::size_t k = 0; k < table.size() / 2; ++k) {
+    const std::uint32_t entry = kernels::q16_entries()[k];
+    std::uint32_t words[2] = {entry >> 25, entry >> 25};
+    for (std::uint32_t slots = entry & 0xffffff; slots != 0; slots >>= 8) {
+      const std::uint32_t at = (slots & 0xff) >> 2;
+      words[at / 14] |= (slots & 3) << (4 + 2 * (at % 14));
     }
-    const kernels::Doubles h = kernels::damped_moments(problem.x(), problem.columns(),
-                                                       fixture.description.at("config").at("damp"),
-                                                       static_cast<double>(problem.samples()) / 2);
-    for (std::size_t i = 0; i < h.size(); ++i)
-      EXPECT_NEAR(h[i], problem.h()[i], 1e-9 * std::abs(h[0])) << i;
+    ASSERT_EQ(words[0], table[2 * k]) << k;
+    ASSERT_EQ(words[1], table[2 * k + 1]) << k;
   }
 }
 
-TEST(FixturesQ16, DictionaryIsTheOriginals) {
+void check_matrices(const TensorSource& file, const Json& description) {
+  for (const auto& [name, expected] : description.at("cases").items()) {
+    const Tensor& stored = file.at(name + ".trits");
+    const auto trits = stored.copied<std::uint8_t>();
+    const Index rows = stored.shape.at(0), columns = stored.shape.at(1);
+    std::vector<float> extremes;
+    for (Index r = 0; r < rows; ++r)
+      for (float level : {-1.0f, 1.0f}) extremes.push_back(level);
+    const kernels::PackedStack made =
+        kernels::kQ16.encode(view(trits.data(), Index{1}, rows, columns),
+                             view<const float>(extremes.data(), 1, rows, 2), serial());
+    const kernels::PackedMatrices stack = made.view();
+    const std::span made_codes(stack.part<std::uint16_t>(kernels::kQ16Codes),
+                               static_cast<std::size_t>(stack.parts[kernels::kQ16Codes].count));
+    const auto codes = file.at(name + ".w_comp").copied<std::int16_t>();
+    EXPECT_EQ(std::vector(made_codes.begin(), made_codes.end()),
+              std::vector<std::uint16_t>(codes.begin(), codes.end()))
+        << name;
+    EXPECT_EQ(made_codes.size(), expected.at("codewords").get<std::size_t>()) << name;
+    const kernels::Q16Matrix w = kernels::q16_expert(stack, 0);
+    const auto starts = file.at(name + ".row_off").copied<std::int32_t>();
+    std::vector<std::uint8_t> row(static_cast<std::size_t>(columns));
+    for (Index r = 0; r < rows; ++r) {
+      EXPECT_EQ(w.row_begin(r), starts[static_cast<std::size_t>(r)]) << name;
+      EXPECT_EQ(w.row_end(r), starts[static_cast<std::size_t>(r) + 1]) << name;
+      kernels::q16_decode_row(w, r, row.data());
+      EXPECT_TRUE(std::equal(row.begin(), row.end(), trits.begin() + r * columns)) << name;
+    }
+  }
+}
+
+TEST(FixturesQ16, DictionaryAndMatricesAreThoseOfTheOriginal) {
   const std::vector<Fixture> found = fixtures("quant:q16");
   if (found.empty()) GTEST_SKIP() << "no codec fixtures at " << test::fixtures_folder();
   for (const Fixture& fixture : found) {
     const SafetensorsFile file = fixture.tensors();
-    const auto table = file.at("table").copied<std::uint32_t>();
-    ASSERT_EQ(table.size(), 2u * static_cast<std::size_t>(kernels::kQ16Entries));
-    for (std::size_t k = 0; k < table.size() / 2; ++k) {
-      const std::uint32_t entry = kernels::q16_entries()[k];
-      std::uint32_t words[2] = {entry >> 25, entry >> 25};
-      for (std::uint32_t slots = entry & 0xffffff; slots != 0; slots >>= 8) {
-        const std::uint32_t at = (slots & 0xff) >> 2;
-        words[at / 14] |= (slots & 3) << (4 + 2 * (at % 14));
-      }
-      ASSERT_EQ(words[0], table[2 * k]) << k;
-      ASSERT_EQ(words[1], table[2 * k + 1]) << k;
-    }
-  }
-}
-
-TEST(FixturesQ16, MatricesAreEncodedAsTheOriginalDoes) {
-  const std::vector<Fixture> found = fixtures("quant:q16");
-  if (found.empty()) GTEST_SKIP() << "no codec fixtures at " << test::fixtures_folder();
-  for (const Fixture& fixture : found) {
-    const SafetensorsFile file = fixture.tensors();
-    for (const auto& [name, expected] : fixture.description.at("cases").items()) {
-      const Tensor& stored = file.at(name + ".trits");
-      const auto trits = stored.copied<std::uint8_t>();
-      const Index rows = stored.shape.at(0), columns = stored.shape.at(1);
-      std::vector<float> extremes;
-      for (Index r = 0; r < rows; ++r)
-        for (float level : {-1.0f, 1.0f}) extremes.push_back(level);
-      const kernels::PackedStack made =
-          kernels::kQ16.encode(view(trits.data(), Index{1}, rows, columns),
-                               view<const float>(extremes.data(), 1, rows, 2), serial());
-      const kernels::PackedMatrices stack = made.view();
-      const std::span made_codes(stack.part<std::uint16_t>(kernels::kQ16Codes),
-                                 static_cast<std::size_t>(stack.parts[kernels::kQ16Codes].count));
-      const auto codes = file.at(name + ".w_comp").copied<std::int16_t>();
-      EXPECT_EQ(std::vector(made_codes.begin(), made_codes.end()),
-                std::vector<std::uint16_t>(codes.begin(), codes.end()))
-          << name;
-      EXPECT_EQ(made_codes.size(), expected.at("codewords").get<std::size_t>()) << name;
-      const kernels::Q16Matrix w = kernels::q16_expert(stack, 0);
-      const auto starts = file.at(name + ".row_off").copied<std::int32_t>();
-      std::vector<std::uint8_t> row(static_cast<std::size_t>(columns));
-      for (Index r = 0; r < rows; ++r) {
-        EXPECT_EQ(w.row_begin(r), starts[static_cast<std::size_t>(r)]) << name;
-        EXPECT_EQ(w.row_end(r), starts[static_cast<std::size_t>(r) + 1]) << name;
-        kernels::q16_decode_row(w, r, row.data());
-        EXPECT_TRUE(std::equal(row.begin(), row.end(), trits.begin() + r * columns)) << name;
-      }
-    }
+    const UsedTensors used(file);
+    check_dictionary(used);
+    check_matrices(used, fixture.description);
+    EXPECT_NO_THROW(used.check_all_used()) << "a tensor that no line above compares";
   }
 }
 

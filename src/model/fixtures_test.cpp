@@ -40,6 +40,16 @@ TEST(FixturesKinds, AreHandledOrStillToCome) {
   }
 }
 
+TEST(FixturesKinds, CheckpointsHaveExpectationsOfTheirOwnOrOfTheFolderThatIsTheSame) {
+  const fs::path root = test::fixtures_folder();
+  if (!fs::exists(root)) GTEST_SKIP() << "no fixtures at " << root;
+  for (const auto& [kind, path] : test::find_fixtures(root)) {
+    if (!kind.starts_with("checkpoint:")) continue;
+    const fs::path expected = test::expectations_of(path) / "expected.safetensors";
+    EXPECT_FALSE(checkpoint::SafetensorsFile(expected).tensors().empty()) << path;
+  }
+}
+
 void expect_layer(const fs::path& json_path) {
   SCOPED_TRACE(json_path.string());
   const Json json = test::read_json(json_path);

@@ -64,6 +64,13 @@ inline std::vector<Fixture> find_fixtures(const fs::path& root) {
   return found;
 }
 
+// The folder whose expected tensors hold for a checkpoint: the same weights in another layout name it
+// by `same_as`.
+inline fs::path expectations_of(const fs::path& folder) {
+  const std::string same = read_json(folder / "expected.json").value("same_as", "");
+  return same.empty() ? folder : (folder / same).lexically_normal();
+}
+
 // Those of one kind under MOTE_FIXTURES; none where it is missing.
 inline std::vector<fs::path> fixtures_of_kind(const std::string& kind) {
   std::vector<fs::path> paths;
