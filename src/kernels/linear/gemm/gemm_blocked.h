@@ -70,25 +70,27 @@ void gemm_blocked(const GemmBlock& block) {
     for (Index k0 = 0; k0 == 0 || k0 < g.k; k0 += cut.depth) {
       const Index depth = min_index(cut.depth, g.k - k0), steps = steps_of<S>(depth);
       const bool last = k0 + cut.depth >= g.k;
+      const bool panel_stays = stays_in_l1(steps * S::kVectors * S::kLanes);
       pack_b<S>(g.b, j0, columns, k0, depth, block.b_panels);
       for (Index i0 = 0; i0 < g.m; i0 += cut.rows) {
         const Index rows = min_index(cut.rows, g.m - i0);
         const BlockOfA a = block_of_a<S>(g.a, i0, rows, k0, depth, block.a_panels);
-        for (Index j = 0, w; j < columns; j += w) {
-          w = panel_width<S>(columns - j);
-          const auto vectors = w / S::kLanes;
-          for (Index i = 0, panel = 0; i < rows; i += S::kRows, ++panel) {
-            const Index count = min_index(S::kRows, rows - i);
-            const Tile tile{g.c + (i0 + i) * g.c_stride + j0 + j,
-                            g.c_stride,
-                            columns - j,
-                            g.finish.accumulate || k0 > 0,
-                            last ? &g.finish : nullptr,
-                            i0 + i,
-                            j0 + j};
-            multiply(a, panel, count, steps, block.b_panels + j * steps, vectors, tile);
+        const Index group = panel_stays ? rows : Index{S::kRows};
+        for (Index first = 0; first < rows; first += group)
+          for (Index j = 0, w; j < columns; j += w) {
+            w = panel_width<S>(columns - j);
+            for (Index i = first; i < min_index(first + group, rows); i += S::kRows) {
+              const Tile tile{g.c + (i0 + i) * g.c_stride + j0 + j,
+                              g.c_stride,
+                              columns - j,
+                              g.finish.accumulate || k0 > 0,
+                              last ? &g.finish : nullptr,
+                              i0 + i,
+                              j0 + j};
+              multiply(a, i / S::kRows, min_index(S::kRows, rows - i), steps,
+                       block.b_panels + j * steps, w / S::kLanes, tile);
+            }
           }
-        }
       }
     }
   }

@@ -7,12 +7,19 @@
 namespace mote::kernels {
 namespace {
 
-// Of a core, in bytes; where the system does not say, what small processors have.
+// What the system says of a core's cache, in bytes; where it does not, what small processors have.
+Index cache_bytes(int name, Index small) {
+  const long found = sysconf(name);
+  return found > 0 ? static_cast<Index>(found) : small;
+}
+
+Index l1_bytes() {
+  static const Index bytes = cache_bytes(_SC_LEVEL1_DCACHE_SIZE, Index{32} << 10);
+  return bytes;
+}
+
 Index l2_bytes() {
-  static const Index bytes = [] {
-    const long found = sysconf(_SC_LEVEL2_CACHE_SIZE);
-    return found > 0 ? static_cast<Index>(found) : Index{512} << 10;
-  }();
+  static const Index bytes = cache_bytes(_SC_LEVEL2_CACHE_SIZE, Index{512} << 10);
   return bytes;
 }
 
@@ -39,6 +46,10 @@ GemmBlocking gemm_blocking(const Gemm& args) {
   cut.rows = std::min(rows, round_up(std::max<Index>(args.m, 1), kRowUnit));
   cut.columns = std::min(columns, round_up(std::max<Index>(args.n, 1), kColumnUnit));
   return cut;
+}
+
+bool stays_in_l1(Index floats) {
+  return 2 * floats * static_cast<Index>(sizeof(float)) <= l1_bytes();
 }
 
 bool has_few_rows(const Gemm& args) {

@@ -11,6 +11,10 @@ struct GemmBlocking {
   Index rows = 0, columns = 0, depth = 0;
 };
 GemmBlocking gemm_blocking(const Gemm& args);
+// Whether a panel of b of so many floats stays in the L1 cache while rows of a pass it: then all rows
+// of a block pass one panel before the next. Otherwise all panels pass a few rows, so that c is
+// written in runs; the panels come from the L2 cache either way. Each sum is the same.
+bool stays_in_l1(Index floats);
 
 // What the vector code is given: a checked product, its blocking, and memory on 64-byte boundaries.
 struct GemmBlock {
