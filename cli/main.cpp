@@ -9,6 +9,7 @@
 #include "base/parallel.h"
 #include "base/process.h"
 #include "cli/command.h"
+#include "cli/commit.h"
 #include "model/ops/bridge.h"
 #include "model/torch.h"
 
@@ -46,8 +47,8 @@ void add_common(CLI::App& app, CommonOptions& options) {
 }
 
 std::string version_text() {
-  std::string text = concat("mote ", MOTE_VERSION, " (", MOTE_COMMIT, "), " MOTE_COMPILER " ",
-                            __VERSION__, ", instruction sets:");
+  std::string text = concat("mote ", MOTE_VERSION, " (", commit(), "), " MOTE_COMPILER " ", __VERSION__,
+                            ", instruction sets:");
   for (const kernels::Isa isa : kernels::compiled_isas()) text += concat(" ", kernels::name(isa));
   return text;
 }

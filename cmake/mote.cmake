@@ -116,13 +116,14 @@ function(mote_program name)
   target_include_directories(${name} PRIVATE ${CMAKE_SOURCE_DIR})
   target_link_libraries(${name} PRIVATE mote_lm CLI11::CLI11)
   mote_torch_sources(${name})
-  find_package(Git QUIET)
-  set(commit "unknown")
-  if(GIT_FOUND)
-    execute_process(COMMAND ${GIT_EXECUTABLE} rev-parse --short HEAD WORKING_DIRECTORY ${CMAKE_SOURCE_DIR}
-                    OUTPUT_VARIABLE commit OUTPUT_STRIP_TRAILING_WHITESPACE ERROR_QUIET)
-  endif()
   set_source_files_properties(${CMAKE_SOURCE_DIR}/cli/main.cpp ${CMAKE_SOURCE_DIR}/bench/record.cpp PROPERTIES COMPILE_DEFINITIONS
-    "MOTE_VERSION=\"${PROJECT_VERSION}\";MOTE_COMMIT=\"${commit}\";MOTE_COMPILER=\"${CMAKE_CXX_COMPILER_ID}\"")
+    "MOTE_VERSION=\"${PROJECT_VERSION}\";MOTE_COMPILER=\"${CMAKE_CXX_COMPILER_ID}\"")
+  # Asked at every build, since a commit does not configure anew.
+  set(commit ${CMAKE_BINARY_DIR}/commit.cpp)
+  add_custom_target(mote_commit BYPRODUCTS ${commit} VERBATIM
+    COMMAND ${CMAKE_COMMAND} -DSOURCE=${CMAKE_SOURCE_DIR} -DOUT=${commit} -P ${CMAKE_SOURCE_DIR}/cmake/commit.cmake)
+  target_sources(${name} PRIVATE ${commit})
+  set_source_files_properties(${commit} PROPERTIES SKIP_PRECOMPILE_HEADERS ON)
+  add_dependencies(${name} mote_commit)
   install(TARGETS ${name} RUNTIME DESTINATION bin)
 endfunction()
