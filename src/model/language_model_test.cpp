@@ -227,6 +227,17 @@ TEST(LanguageModel, HeadLossEqualsTheNaiveExpressionAndItsGradients) {
   }
 }
 
+TEST(LanguageModel, HeadWhoseBiasAloneTrainsGivesItsGradient) {
+  const Tensor x = testing::fill(1, {9, 12}), w = testing::fill(2, {37, 12}),
+               targets = torch::arange(9) % 37;
+  const Tensor naive = testing::fill(3, {37}).requires_grad_(),
+               bias = testing::fill(3, {37}).requires_grad_();
+  torch::cross_entropy_loss(x.matmul(w.t()) + naive, targets).backward();
+  ops::head_loss(x, make_dense_weight(w), bias, targets, test_pass()).mean.backward();
+  ASSERT_TRUE(bias.grad().defined());
+  expect_close(bias.grad(), naive.grad(), 1e-6);
+}
+
 TEST(LanguageModel, LayersAreWhatTheRulesSay) {
   ModelConfig config = small_config();
   const auto rule = [&](const char* json) {

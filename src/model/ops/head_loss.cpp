@@ -9,11 +9,16 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
+// The gradients that somebody waits for.
+struct Wanted {
+  bool x, weight, bias;
+};
+
 struct HeadLossOp : torch::autograd::Function<HeadLossOp> {
   // Gradients of the mean are made together with it and only scaled in backward.
   static variable_list forward(AutogradContext* saved, const Tensor& x, const Tensor& weight,
                                const std::optional<Tensor>& bias_any, const Tensor& targets,
-                               const Pass& pass, bool gradient) {
+                               const Pass& pass, const Wanted& wanted) {
     const Tensor x_ND = unit_stride(x), weight_VD = unit_stride(weight),
                  target_N = targets.contiguous();
     const Tensor bias = bias_any ? bias_any->contiguous() : Tensor();
@@ -28,15 +33,17 @@ struct HeadLossOp : torch::autograd::Function<HeadLossOp> {
     if (bias.defined()) args.bias_V = bias.const_data_ptr<float>();
     args.target_N = target_N.const_data_ptr<std::int64_t>();
     args.loss_N = each.mutable_data_ptr<float>();
-    if (gradient) {
+    if (wanted.x) {
       dx = torch::empty(x_ND.sizes(), x.options());
-      dw = torch::empty(weight_VD.sizes(), x.options());
       args.dx_ND = view_of<float, 2>(dx);
+    }
+    if (wanted.weight) {
+      dw = torch::empty(weight_VD.sizes(), x.options());
       args.dweight_VD = view_of<float, 2>(dw);
-      if (bias.defined()) {
-        db = torch::empty({vocabulary}, x.options());
-        args.dbias_V = db.mutable_data_ptr<float>();
-      }
+    }
+    if (wanted.bias) {
+      db = torch::empty({vocabulary}, x.options());
+      args.dbias_V = db.mutable_data_ptr<float>();
     }
     args.scale = 1 / counted;
     args.precision = pass.precision;
@@ -58,9 +65,9 @@ struct HeadLossOp : torch::autograd::Function<HeadLossOp> {
 HeadLossResult head_loss(const Tensor& x_ND, const WeightPtr& weight, const Tensor& bias_V,
                          const Tensor& targets_N, const Pass& pass) {
   const Tensor weight_VD = weight->to_dense();
-  const bool gradient = recording({&x_ND, &weight_VD, &bias_V});
+  const Wanted wanted{recording({&x_ND}), recording({&weight_VD}), recording({&bias_V})};
   const auto results =
-      HeadLossOp::apply(x_ND, weight_VD, optional(bias_V), targets_N, pass, gradient);
+      HeadLossOp::apply(x_ND, weight_VD, optional(bias_V), targets_N, pass, wanted);
   return {results[0], results[1]};
 }
 

@@ -29,12 +29,12 @@ void head_loss(const HeadLoss& args, const Run& run) {
   for (Index n = 0; n < rows; ++n)
     MOTE_CHECK(args.target_N[n] < vocabulary, "head_loss: target ", args.target_N[n], " of ",
                vocabulary);
-  const bool gradient = args.dx_ND.data != nullptr;
+  const bool gradient = args.dx_ND.data || args.dweight_VD.data || args.dbias_V;
   const auto& cross_entropy = select(cross_entropy_row_variants(), run);
   Gemm like;
   like.precision = args.precision;
   if (args.dbias_V) std::fill_n(args.dbias_V, vocabulary, 0.0f);
-  if (gradient && rows == 0)
+  if (args.dweight_VD.data && rows == 0)
     for (Index v = 0; v < vocabulary; ++v) std::fill_n(args.dweight_VD.row(v), dim, 0.0f);
 
   Scratch scratch;
@@ -62,22 +62,23 @@ void head_loss(const HeadLoss& args, const Run& run) {
           std::fill_n(row, vocabulary, 0.0f);
       }
     });
-    if (!gradient) continue;
-
-    Gemm to_x = like;
-    to_x.m = count, to_x.n = dim, to_x.k = vocabulary;
-    to_x.a = {logits, vocabulary, Rows::outer};
-    to_x.b = {args.weight_VD.data, args.weight_VD.stride(0), Rows::inner};
-    to_x.c = args.dx_ND.row(first), to_x.c_stride = args.dx_ND.stride(0);
-    matmul(to_x, run);
-
-    Gemm to_weight = like;
-    to_weight.m = vocabulary, to_weight.n = dim, to_weight.k = count;
-    to_weight.a = {logits, vocabulary, Rows::inner};
-    to_weight.b = {args.x_ND.row(first), args.x_ND.stride(0), Rows::inner};
-    to_weight.c = args.dweight_VD.data, to_weight.c_stride = args.dweight_VD.stride(0);
-    to_weight.finish.accumulate = first > 0;
-    matmul(to_weight, run);
+    if (args.dx_ND.data) {
+      Gemm to_x = like;
+      to_x.m = count, to_x.n = dim, to_x.k = vocabulary;
+      to_x.a = {logits, vocabulary, Rows::outer};
+      to_x.b = {args.weight_VD.data, args.weight_VD.stride(0), Rows::inner};
+      to_x.c = args.dx_ND.row(first), to_x.c_stride = args.dx_ND.stride(0);
+      matmul(to_x, run);
+    }
+    if (args.dweight_VD.data) {
+      Gemm to_weight = like;
+      to_weight.m = vocabulary, to_weight.n = dim, to_weight.k = count;
+      to_weight.a = {logits, vocabulary, Rows::inner};
+      to_weight.b = {args.x_ND.row(first), args.x_ND.stride(0), Rows::inner};
+      to_weight.c = args.dweight_VD.data, to_weight.c_stride = args.dweight_VD.stride(0);
+      to_weight.finish.accumulate = first > 0;
+      matmul(to_weight, run);
+    }
     if (args.dbias_V) add_column_sums(logits, count, vocabulary, args.dbias_V, run);
   }
 }

@@ -18,7 +18,7 @@ struct HeadLoss {
   const float* bias_V = nullptr;  // may be null
   const std::int64_t* target_N = nullptr;
   float* loss_N = nullptr;  // out
-  // Out; data null: evaluation only.
+  // Out; data null: not wanted.
   View<float, 2> dx_ND, dweight_VD;
   float* dbias_V = nullptr;
   float scale = 1;

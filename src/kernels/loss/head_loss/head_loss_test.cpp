@@ -42,23 +42,31 @@ struct Result {
   std::vector<float> loss, dx, dweight, dbias;
 };
 
-Result run_kernel(const Data& data, bool gradient, const Run& run = {}) {
+HeadLoss evaluation(const Data& data, float* loss) {
   const HeadCase& s = data.shape;
-  Guarded<float> loss(s.rows), dx(s.rows * s.dim), dweight(s.classes * s.dim), dbias(s.classes);
-  for (Guarded<float>* each : {&loss, &dx, &dweight, &dbias})
-    std::fill_n(each->data(), each->size(), NAN);
   HeadLoss args;
   args.x_ND = view<const float>(data.x.data(), s.rows, s.dim);
   args.weight_VD = view<const float>(data.weight.data(), s.classes, s.dim);
   args.bias_V = s.bias ? data.bias.data() : nullptr;
   args.target_N = data.target.data();
-  args.loss_N = loss.data();
+  args.loss_N = loss;
+  args.scale = data.scale;
+  return args;
+}
+
+Result run_kernel(const Data& data, bool gradient, const Run& run = {},
+                  Precision precision = Precision::f32) {
+  const HeadCase& s = data.shape;
+  Guarded<float> loss(s.rows), dx(s.rows * s.dim), dweight(s.classes * s.dim), dbias(s.classes);
+  for (Guarded<float>* each : {&loss, &dx, &dweight, &dbias})
+    std::fill_n(each->data(), each->size(), NAN);
+  HeadLoss args = evaluation(data, loss.data());
   if (gradient) {
     args.dx_ND = view(dx.data(), s.rows, s.dim);
     args.dweight_VD = view(dweight.data(), s.classes, s.dim);
     args.dbias_V = s.bias ? dbias.data() : nullptr;
   }
-  args.scale = data.scale;
+  args.precision = precision;
   head_loss(args, run);
   return {loss.values(), dx.values(), dweight.values(), dbias.values()};
 }
@@ -154,6 +162,52 @@ TEST_P(HeadLossCases, HasTheSameBitsForAnyThreads) {
   EXPECT_EQ(a.dweight, b.dweight);
   if (!data.shape.bias) return;
   EXPECT_EQ(a.dbias, b.dbias);
+}
+
+TEST_P(HeadLossCases, GradientsAskedForAloneAreThoseOfAll) {
+  const Data data(GetParam());
+  const HeadCase& s = data.shape;
+  const Result all = run_kernel(data, true);
+  const auto alone = [&](Index size, const auto& ask) {
+    std::vector<float> loss(data.target.size()), made(static_cast<std::size_t>(size), NAN);
+    HeadLoss args = evaluation(data, loss.data());
+    ask(args, made.data());
+    head_loss(args, {});
+    EXPECT_EQ(loss, all.loss);
+    return made;
+  };
+  EXPECT_EQ(
+      alone(s.rows * s.dim, [&](HeadLoss& a, float* to) { a.dx_ND = view(to, s.rows, s.dim); }),
+      all.dx);
+  EXPECT_EQ(alone(s.classes * s.dim,
+                  [&](HeadLoss& a, float* to) { a.dweight_VD = view(to, s.classes, s.dim); }),
+            all.dweight);
+  if (!s.bias) return;
+  EXPECT_EQ(alone(s.classes, [](HeadLoss& a, float* to) { a.dbias_V = to; }), all.dbias);
+}
+
+// Both operands of each product are rounded, by 2^-8 of a term at most; that moves logits, and with
+// them the probabilities, by as much of their sums.
+TEST_P(HeadLossCases, InBf16IsTheDefinitionToTheRoundingOfBothOperands) {
+  const Data data(GetParam());
+  const HeadCase& s = data.shape;
+  const Oracle oracle(data);
+  constexpr double kOperands = 1.01 * 2 * 0x1p-8;
+  for (const Isa isa : all_isas()) {
+    if (!supported(isa)) continue;
+    const Result got = run_kernel(data, true, {isa}, Precision::bf16);
+    EXPECT_NE(got.loss, s.rows ? run_kernel(data, true, {isa}).loss : std::vector<float>{NAN});
+    const double p = 2 * oracle.largest * (kOperands + static_cast<double>(s.dim + 2) * kRounding) +
+                     (static_cast<double>(s.classes) + 16) * kRounding;
+    const double sums =
+        p + kOperands + static_cast<double>(std::max(s.classes, s.rows) + 4) * kRounding;
+    EXPECT_LE(worst_error(got.loss, oracle.want.loss, oracle.sizes.loss, p), 1) << name(isa);
+    EXPECT_LE(worst_error(got.dx, oracle.want.dx, oracle.sizes.dx, sums), 1) << name(isa);
+    EXPECT_LE(worst_error(got.dweight, oracle.want.dweight, oracle.sizes.dweight, sums), 1)
+        << name(isa);
+    if (!s.bias) continue;
+    EXPECT_LE(worst_error(got.dbias, oracle.want.dbias, oracle.sizes.dbias, sums), 1) << name(isa);
+  }
 }
 
 TEST_P(HeadLossCases, HasTheSameLossWithoutGradient) {
