@@ -49,29 +49,96 @@ struct Problem {
   Index tokens() const { return ends.empty() ? 0 : ends.back(); }
 };
 
-bool agree(const std::vector<float>& got, const std::vector<float>& want) {
-  for (std::size_t i = 0; i < want.size(); ++i) {
-    // Levels may be anything finite, so that sums overflow; then there is nothing to compare.
-    if (!std::isfinite(got[i]) || !std::isfinite(want[i])) continue;
-    double largest = 1e-30;
-    for (float each : want)
-      if (std::isfinite(each)) largest = std::max(largest, std::abs(static_cast<double>(each)));
-    if (!(std::abs(static_cast<double>(got[i]) - static_cast<double>(want[i])) <= 1e-2 * largest))
-      return false;
+// The matrices unpacked, and of each row the largest size of a value that its levels have.
+struct Unpacked {
+  std::vector<float> values_ERC, sizes_ER;
+
+  explicit Unpacked(const PackedMatrices& w) {
+    const StackShape& s = w.shape;
+    values_ERC.resize(static_cast<std::size_t>(s.experts * s.rows * s.columns));
+    for (Index at = 0; at < s.experts * s.rows; ++at) {
+      w.coder->decode_row(w, at / s.rows, at % s.rows, values_ERC.data() + at * s.columns);
+      sizes_ER.push_back(size_of_levels(w, at));
+    }
+  }
+  static float size_of_levels(const PackedMatrices& w, Index row) {
+    for (std::size_t i = 0; i < w.coder->parts.size(); ++i) {
+      const auto* bits = static_cast<const Bf16*>(w.parts[i].data);
+      const std::string_view part = w.coder->parts[i].name;
+      if (part == "scales") return 3 * std::abs(from_bf16(bits[row]));
+      if (part == "levels")
+        return std::max(std::abs(from_bf16(bits[2 * row])), std::abs(from_bf16(bits[2 * row + 1])));
+    }
+    std::abort();
+  }
+};
+
+// |got - want| <= 1e-5 sum of (largest level of the weight's row) |x|, the bound of the unit tests
+// with sums by level in the place of their terms (8-bit activations: of the largest |x|).
+bool agree(const PackedMatrices& w, const Unpacked& unpacked, const Problem& p, bool to_input,
+           bool int8, const std::vector<float>& got, const std::vector<float>& want) {
+  const StackShape& s = w.shape;
+  const Index in = to_input ? s.rows : s.columns, out = to_input ? s.columns : s.rows;
+  for (Index r = 0, e = 0; r < p.tokens(); ++r) {
+    while (r >= p.ends[static_cast<std::size_t>(e)]) ++e;
+    const float* x = p.x.data() + r * in;
+    double largest = 0;
+    for (Index i = 0; i < in; ++i) largest = std::max(largest, std::abs(static_cast<double>(x[i])));
+    for (Index o = 0; o < out; ++o) {
+      double size = 0;
+      for (Index i = 0; i < in; ++i)
+        size += static_cast<double>(
+                    unpacked.sizes_ER[static_cast<std::size_t>(e * s.rows + (to_input ? i : o))]) *
+                (int8 ? largest : std::abs(static_cast<double>(x[i])));
+      // Levels may be anything finite, so that sums overflow; then there is nothing to compare.
+      if (size > 1e37) continue;
+      const auto at = static_cast<std::size_t>(r * out + o);
+      if (!(std::abs(static_cast<double>(got[at]) - static_cast<double>(want[at])) <=
+            1e-5 * size + 1e-37))
+        return false;
+    }
   }
   return true;
 }
 
-void run_variants(const PackedMatrices& w, Variants variants, const Problem& p, Index in,
-                  Index out) {
-  std::vector<float> y(static_cast<std::size_t>(p.tokens() * out)), want;
+// The reference product against the unpacked matrix, in double.
+std::vector<float> product_of(const PackedMatrices& w, const Unpacked& unpacked, const Problem& p,
+                              bool to_input) {
+  const StackShape& s = w.shape;
+  const Index in = to_input ? s.rows : s.columns, out = to_input ? s.columns : s.rows;
+  std::vector<float> y;
+  for (Index r = 0, e = 0; r < p.tokens(); ++r) {
+    while (r >= p.ends[static_cast<std::size_t>(e)]) ++e;
+    for (Index o = 0; o < out; ++o) {
+      double sum = 0;
+      for (Index i = 0; i < in; ++i) {
+        const Index at = (e * s.rows + (to_input ? i : o)) * s.columns + (to_input ? o : i);
+        sum += static_cast<double>(unpacked.values_ERC[static_cast<std::size_t>(at)]) *
+               static_cast<double>(p.x[static_cast<std::size_t>(r * in + i)]);
+      }
+      y.push_back(static_cast<float>(sum));
+    }
+  }
+  return y;
+}
+
+enum class Kind { product, int8, to_input };
+
+void run_variants(const PackedMatrices& w, const Unpacked& unpacked, Variants variants,
+                  const Problem& p, Kind kind) {
+  const bool to_input = kind == Kind::to_input;
+  const Index in = to_input ? w.shape.rows : w.shape.columns,
+              out = to_input ? w.shape.columns : w.shape.rows;
+  std::vector<float> want;
+  if (kind != Kind::int8) want = product_of(w, unpacked, p, to_input);
   for (const Variant<PackedProduct>& variant : variants) {
     if (!supported(variant.isa)) continue;
+    std::vector<float> y(static_cast<std::size_t>(p.tokens() * out), NAN);
     variant.call({w, view(p.x.data(), p.tokens(), in), view(p.ends.data(), p.experts),
                   view(y.data(), p.tokens(), out)},
                  {});
     if (want.empty()) want = y;
-    if (!agree(y, want)) std::abort();
+    if (!agree(w, unpacked, p, to_input, kind == Kind::int8, y, want)) std::abort();
   }
 }
 
@@ -103,12 +170,10 @@ void run(Bytes& bytes) {
   }
   const PackedMatrices w = stack.view();
   validate(w, "fuzzed");
-  std::vector<float> row(static_cast<std::size_t>(p.columns));
-  for (Index at = 0; at < p.experts * p.rows; ++at)
-    coder.decode_row(w, at / p.rows, at % p.rows, row.data());
-  run_variants(w, coder.product(), p, p.columns, p.rows);
-  if (coder.product_int8) run_variants(w, coder.product_int8(), p, p.columns, p.rows);
-  run_variants(w, coder.product_to_input(), p, p.rows, p.columns);
+  const Unpacked unpacked(w);
+  run_variants(w, unpacked, coder.product(), p, Kind::product);
+  if (coder.product_int8) run_variants(w, unpacked, coder.product_int8(), p, Kind::int8);
+  run_variants(w, unpacked, coder.product_to_input(), p, Kind::to_input);
 }
 
 }  // namespace

@@ -7,8 +7,8 @@
 //                     0
 //
 // x and y are float32, rows sorted by expert; ends [E] do not fall and the last is R. An expert
-// without rows costs nothing. W must have passed validate(); x must be finite (a weight of 0 times
-// infinity may be NaN). Last strides are 1; y overlaps nothing.
+// without rows costs nothing. W must have passed validate(). A row of x with a number that is not
+// finite gives a row of NaN. Last strides are 1; y overlaps nothing.
 //
 // A row of y is the same bits whatever other rows are in the call, for any number of threads.
 //

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <functional>
 
 #include "base/check.h"
@@ -213,6 +214,34 @@ TEST(PackedProductBatch, VectorVariantsOfQ16AgreeInEveryBit) {
   ASSERT_EQ(variants.size(), 3u);
   EXPECT_EQ(run(made, {&q16, Kind::product, variants[1]}),
             run(made, {&q16, Kind::product, variants[2]}));
+}
+
+// Whatever the weights: q16 skips those that are 0, and what 8 bits make of NaN is nothing.
+TEST(PackedProduct, OfARowThatIsNotFiniteIsNaNAndLeavesTheOthers) {
+  constexpr auto kProducts =
+      std::array{packed_product, packed_product_int8, packed_product_to_input};
+  for_each_row_here(all_rows(), [&](const Row& row) {
+    for (const float bad : {NAN, INFINITY, -INFINITY})
+      for (const std::int32_t tokens : {1, 3, 40}) {
+        Data made(*row.coder, {1, 19, 50, 0.9, {tokens}});
+        const bool to_input = row.kind == Kind::to_input;
+        const Index in = to_input ? 19 : 50, out = to_input ? 50 : 19;
+        const auto product = [&] {
+          std::vector<float> y(static_cast<std::size_t>(tokens * out));
+          kProducts[static_cast<std::size_t>(row.kind)](
+              {made.w.stack.view(), made.in.inputs(in), made.in.ends_view(),
+               view(y.data(), Index{tokens}, out)},
+              {row.variant.isa});
+          return y;
+        };
+        const std::vector<float> whole = product();
+        made.in.x[static_cast<std::size_t>((tokens - 1) * made.in.widest() + in - 1)] = bad;
+        const std::vector<float> y = product();
+        const auto last = y.end() - out;
+        EXPECT_TRUE(std::equal(y.begin(), last, whole.begin()));
+        EXPECT_TRUE(std::all_of(last, y.end(), [](float v) { return std::isnan(v); }));
+      }
+  });
 }
 
 TEST(PackedProductRefuses, ShapesThatDisagree) {
