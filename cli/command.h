@@ -25,6 +25,35 @@ struct Context {
   }
 };
 
+// A number from `least` to `most`; NaN lies in no range.
+template <class Number>
+CLI::Validator from_to(Number least, Number most) {
+  const std::string range = concat(least, " to ", most);
+  const auto check = [=](const std::string& text) -> std::string {
+    Number value{};
+    const bool read =
+        (std::is_signed_v<Number> || !text.starts_with('-')) &&  // which CLI11 would wrap
+        CLI::detail::lexical_cast(text, value);
+    return read && value >= least && value <= most ? "" : concat(text, " is not from ", range);
+  };
+  return {check, range, "FROM_TO"};
+}
+
+// A text of at least one character.
+inline CLI::Validator not_empty() {
+  return {[](const std::string& text) { return text.empty() ? "is empty; give a name" : ""; }, "",
+          "NOT_EMPTY"};
+}
+
+// More than any count of tokens or bytes.
+constexpr std::int64_t kMostNumber = std::int64_t{1} << 40;
+
+// -c, --ctx-size of the verbs that run a model.
+inline void add_context_size(CLI::App& app, std::int64_t& tokens) {
+  app.add_option("-c,--ctx-size", tokens, "tokens that the end of a block sees; 0: the model's")
+      ->check(from_to(std::int64_t{0}, kMostNumber));
+}
+
 // --activations f32|int8 of the verbs that run a model.
 class ActivationsOption {
  public:
@@ -52,6 +81,7 @@ struct Command {
   const char* name;
   const char* help;
   std::unique_ptr<Verb> (*make)();
+  const char* default_seed = " (default: 1)";
 };
 
 std::unique_ptr<Verb> make_prepare();

@@ -2,8 +2,10 @@
 #include <algorithm>
 #include <cstdio>
 #include <iostream>
+#include <limits>
 
 #include "base/check.h"
+#include "base/file.h"
 #include "base/json_text.h"
 #include "base/log.h"
 #include "base/parallel.h"
@@ -18,9 +20,9 @@ namespace {
 
 constexpr Command kCommands[] = {
     {"prepare", "turn text into tokens", make_prepare},
-    {"train", "fit a model to a corpus", make_train},
+    {"train", "fit a model to a corpus", make_train, " (default: the recipe's)"},
     {"eval", "score a model on a corpus", make_eval},
-    {"generate", "continue a text", make_generate},
+    {"generate", "continue a text", make_generate, " (default: a fresh one, which is printed)"},
     {"compress", "shrink a checkpoint", make_compress},
     {"inspect", "list a checkpoint's tensors, experts and bits", make_inspect},
     {"bench", "measure this machine and mote on it", make_bench},
@@ -36,19 +38,23 @@ struct CommonOptions {
   std::optional<std::uint64_t> seed;
 };
 
-void add_common(CLI::App& app, CommonOptions& options) {
+// `seed`: where it comes from without the option.
+void add_common(CLI::App& app, CommonOptions& options, const char* seed) {
   app.add_flag("--json", options.json, "print one JSON object on stdout");
-  app.add_option("--threads", options.threads, "threads (default: physical cores)")
-      ->check(CLI::Range(1, 1024));
-  app.add_option("--isa", options.isa, "use at most reference, avx2, avx2_vnni, avx512 or amx");
-  app.add_option("--seed", options.seed, "seed of everything random");
+  app.add_option("-t,--threads", options.threads, "threads (default: physical cores)")
+      ->check(from_to(1, 1024));
+  app.add_option("--isa", options.isa,
+                 "use at most reference, avx2, avx2_vnni, avx512 or amx (default: the best here)")
+      ->check(not_empty());
+  app.add_option("-s,--seed", options.seed, std::string("seed of everything random") + seed)
+      ->check(from_to(std::uint64_t{0}, std::numeric_limits<std::uint64_t>::max()));
   app.add_flag("--quiet", options.quiet, "no progress, no notes");
   app.add_flag("--verbose", options.verbose, "more notes");
 }
 
 std::string version_text() {
-  std::string text = concat("mote ", MOTE_VERSION, " (", commit(), "), " MOTE_COMPILER " ", __VERSION__,
-                            ", instruction sets:");
+  std::string text = concat("mote ", MOTE_VERSION, " (", commit(), "), " MOTE_COMPILER " ",
+                            __VERSION__, ", instruction sets:");
   for (const kernels::Isa isa : kernels::compiled_isas()) text += concat(" ", kernels::name(isa));
   return text;
 }
@@ -113,6 +119,18 @@ int report(const Error& error, bool json) {
   return error.kind() == ErrorKind::usage ? kMisused : kFailed;
 }
 
+bool json_on_failure = false;
+
+// A signal handler, but of a read in our own code (base/file.h): it may print.
+[[noreturn]] void end_of_lost_file(const char* path) {
+  report(Error(ErrorKind::file, concat(path,
+                                       ": became shorter while it was read, or its disk "
+                                       "failed; restore it and run again"))
+             .in(path),
+         json_on_failure);
+  std::_Exit(kFailed);
+}
+
 Context make_context(const CommonOptions& options, const Executor& executor) {
   log::set_level(options.quiet     ? log::Level::quiet
                  : options.verbose ? log::Level::verbose
@@ -127,15 +145,17 @@ Context make_context(const CommonOptions& options, const Executor& executor) {
 }
 
 int main_checked(int argc, char** argv) {
+  json_on_failure = wants_json(argc, argv);
   CLI::App app("trains, compresses and runs language models with sparse feed-forward layers",
                "mote");
   app.set_version_flag("--version", version_text());
   app.require_subcommand(1);
+  app.option_defaults()->always_capture_default();
   CommonOptions options;
   std::vector<std::unique_ptr<Verb>> verbs;
   for (const Command& command : kCommands) {
     CLI::App* sub = app.add_subcommand(command.name, command.help);
-    add_common(*sub, options);
+    add_common(*sub, options, command.default_seed);
     verbs.push_back(command.make());
     verbs.back()->add_options(*sub);
   }
@@ -145,7 +165,7 @@ int main_checked(int argc, char** argv) {
     return app.exit(success);
   } catch (const CLI::ParseError& error) {
     return report(Error(ErrorKind::usage, misuse(app, error) + " (see mote --help)"),
-                  wants_json(argc, argv));
+                  json_on_failure);
   }
   try {
     const auto pool = model::ops::make_thread_pool(options.threads);
@@ -177,9 +197,15 @@ int main_checked(int argc, char** argv) {
 }
 
 }  // namespace
+
+int run_program(int argc, char** argv) {
+  catch_interrupts();
+  on_lost_file(end_of_lost_file);
+  return main_checked(argc, argv);
+}
+
 }  // namespace mote::cli
 
 int main(int argc, char** argv) {
-  mote::catch_interrupts();
-  return mote::cli::main_checked(argc, argv);
+  return mote::cli::run_program(argc, argv);
 }

@@ -1,3 +1,5 @@
+#include <unistd.h>
+
 #include <cstdio>
 #include <iostream>
 
@@ -22,12 +24,15 @@ class Bench final : public Verb {
   void add_options(CLI::App& app) override {
     app.add_option("NAME", names_,
                    "memory, matvec, moe-layer, lm-train, decode, quantize (default: all)");
-    app.add_option("--only", only_, "rows whose name and shape have all these words");
-    app.add_option("--repeat", repeat_, "samples per row")->check(CLI::Range(1, 1000));
+    app.add_option("--only", only_,
+                   "rows whose name and shape have all these words (default: all rows)")
+        ->check(not_empty());
+    app.add_option("--repeat", repeat_, "samples per row")->check(from_to(1, 1000));
   }
 
   Json run(const Context& context) override {
     keep_freed_memory();  // as in training
+    on_interrupt(context.json ? end_with_json : end);
     std::vector<std::string> known;
     for (const Workload& w : kWorkloads) known.push_back(w.name);
     for (const std::string& name : names_)
@@ -44,6 +49,21 @@ class Bench final : public Verb {
   }
 
  private:
+  // Rows stand as they were printed and nothing else is written, so that there is nothing to wait
+  // for. From a signal handler: no function that may have been interrupted.
+  static void end() {
+    tell(STDERR_FILENO, "mote: interrupted\n");
+    _exit(130);
+  }
+  static void end_with_json() {
+    tell(STDOUT_FILENO, R"({"error":{"kind":"interrupted","message":"interrupted"}})"
+                        "\n");
+    end();
+  }
+  static void tell(int descriptor, std::string_view text) {
+    if (write(descriptor, text.data(), text.size()) < 0) _exit(130);
+  }
+
   static void print(const Json& row, bool json) {
     if (json) {
       std::cout << row.dump() << std::endl;

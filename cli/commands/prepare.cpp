@@ -31,7 +31,7 @@ class Prepare final : public Verb {
     app.add_option("--out", out_, "a new folder for the tokens")->required();
     app.add_option("--tokenizer", tokenizer_, "bytes, bpe, or a folder with a tokenizer.json");
     app.add_option("--vocab-size", vocab_size_, "tokens of a new bpe tokenizer")
-        ->check(CLI::Range(257, 1000000));
+        ->check(from_to(257, 1000000));
   }
 
   Json run(const Context& context) override {

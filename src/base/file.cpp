@@ -5,7 +5,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include <algorithm>
+#include <array>
+#include <atomic>
 #include <cerrno>
+#include <csignal>
 #include <cstring>
 #include <sstream>
 
@@ -43,6 +46,30 @@ fs::path temporary_beside(const fs::path& path) {
 fs::path plain(const fs::path& path) {
   const fs::path whole = fs::absolute(path).lexically_normal();
   return whole.filename().empty() ? whole.parent_path() : whole;
+}
+
+// Every mapping that there is room for, for a signal handler to look through.
+std::array<std::atomic<const MappedFile*>, 4096> mappings;
+std::atomic<void (*)(const char*)> lost_file_end = nullptr;
+
+void replace_mapping(const MappedFile* old, const MappedFile* by) {
+  for (auto& slot : mappings)
+    if (const MappedFile* expected = old; slot.compare_exchange_strong(expected, by)) return;
+}
+
+// The faults of our own reads, which come at no other place than a read: what a handler may not
+// call elsewhere, it may here.
+extern "C" void on_bus_error(int signal, siginfo_t* info, void*) {
+  static std::atomic_flag ending;
+  const auto* at = static_cast<const std::byte*>(info->si_addr);
+  for (const auto& slot : mappings) {
+    const MappedFile* file = slot;
+    if (!file || at < file->bytes().data() || at >= file->bytes().data() + file->bytes().size())
+      continue;
+    while (ending.test_and_set()) pause();  // another thread ends the process
+    lost_file_end.load()(file->path().c_str());
+  }
+  std::signal(signal, SIG_DFL);  // our own mistake
 }
 
 }  // namespace
@@ -83,12 +110,23 @@ MappedFile::MappedFile(const fs::path& path) : path_(path) {
       throw_system("map", path);
     }
     data_ = static_cast<const std::byte*>(mapped);
+    replace_mapping(nullptr, this);
   }
   close(descriptor);
 }
 
 MappedFile::~MappedFile() {
-  if (data_) munmap(const_cast<std::byte*>(data_), size_);
+  if (!data_) return;
+  replace_mapping(this, nullptr);
+  munmap(const_cast<std::byte*>(data_), size_);
+}
+
+void on_lost_file(void (*end)(const char* path)) {
+  lost_file_end = end;
+  struct sigaction action {};
+  action.sa_sigaction = on_bus_error;
+  action.sa_flags = SA_SIGINFO;
+  sigaction(SIGBUS, &action, nullptr);
 }
 
 FileWriter::FileWriter(fs::path path)

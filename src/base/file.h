@@ -34,6 +34,10 @@ class MappedFile {
   std::size_t size_ = 0;
 };
 
+// From now on reading a mapped file that has become shorter, or whose disk fails, calls `end` with
+// its path; else the system ends the process without a word. `end` must not return.
+void on_lost_file(void (*end)(const char* path));
+
 // A file being written under a temporary name beside its own; commit() syncs and renames it, the
 // destructor removes what was not committed. Every refusal of the system (disk full, ...) is an
 // Error naming the file.

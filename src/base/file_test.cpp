@@ -151,6 +151,22 @@ TEST(StagedFolder, TakesTheNameOfAnEmptyFolderOnly) {
   EXPECT_EQ(read_file(folder.path() / "full" / "note"), "mine");
 }
 
+TEST(LostFile, EndsTheProcessByTheCallersWordsAndNamesTheFile) {
+  const test::TemporaryFolder folder;
+  const fs::path path = folder.file("shrinks", std::string(100'000, 'a'));
+  const MappedFile other(folder.file("other", "b")), file(path);
+  const auto read_what_is_gone = [&] {
+    on_lost_file([](const char* lost) {
+      std::fprintf(stderr, "lost %s", lost);
+      std::_Exit(7);
+    });
+    fs::resize_file(path, 0);
+    const volatile std::byte* last = &file.bytes().back();
+    static_cast<void>(*last);
+  };
+  EXPECT_EXIT(read_what_is_gone(), ::testing::ExitedWithCode(7), "lost " + path.string());
+}
+
 TEST(Leftovers, AreTemporaryNamesAndNothingElse) {
   const test::TemporaryFolder folder;
   folder.file(".a.tmp-123", "");

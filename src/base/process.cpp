@@ -3,6 +3,7 @@
 #include <malloc.h>
 #include <sys/resource.h>
 #include <unistd.h>
+#include <atomic>
 #include <csignal>
 #include <cstdlib>
 #include <fstream>
@@ -13,8 +14,10 @@ namespace mote {
 namespace {
 
 volatile std::sig_atomic_t interrupt_count = 0;
+std::atomic<void (*)()> interrupt_end = nullptr;
 
-extern "C" void on_interrupt(int) {
+extern "C" void count_interrupt(int) {
+  if (void (*end)() = interrupt_end) end();
   interrupt_count = interrupt_count + 1;
   if (interrupt_count > 1) _exit(130);
 }
@@ -39,8 +42,12 @@ void keep_freed_memory() {
 }
 
 void catch_interrupts() {
-  std::signal(SIGINT, on_interrupt);
-  std::signal(SIGTERM, on_interrupt);
+  std::signal(SIGINT, count_interrupt);
+  std::signal(SIGTERM, count_interrupt);
+}
+
+void on_interrupt(void (*end)()) {
+  interrupt_end = end;
 }
 
 bool interrupted() {

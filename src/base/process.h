@@ -16,6 +16,9 @@ void keep_freed_memory();
 
 // From now on Ctrl-C and SIGTERM only set a flag, and a second one ends the process.
 void catch_interrupts();
+// From now on the first one calls `end`, which must not return and is called from a signal handler:
+// for work that has nothing to leave behind and nowhere to look at the flag.
+void on_interrupt(void (*end)());
 bool interrupted();
 // Throws an `interrupted` Error if the flag is set; long loops call it where nothing is half done.
 void stop_if_interrupted();

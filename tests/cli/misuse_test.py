@@ -2,10 +2,13 @@
 
 import json
 import shutil
+import signal
+import subprocess
+import time
 import unittest
 from pathlib import Path
 
-from program import ProgramTest, TrainedTest, mote
+from program import PROGRAM, ProgramTest, TrainedTest, mote
 
 
 class CommandLine(ProgramTest):
@@ -44,6 +47,21 @@ class CommandLine(ProgramTest):
             error = result.json()["error"]
             self.assertEqual(error["kind"], "usage")
             self.assertIn(error["message"], result.complaint())
+
+
+class Interrupts(ProgramTest):
+    def test_bench_stops_within_a_second(self):
+        for number in (signal.SIGINT, signal.SIGTERM):
+            words = [PROGRAM, "bench", "memory", "--only", "memory.gemm m=4096 fp32", "--repeat", "1000", "--json"]
+            process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            time.sleep(3)
+            self.assertIsNone(process.poll(), "ended before it could be interrupted")
+            begin = time.monotonic()
+            process.send_signal(number)
+            stdout, stderr = process.communicate(timeout=60)
+            self.assertLess(time.monotonic() - begin, 1)
+            self.assertEqual((process.returncode, stderr), (130, b"mote: interrupted\n"))
+            self.assertEqual(json.loads(stdout.splitlines()[-1])["error"]["kind"], "interrupted")
 
 
 class InstructionSets(ProgramTest):
