@@ -23,7 +23,7 @@ class Cache {
     Sight sight;
     Tensor k_BCI, v_BCI;  // capacity in dimension 1; of all heads, I = H * C
     std::int64_t first = 0, count = 0;
-    Tensor relative_DHC;  // projected relative positions, made once
+    Tensor relative_DHC;  // projected relative positions, as far back as there were positions
   };
 
   explicit Cache(const std::vector<Sight>& layers);

@@ -238,6 +238,26 @@ TEST(LanguageModel, HeadWhoseBiasAloneTrainsGivesItsGradient) {
   expect_close(bias.grad(), naive.grad(), 1e-6);
 }
 
+// A table for all distances would take 2 * 10^9 * 24 * 4 bytes.
+TEST(LanguageModel, AContextOfABillionCostsThePositionsThatThereAre) {
+  const torch::NoGradGuard no_grad;
+  ModelConfig config = small_config();
+  const auto model = some_model(config);
+  const Pass pass = test_pass();
+  Cache wide = model->make_cache(2'000'000'000), enough = model->make_cache(64);
+  for (const std::int64_t step : {3, 40, 1, 1}) {
+    const Tensor ids = some_ids(1, step, 50);
+    const auto hidden = [&](Cache& cache) {
+      ForwardState state(pass);
+      state.cache = &cache;
+      return model->hidden(ids, state);
+    };
+    expect_close(hidden(wide), hidden(enough), 1e-5);
+  }
+  // Keys, values and the table, each with room for at most twice as many.
+  EXPECT_LE(wide.bytes(), 3u * 3 * 2 * 45 * 24 * sizeof(float));
+}
+
 TEST(LanguageModel, LayersAreWhatTheRulesSay) {
   ModelConfig config = small_config();
   const auto rule = [&](const char* json) {

@@ -1,5 +1,6 @@
 #include "model/layers/attention.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "model/ops/attention.h"
@@ -86,10 +87,16 @@ Tensor SelfAttention::forward(const Tensor& h_BTD, Cache& cache, const Pass& pas
   Cache::Layer& layer = cache.layer(place_.index);
   const Tensor k_BTI = k_.forward(h_BTD, pass), v_BTI = v_.forward(h_BTD, pass);
   const Cache::Seen seen = cache.append(place_.index, k_BTI, v_BTI);
-  if (xl_ && !layer.relative_DHC.defined()) {
-    Pass kept = pass;  // it outlives the pass and its buffers
-    kept.buffers = nullptr;
-    layer.relative_DHC = relative_positions(layer.sight.memory + layer.sight.block, kept);
+  if (xl_) {
+    // As far as there are positions: a sight may be wider than any text.
+    const std::int64_t sight = layer.sight.memory + layer.sight.block;
+    const std::int64_t needed = std::min(sight, cache.position() + h_BTD.size(1) - seen.first);
+    const std::int64_t made = layer.relative_DHC.defined() ? layer.relative_DHC.size(0) : 0;
+    if (needed > made) {
+      Pass kept = pass;  // it outlives the pass and its buffers
+      kept.buffers = nullptr;
+      layer.relative_DHC = relative_positions(std::min(sight, std::max(needed, 2 * made)), kept);
+    }
   }
   return attend(h_BTD, seen.k_BCI, seen.v_BCI, seen.count, layer.relative_DHC,
                 {cache.position(), seen.first, layer.sight.block, layer.sight.memory}, pass);
