@@ -1,3 +1,5 @@
+#include <cmath>
+
 #include "base/process.h"
 #include "cli/command.h"
 #include "model/saved.h"
@@ -9,12 +11,15 @@ namespace {
 class Eval final : public Verb {
  public:
   void add_options(CLI::App& app) override {
-    app.add_option("MODEL", model_, "a model's folder, or its model.safetensors")->required();
-    app.add_option("--data", data_, "a corpus: NAME:SPLIT, a file or a folder")->required();
-    app.add_option("--ctx-size", context_size_,
-                   "tokens that the end of a block sees (default: the model's)")
-        ->check(CLI::Range(std::int64_t{0}, std::int64_t{1} << 40));
-    app.add_option("--max-bytes", max_bytes_, "score the first bytes only");
+    app.add_option("MODEL", model_, "a model's folder, or its model.safetensors")
+        ->required()
+        ->check(not_empty());
+    app.add_option("--data", data_, "a corpus: NAME:SPLIT, a file or a folder")
+        ->required()
+        ->check(not_empty());
+    add_context_size(app, context_size_);
+    app.add_option("--max-bytes", max_bytes_, "score the first bytes only; 0: all")
+        ->check(from_to(std::int64_t{0}, kMostNumber));
     activations_.add(app);
   }
 
@@ -23,13 +28,15 @@ class Eval final : public Verb {
     pass.int8_activations = activations_.int8();
     const run::Evaluation e =
         run::evaluate(model::find_model(model_), data_, max_bytes_, context_size_, pass);
-    return {{"loss", e.loss.mean()},
-            {"perplexity", e.loss.perplexity()},
-            {"bits_per_byte", e.loss.bits_per_byte()},
-            {"tokens", e.loss.tokens},
-            {"bytes", e.loss.bytes},
-            {"tokens_per_second", static_cast<double>(e.loss.tokens) / e.seconds},
-            {"peak_rss_bytes", peak_rss_bytes()}};
+    Json facts = {{"loss", e.loss.mean()}};
+    // e to a finite loss may still be too large.
+    if (std::isfinite(e.loss.perplexity())) facts["perplexity"] = e.loss.perplexity();
+    facts.update({{"bits_per_byte", e.loss.bits_per_byte()},
+                  {"tokens", e.loss.tokens},
+                  {"bytes", e.loss.bytes},
+                  {"tokens_per_second", static_cast<double>(e.loss.tokens) / e.seconds},
+                  {"peak_rss_bytes", peak_rss_bytes()}});
+    return facts;
   }
 
  private:

@@ -3,6 +3,7 @@
 #include <xxhash.h>
 #include <algorithm>
 #include <cstdio>
+#include <set>
 
 #include "base/nearest.h"
 
@@ -99,7 +100,12 @@ Quantization read_quantization(const Json& json, const std::string& file) {
   if (q.activation_precision != "float32")
     throw_config_error(place.inside("activation_precision"),
                        concat("is '", q.activation_precision, "'; this program runs float32"));
-  for (const PackedTensor& tensor : q.tensors) check_coder(tensor, place.inside("tensors"));
+  std::set<std::string> names;
+  for (const PackedTensor& tensor : q.tensors) {
+    check_coder(tensor, place.inside("tensors"));
+    if (!names.insert(tensor.name).second)
+      throw_config_error(place.inside("tensors"), concat("lists '", tensor.name, "' twice"));
+  }
   return q;
 }
 

@@ -146,7 +146,7 @@ CompressReport compress(const fs::path& source, const fs::path& target,
         .in(source.string());
   const auto model = model::load_model(source, *pass.run.executor);
   check_choice(*model, Choice(options.layers));
-  const auto tokenizer = text::load_tokenizer(source);
+  const auto tokenizer = model::load_tokenizer(source, saved.model);
   const std::string calibration = options.calibration.empty() ? "gcide:train" : options.calibration;
   const bool wants_text = options.method != MethodKind::rtn;
   SampleOptions sampling;
@@ -157,20 +157,19 @@ CompressReport compress(const fs::path& source, const fs::path& target,
   std::vector<std::vector<text::TokenId>> samples;
   if (wants_text) samples = draw_samples(*text::open_corpus(calibration), *tokenizer, sampling);
 
-  std::vector<std::vector<text::TokenId>> validation;
+  std::unique_ptr<text::Corpus> validation;
   if (const std::string name = validation_name(options, calibration); !name.empty())
-    validation =
-        model::encode_documents(*tokenizer, *text::open_corpus(name, options.validation_bytes));
+    validation = text::open_corpus(name, options.validation_bytes);
   const auto loss = [&] {
     model::CorpusLossOptions stop;
     stop.progress = [](std::int64_t) { stop_if_interrupted(); };
-    return model::token_loss(*model, validation, pass, stop).mean();
+    return model::corpus_loss(*model, *tokenizer, *validation, pass, stop).mean();
   };
-  const double loss_before = validation.empty() ? 0 : loss();
+  const double loss_before = validation ? loss() : 0;
 
   CompressReport report;
   compress_parts(*model, options, pass, samples, report);
-  report.validated = !validation.empty();
+  report.validated = validation != nullptr;
   report.loss_before = loss_before;
   if (report.validated) report.loss_after = loss();
 

@@ -22,22 +22,15 @@ struct CorpusLoss {
 
 // Every document is read from a reset state after one end-of-text token; all its tokens are scored,
 // the end of text is not. `step` tokens are taken at a time (any number gives the same to
-// rounding); `memory_tokens` < 0: as the model's config says.
+// rounding); `memory_tokens` < 0: as the model's config says. A loss that is not finite is a
+// numeric error. Of the text no more is held as tokens than a step and a part of a document.
 struct CorpusLossOptions {
   std::int64_t step = 2048;
   std::int64_t memory_tokens = -1;
-  std::function<void(std::int64_t tokens_done)> progress;  // may throw to stop
+  std::function<void(std::int64_t bytes_read)> progress;  // may throw to stop
 };
 CorpusLoss corpus_loss(const Model& model, const text::Tokenizer& tokenizer,
                        const text::Corpus& corpus, const Pass& pass,
                        const CorpusLossOptions& options = {});
-
-// The same for documents that are tokens already, each starting with the end-of-text token.
-CorpusLoss token_loss(const Model& model, const std::vector<std::vector<text::TokenId>>& documents,
-                      const Pass& pass, const CorpusLossOptions& options = {});
-
-// One end-of-text token and the document's tokens, per document.
-std::vector<std::vector<text::TokenId>> encode_documents(const text::Tokenizer& tokenizer,
-                                                         const text::Corpus& corpus);
 
 }  // namespace mote::model

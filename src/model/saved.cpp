@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <set>
 
 #include "base/check.h"
 #include "base/json_text.h"
@@ -85,14 +86,25 @@ std::string text_of(const std::vector<std::int64_t>& shape) {
 // Puts the tensors of a source into a model, where they lie.
 class Filler final : public ParameterVisitor {
  public:
-  Filler(const SavedConfig& saved, const checkpoint::TensorSource& source,
+  Filler(const SavedConfig& saved, const checkpoint::UsedTensors& source,
          std::shared_ptr<const void> owner, const Executor& executor)
       : saved_(saved), file_(source), owner_(std::move(owner)), executor_(executor) {}
+
+  // Throws where the files have what no parameter asked for.
+  void check_all_used() const {
+    const std::string config = (file_.path().parent_path() / kConfigFile).string();
+    for (const checkpoint::PackedTensor& t : packed())
+      if (!filled_packed_.contains(t.name))
+        throw_config_error({config, "quantization_config.tensors"},
+                           concat("lists '", t.name, "', which is no matrix of the model"));
+    file_.check_all_used();
+  }
 
   void matrix(const Parameter& p, WeightPtr& weight) override {
     const WeightShape wanted = weight_shape(p);
     for (const checkpoint::PackedTensor& t : packed()) {
       if (t.name != p.name) continue;
+      filled_packed_.insert(t.name);
       const WeightShape found{t.experts, t.out, t.in, wanted.stacked || t.experts != 1};
       if (found != wanted)
         throw_shape(file_.path().string(), p.name, to_string(wanted), to_string(found));
@@ -133,7 +145,8 @@ class Filler final : public ParameterVisitor {
   }
 
   const SavedConfig& saved_;
-  const checkpoint::TensorSource& file_;
+  const checkpoint::UsedTensors& file_;
+  std::set<std::string> filled_packed_;
   const std::shared_ptr<const void> owner_;
   const Executor& executor_;
 };
@@ -193,6 +206,17 @@ void save_tokenizer(const text::Tokenizer& tokenizer, const fs::path& folder) {
   write_file(folder / "generation_config.json", ids.dump(2) + "\n");
 }
 
+std::unique_ptr<text::Tokenizer> load_tokenizer(const fs::path& folder, const ModelConfig& config) {
+  auto tokenizer = text::load_tokenizer(folder);
+  if (tokenizer->vocab_size() <= config.vocab_size) return tokenizer;
+  const std::string path = (folder / "tokenizer.json").string();
+  throw Error(ErrorKind::file, concat(path, ": has ", tokenizer->vocab_size(),
+                                      " tokens, vocab_size in config.json is ", config.vocab_size,
+                                      "; the tokenizer is another model's"))
+      .in(path)
+      .at("vocab_size");
+}
+
 fs::path find_model(const std::string& name) {
   const fs::path path = name;
   std::error_code ignored;
@@ -228,7 +252,7 @@ std::unique_ptr<Model> load_model(const fs::path& folder, const Executor& execut
   const checkpoint::UsedTensors used(*source);
   Filler filler(saved, used, source, executor);
   model->visit(filler);
-  used.check_all_used();
+  filler.check_all_used();
   return model;
 }
 
@@ -258,7 +282,7 @@ void load_parameters(Model& model, const fs::path& folder) {
   Filler filler(saved, used, source, serial());
   Copier copier(filler);
   model.visit(copier);
-  used.check_all_used();
+  filler.check_all_used();
 }
 
 std::uint64_t model_bytes(const fs::path& folder) {

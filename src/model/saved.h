@@ -29,6 +29,10 @@ void save_model(Model& model, const fs::path& folder,
 // Writes tokenizer.json, and generation_config.json with the tokens that begin and end a text.
 void save_tokenizer(const text::Tokenizer& tokenizer, const fs::path& folder);
 
+// The tokenizer of the model in `folder`. Throws when it has ids beyond the rows of the embedding;
+// rows beyond its ids are legal.
+std::unique_ptr<text::Tokenizer> load_tokenizer(const fs::path& folder, const ModelConfig& config);
+
 // The folder that a command line's MODEL names: itself, or the one that a model.safetensors lies
 // in. Throws when there is neither, saying what is read.
 fs::path find_model(const std::string& name);

@@ -26,12 +26,9 @@ Evaluation evaluate(const std::filesystem::path& model_folder, const std::string
                     std::uint64_t max_bytes, std::int64_t context, const model::Pass& pass) {
   const auto model = model::load_model(model_folder, *pass.run.executor);
   if (pass.int8_activations) model::check_int8_activations(*model);
-  const auto tokenizer = text::load_tokenizer(model_folder);
+  const auto tokenizer = model::load_tokenizer(model_folder, model->config());
   const auto corpus = text::open_corpus(corpus_name, max_bytes);
-  const auto documents = model::encode_documents(*tokenizer, *corpus);
-  std::int64_t total = 0;
-  for (const auto& document : documents) total += static_cast<std::int64_t>(document.size()) - 1;
-  log::Progress progress("evaluating", total, "tokens");
+  log::Progress progress("evaluating", static_cast<std::int64_t>(corpus->bytes()), "bytes");
   model::CorpusLossOptions options;
   options.memory_tokens = memory_for_context(model->config(), context);
   options.progress = [&](std::int64_t done) {
@@ -40,8 +37,7 @@ Evaluation evaluate(const std::filesystem::path& model_folder, const std::string
   };
   const Stopwatch stopwatch;
   Evaluation result;
-  result.loss = model::token_loss(*model, documents, pass, options);
-  result.loss.bytes = static_cast<std::int64_t>(corpus->bytes());
+  result.loss = model::corpus_loss(*model, *tokenizer, *corpus, pass, options);
   result.seconds = stopwatch.seconds();
   progress.finish();
   return result;

@@ -3,6 +3,7 @@
 #include "base/process.h"
 #include "base/stopwatch.h"
 #include "model/buffers.h"
+#include "model/nonfinite.h"
 
 namespace mote::run {
 namespace {
@@ -51,6 +52,13 @@ Tensor ids_tensor(const std::vector<text::TokenId>& ids) {
   return torch::tensor(at::ArrayRef<text::TokenId>(ids), torch::kInt64).view({1, -1});
 }
 
+bool all_finite(std::span<const float> values) {
+  // A sum of zeros, unless one of the factors is infinite or NaN.
+  float sum = 0;
+  for (const float value : values) sum += value * 0;
+  return sum == 0;
+}
+
 }  // namespace
 
 Generated generate(const model::Model& model, const text::Tokenizer& tokenizer,
@@ -94,9 +102,14 @@ Generated generate(const model::Model& model, const text::Tokenizer& tokenizer,
   StopFilter filter(options.stop, emit);
   result.stop_reason = "length";
   Tensor next_id = ids_tensor({0});
+  const auto vocabulary = static_cast<std::size_t>(tokenizer.vocab_size());
   while (static_cast<std::int64_t>(result.ids.size()) < options.new_tokens) {
-    const auto vocabulary = static_cast<std::size_t>(logits.size(-1));
-    const text::TokenId id = sampler.next({logits.const_data_ptr<float>(), vocabulary}, history);
+    // Rows of the output layer beyond the tokenizer's ids are no text.
+    const std::span<const float> of_tokens(logits.const_data_ptr<float>(), vocabulary);
+    if (!all_finite(of_tokens))
+      model::throw_nonfinite(model,
+                             concat("the logits after ", history.size(), " tokens are not finite"));
+    const text::TokenId id = sampler.next(of_tokens, history);
     if (id == tokenizer.end_of_text()) {
       result.stop_reason = "end_of_text";
       break;

@@ -27,8 +27,9 @@ struct Generated {
   double prompt_seconds = 0, new_seconds = 0;
 };
 
-// Throws when the prompt is longer than the model has positions. `emit` gets the text
-// as it comes, valid UTF-8 in every piece; what may still become a stop text is held back.
+// Throws when the prompt is longer than the model has positions, and where logits are not finite.
+// The tokenizer has at most the model's ids, and only its own are drawn. `emit` gets the text as it
+// comes, valid UTF-8 in every piece; what may still become a stop text is held back.
 Generated generate(const model::Model& model, const text::Tokenizer& tokenizer,
                    const std::string& prompt, const GenerateOptions& options,
                    const model::Pass& pass, const std::function<void(const std::string&)>& emit);

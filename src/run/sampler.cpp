@@ -19,11 +19,11 @@ void check_range(const char* flag, double value, double least, double most) {
 }  // namespace
 
 void validate(const SamplerConfig& config) {
-  check_range("--temperature", config.temperature, 0, 1e3);
-  check_range("--top-k", static_cast<double>(config.top_k), 0, 1e9);
+  check_range("--temperature", config.temperature, 0, kMostTemperature);
+  check_range("--top-k", static_cast<double>(config.top_k), 0, static_cast<double>(kMostTopK));
   check_range("--top-p", config.top_p, 0, 1);
   check_range("--min-p", config.min_p, 0, 1);
-  check_range("--repeat-penalty", config.repeat_penalty, 1e-3, 1e3);
+  check_range("--repeat-penalty", config.repeat_penalty, 1 / kMostPenalty, kMostPenalty);
 }
 
 Sampler::Sampler(const SamplerConfig& config) : config_(config) {

@@ -8,6 +8,9 @@
 
 namespace mote::run {
 
+constexpr double kMostTemperature = 1e3, kMostPenalty = 1e3;
+constexpr std::int64_t kMostTopK = 1'000'000'000;
+
 struct SamplerConfig {
   double temperature = 0.8;  // 0: the most probable token, the lowest id among equals
   std::int64_t top_k = 40;   // keep the k most probable; 0: all

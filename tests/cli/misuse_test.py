@@ -1,6 +1,7 @@
 """Wrong command lines, recipes and corpora: the exit status, one line that helps, nothing left behind."""
 
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -39,6 +40,16 @@ class CommandLine(ProgramTest):
 
     def test_the_version_names_commit_compiler_and_instruction_sets(self):
         self.assertRegex(mote("--version").stdout, r"^mote \d+\.\d+\.\d+ \(.+\), .+ reference")
+
+    def test_help_shows_every_default(self):
+        """Behind an equals sign or in words; what may be given many times is empty at first."""
+        for verb in ("prepare", "train", "eval", "generate", "compress", "inspect", "bench", "doctor"):
+            result = mote(verb, "--help")
+            self.assert_done(result)
+            text = result.stdout.split("\nOptions:")[1]
+            for option in re.split(r"\n  (?=-)", text):
+                if re.search(r" (TEXT|INT|UINT|FLOAT)", option) and "REQUIRED" not in option:
+                    self.assertRegex(option, r"=\S|\(default: | \.\.\.", verb)
 
     def test_misuse_with_json_is_one_object(self):
         for words in (["train", "--json"], ["train", "--json", "--out"], ["trian", "--json"]):

@@ -1,12 +1,15 @@
 """Models that are whole, cut short or corrupted: evaluation, generation, and one clear line."""
 
 import json
+import math
+import os
 import random
 import shutil
+import subprocess
 import unittest
 from pathlib import Path
 
-from program import TrainedTest, mote, state_of
+from program import PROGRAM, TrainedTest, mote, set_weights, state_of
 
 
 class Generation(TrainedTest):
@@ -63,6 +66,42 @@ class Generation(TrainedTest):
         self.assert_refused(result, 2, "-p", "UTF-8")
         self.assertEqual(result.json()["error"]["field"], "-p")
 
+    def test_a_prompt_may_come_from_a_file(self):
+        prompt = self.scratch / "prompt.txt"
+        prompt.write_text("the small\n")
+        words = ("-n", "5", "--temp", "0", "--json")
+        result = mote("generate", self.model, "-f", prompt, *words)
+        self.assert_done(result)
+        self.assertEqual(result.json()["text"], self.generate(*words)["text"])
+        prompt.write_bytes(b"\xff\xfe")
+        self.assert_refused(mote("generate", self.model, "-f", prompt), 1, prompt, "UTF-8")
+        self.assert_refused(mote("generate", self.model, "-f", prompt, "-p", "a"), 2, "--prompt")
+
+    def test_a_fresh_seed_is_drawn_printed_and_repeats_its_text(self):
+        first, second = (self.generate("-n", "30", "--temp", "1") for _ in range(2))
+        self.assertNotEqual(first["seed"], second["seed"])
+        self.assertNotEqual(first["token_ids"], second["token_ids"])
+        result = mote("generate", self.model, "-p", "the small", "-n", "30", "--temp", "1")
+        self.assert_done(result)
+        seed = result.stderr.rsplit("seed ", 1)[1].strip()
+        again = self.generate("-n", "30", "--temp", "1", "-s", seed)
+        self.assertEqual("the small" + again["text"] + "\n", result.stdout)
+        self.assertEqual(again["seed"], int(seed))
+
+    def test_the_last_line_on_stderr_tells_the_rates(self):
+        result = mote("generate", self.model, "-p", "the", "-n", "7", "--temp", "0")
+        self.assertRegex(result.complaint(),
+                         r"^4 tokens of prompt at [\d.]+ a second, 7 new at [\d.]+; seed \d+$")
+        self.assertEqual(mote("generate", self.model, "-p", "the", "--quiet").stderr, "")
+
+    def test_peers_short_names_mean_the_long_ones(self):
+        short = self.generate("-n", "9", "-t", "1", "-c", "64", "-s", "3", "--temp", "0.7")
+        long = self.generate("-n", "9", "--threads", "1", "--ctx-size", "64", "--seed", "3",
+                             "--temperature", "0.7")
+        self.assertEqual(short["token_ids"], long["token_ids"])
+        self.assertNotEqual(short["token_ids"],
+                            self.generate("-n", "9", "-c", "64", "-s", "4", "--temp", "0.7")["token_ids"])
+
     def test_a_bad_file_of_prompts_is_named(self):
         broken = self.scratch / "broken.txt"
         broken.write_bytes(b"fine\n\xff\xfe\n")
@@ -74,10 +113,17 @@ class Generation(TrainedTest):
         self.assert_refused(mote("generate", self.model, "--prompts", empty), 1, empty)
 
     def test_sampling_out_of_range_is_misuse(self):
-        for flag, value in (("--temperature", "-1"), ("--top-p", "1.5"), ("--top-k", "-2"),
-                            ("--min-p", "2"), ("--repeat-penalty", "0"), ("-n", "-1"),
-                            ("-n", "many")):
-            self.assert_refused(mote("generate", self.model, "-p", "a", flag, value), 2, value)
+        for flag, value, *limits in (
+                ("--temperature", "-1", "0", "1000"), ("--temperature", "nan", "0", "1000"),
+                ("--top-p", "1.5", "0", "1"), ("--top-p", "nan", "0", "1"),
+                ("--top-k", "-2", "0", "1000000000"), ("--min-p", "2", "0", "1"),
+                ("--repeat-penalty", "0", "0.001", "1000"), ("-n", "-1", "0"), ("-n", "many"),
+                ("-c", "-1", "0"), ("-t", "0", "1", "1024"), ("-s", "-1", "0")):
+            result = mote("generate", self.model, "-p", "a", flag, value)
+            self.assert_refused(result, 2, value, *limits)
+
+    def test_an_empty_stop_text_is_misuse(self):
+        self.assert_refused(mote("generate", self.model, "-p", "a", "--stop", ""), 2, "--stop", "empty")
 
 
 class Evaluation(TrainedTest):
@@ -97,6 +143,12 @@ class Evaluation(TrainedTest):
         result = mote("eval", self.model, "--data", self.shared / "valid.txt", "--ctx-size", "8")
         self.assert_refused(result, 2, "--ctx-size 8", "16")
 
+    def test_a_context_of_a_million_costs_the_positions_that_there_are(self):
+        """A table of 10^6 positions would take 2 * 16 * 4 * 10^6 bytes, made from doubles."""
+        few, many = (self.evaluate("-c", n, "--max-bytes", "100") for n in ("200", "10000000"))
+        self.assertAlmostEqual(few["loss"], many["loss"], delta=1e-6)
+        self.assertLess(many["peak_rss_bytes"] - few["peak_rss_bytes"], 10_000_000)
+
     def test_threads_do_not_change_a_bit(self):
         one, two = (self.evaluate("--threads", n)["loss"] for n in ("1", "2"))
         self.assertEqual(one, two)
@@ -110,6 +162,112 @@ class Evaluation(TrainedTest):
         part = self.evaluate("--max-bytes", "100")
         self.assertEqual(part["bytes"], 100)
         self.assertEqual(part["tokens"], 100)
+
+
+class WeightsThatAreNotNumbers(TrainedTest):
+    """NaN, infinite and huge weights: a numeric error that names the tensor, and nothing else on stdout."""
+
+    def setUp(self):
+        super().setUp()
+        self.copy = self.scratch / "model"
+        shutil.copytree(self.model, self.copy)
+
+    def assert_numeric(self, words, tensor, *parts):
+        result = mote(*words, "--json")
+        self.assert_refused(result, 1, tensor, *parts)
+        error = result.json()["error"]
+        self.assertEqual((error["kind"], error["field"]), ("numeric", tensor))
+
+    def test_every_verb_names_the_tensor_and_writes_nothing(self):
+        valid, out = self.shared / "valid.txt", self.scratch / "out"
+        for value, said in ((math.nan, "nan"), (math.inf, "inf"), (3e38, "3e+38")):
+            for tensor in ("blocks.1.attention.q.weight", "norm.weight",
+                           "blocks.0.feed_forward.experts.up"):
+                with self.subTest(value=value, tensor=tensor):
+                    shutil.copy(self.model / "model.safetensors", self.copy)
+                    set_weights(self.copy, tensor, [value, -value] * 8)
+                    self.assert_numeric(["eval", self.copy, "--data", valid], tensor, "tokens", said)
+                    if "experts" not in tensor:  # a short text may not reach the first expert
+                        words = ["generate", self.copy, "-p", "the small gate", "-n", "40"]
+                        self.assert_numeric(words, tensor, "tokens", said)
+                        self.assertEqual(mote(*words).stdout, "")
+                    for method in ("gptq", "rtn"):
+                        words = ["compress", self.copy, out, "--bits", "2", "--method", method]
+                        self.assert_numeric(words, tensor)
+                        self.assertFalse(out.exists())
+                        self.assert_nothing_temporary(self.scratch)
+
+    def test_generate_says_after_how_many_tokens(self):
+        set_weights(self.copy, "head.bias", [math.nan])
+        self.assert_numeric(["generate", self.copy, "-p", "abc", "-n", "3"], "head.bias", "after 4 tokens")
+
+
+class FilesOfAnotherModel(TrainedTest):
+    def setUp(self):
+        super().setUp()
+        self.copy = self.scratch / "model"
+        shutil.copytree(self.model, self.copy)
+
+    def change_config(self, change):
+        config = json.loads((self.copy / "config.json").read_text())
+        change(config)
+        (self.copy / "config.json").write_text(json.dumps(config))
+
+    def test_tensors_beyond_the_config_are_named(self):
+        self.change_config(lambda config: config.update(layers=1))
+        for words in (["eval", self.copy, "--data", self.shared / "valid.txt"], ["inspect", self.copy],
+                      ["generate", self.copy, "-p", "a"],
+                      ["compress", self.copy, self.scratch / "out", "--bits", "2"]):
+            self.assert_refused(mote(*words), 1, "model.safetensors", "'blocks.1.")
+
+    def test_packed_entries_that_are_double_or_unknown_are_named(self):
+        packed = self.scratch / "packed"
+        self.assert_done(mote("compress", self.model, packed, "--bits", "2", "--method", "rtn"))
+        written = (packed / "config.json").read_text()
+        for name, said in (("blocks.0.feed_forward.experts.up", "twice"), ("blocks.7.up", "no matrix"),
+                           ("norm.weight", "no matrix")):
+            config = json.loads(written)
+            entries = config["quantization_config"]["tensors"]
+            entries.append({**entries[0], "name": name})
+            (packed / "config.json").write_text(json.dumps(config))
+            result = mote("eval", packed, "--data", self.shared / "valid.txt", "--json")
+            self.assert_refused(result, 1, packed / "config.json", name, said)
+            self.assertEqual(result.json()["error"]["field"], "quantization_config.tensors")
+
+    def test_a_tokenizer_with_ids_beyond_the_embedding_is_refused(self):
+        larger = self.scratch / "larger"
+        self.assert_done(mote("prepare", self.shared / "train.txt", "--out", larger, "--vocab-size", "270"))
+        shutil.copy(larger / "tokenizer.json", self.copy)
+        for words in (["eval", self.copy, "--data", self.shared / "valid.txt"],
+                      ["generate", self.copy, "-p", "the small"],
+                      ["compress", self.copy, self.scratch / "out", "--bits", "2"]):
+            result = mote(*words)
+            self.assert_refused(result, 1, self.copy / "tokenizer.json", "270", "257")
+            self.assertEqual(result.stdout, "")
+
+    def test_rows_beyond_the_tokenizer_are_never_sampled(self):
+        wide = self.scratch / "wide"
+        self.assert_done(self.train(wide, "--set", "training.steps=1", "--set", "data.tokenizer=bpe",
+                                    "--set", "data.vocab_size=270"))
+        set_weights(wide, "head.bias", [0] * 257 + [50] * 13)
+        shutil.copy(self.model / "tokenizer.json", wide)
+        for temperature in ("0", "1"):
+            result = mote("generate", wide, "-p", "a", "-n", "30", "--temp", temperature, "--json")
+            self.assert_done(result)
+            self.assertLess(max(result.json()["token_ids"]), 257)
+
+    def test_a_model_that_becomes_shorter_ends_in_one_line(self):
+        path = self.copy / "model.safetensors"
+        path.unlink()
+        shutil.copy(self.model / "model.safetensors", path)
+        words = [PROGRAM, "generate", self.copy, "-p", "a", "-n", "1000000", "--stop", "never said"]
+        process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        self.assertNotEqual(process.stdout.read(1), b"")  # it speaks
+        os.truncate(path, 0)
+        _, stderr = process.communicate(timeout=60)
+        lines = stderr.decode().splitlines()
+        self.assertEqual((process.returncode, len(lines)), (1, 1), lines)
+        self.assertIn(f"mote: {path}: became shorter", lines[0])
 
 
 class CorruptedFiles(TrainedTest):

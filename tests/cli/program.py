@@ -6,6 +6,7 @@ MOTE names the program (default: build/mote). Only the standard library is used,
 import json
 import os
 import random
+import struct
 import subprocess
 import tempfile
 import unittest
@@ -80,6 +81,17 @@ def losses(folder):
     keys = ("step", "loss", "mean_loss", "grad_norm", "valid_loss")
     lines = (Path(folder) / "metrics.jsonl").read_text().splitlines()
     return [{k: v for k, v in json.loads(line).items() if k in keys} for line in lines]
+
+
+def set_weights(folder, tensor, values):
+    """Writes the first floats of a tensor of model.safetensors."""
+    path = Path(folder) / "model.safetensors"
+    data = bytearray(path.read_bytes())
+    (length,) = struct.unpack_from("<Q", data)
+    begin, _ = json.loads(data[8:8 + length])[tensor]["data_offsets"]
+    struct.pack_into(f"<{len(values)}f", data, 8 + length + begin, *values)
+    path.unlink()  # it may be a link to a checkpoint's
+    path.write_bytes(data)
 
 
 def state_of(folder):
