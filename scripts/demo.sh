@@ -15,7 +15,7 @@ begin=$(date +%s)
 compressed() {  # NAME FLAGS...
   local name=$1
   shift
-  "$mote" compress "$out/trained" "$out/$name" --calibration gcide:train "$@" --json >"$out/$name.json"
+  "$mote" compress "$out/trained" "$out/$name" "$@" --json >"$out/$name.json"
 }
 compressed 2-bit --bits 2
 compressed ternary --bits ternary

@@ -1,3 +1,5 @@
+#include <set>
+
 #include "base/file.h"
 #include "cli/command.h"
 #include "model/saved.h"
@@ -34,7 +36,9 @@ class Lister final : public model::ParameterVisitor {
 class Inspect final : public Verb {
  public:
   void add_options(CLI::App& app) override {
-    app.add_option("MODEL", model_, "a model's folder, or its model.safetensors")->required();
+    app.add_option("MODEL", model_, "a model's folder, or its model.safetensors")
+        ->required()
+        ->check(not_empty());
     app.add_flag("--tensors", tensors_, "list the tensors too");
   }
 
@@ -42,6 +46,7 @@ class Inspect final : public Verb {
     const std::filesystem::path folder = model::find_model(model_);
     const model::SavedConfig saved = model::load_config(folder);
     const auto model = model::load_model(folder, *context.run.executor);
+    const auto source = checkpoint::open_tensors(folder);
     Lister lister;
     model->visit(lister);
     const model::ParameterCounts counts = model::count_parameters(*model);
@@ -56,14 +61,56 @@ class Inspect final : public Verb {
                     {"feed_forward_active", counts.feed_forward_active}}}};
     add_experts(saved.model, facts);
     facts["layers"] = saved.model.layers;
-    facts["dtype"] = "float32";
+    facts["dtype"] = dtype_of(*source);
     facts["bytes"] = model::model_bytes(folder);
+    facts["bytes_in"] = bytes_in(*source, model::model_bytes(folder));
     if (saved.quantization) facts["made_from"] = to_json(saved.quantization->made_from);
     if (tensors_) facts["tensors"] = lister.tensors;
     return facts;
   }
 
  private:
+  // What all tensors are stored as; a packed tensor's parts are of several types.
+  static std::string dtype_of(const checkpoint::TensorSource& source) {
+    std::set<checkpoint::Dtype> types;
+    for (const auto& [name, tensor] : source.tensors()) types.insert(tensor.dtype);
+    if (types.size() != 1) return "mixed";
+    switch (*types.begin()) {
+      case checkpoint::Dtype::f32:
+        return "float32";
+      case checkpoint::Dtype::bf16:
+        return "bfloat16";
+      case checkpoint::Dtype::f16:
+        return "float16";
+      default:
+        return checkpoint::name(*types.begin());
+    }
+  }
+
+  // Bytes of the files by part of the model; headers and padding are "rest".
+  static Json bytes_in(const checkpoint::TensorSource& source, std::uint64_t of) {
+    constexpr std::pair<const char*, const char*> kParts[] = {{"_norm.", "norms"},
+                                                              {".attention.", "attention"},
+                                                              {".experts.", "experts"},
+                                                              {".router.", "routers"},
+                                                              {".feed_forward.", "feed_forward"},
+                                                              {"embedding.", "embedding"},
+                                                              {"positions.", "embedding"},
+                                                              {"head.", "head"},
+                                                              {"norm.", "norms"}};
+    Json bytes = Json::object();
+    std::uint64_t counted = 0;
+    for (const auto& [name, tensor] : source.tensors())
+      for (const auto& [mark, part] : kParts) {
+        if (name.find(mark) == std::string::npos) continue;
+        bytes[part] = bytes.value(part, std::uint64_t{0}) + tensor.bytes.size();
+        counted += tensor.bytes.size();
+        break;
+      }
+    bytes["rest"] = of - counted;
+    return bytes;
+  }
+
   // Of the layers that have experts: a number where all have the same, else one for each layer (0:
   // it has none).
   static void add_experts(const checkpoint::ModelConfig& config, Json& facts) {

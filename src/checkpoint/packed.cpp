@@ -71,6 +71,13 @@ void check_coder(const PackedTensor& tensor, const Place& place) {
                                                    did_you_mean(tensor.coder, known)));
 }
 
+// What versions before did not say: nothing.
+Json with_fields_of_3(Json json) {
+  if (const auto made = json.find("made_from"); made != json.end() && made->is_object())
+    made->update({{"validation", ""}, {"validation_bytes", 0}});
+  return json;
+}
+
 }  // namespace
 
 Quantization read_quantization(const Json& json, const std::string& file) {
@@ -92,8 +99,9 @@ Quantization read_quantization(const Json& json, const std::string& file) {
         .at("quantization_config.format_version");
   Quantization q;
   const Place place{file, "quantization_config"};
-  fields_from_json(json, q, place);
-  check_complete<Quantization>(json, place);
+  const Json complete = *version < 3 ? with_fields_of_3(json) : json;
+  fields_from_json(complete, q, place);
+  check_complete<Quantization>(complete, place);
   if (q.group_size != -1)
     throw_config_error(place.inside("group_size"),
                        concat("is ", q.group_size, "; this program reads -1, a grid per row"));

@@ -13,8 +13,8 @@
 
 namespace mote::checkpoint {
 
-// What is written; 1 is read as well.
-constexpr std::int64_t kFormatVersion = 2;
+// What is written; 1 and 2 are read as well.
+constexpr std::int64_t kFormatVersion = 3;
 
 struct PackedTensor {
   std::string name;
@@ -37,7 +37,10 @@ struct Provenance {
   std::string options;       // as the command line spells them
   std::string calibration;
   std::int64_t samples = 0, calibration_tokens = 0, seed = 0;
-  double expert_bits_per_weight = 0, loss_before = 0, loss_after = 0;
+  double expert_bits_per_weight = 0;
+  std::string validation;  // since version 3, like the next
+  std::int64_t validation_bytes = 0;
+  double loss_before = 0, loss_after = 0;
 
   static auto fields() {
     using C = Provenance;
@@ -49,6 +52,8 @@ struct Provenance {
         Field{&C::calibration_tokens, "calibration_tokens", "tokens in them"},
         Field{&C::seed, "seed", "that chose them"},
         Field{&C::expert_bits_per_weight, "expert_bits_per_weight", "every stored bit counted"},
+        Field{&C::validation, "validation", "corpus that was scored"},
+        Field{&C::validation_bytes, "validation_bytes", "bytes of it that were"},
         Field{&C::loss_before, "loss_before", "nats per token on the validation text"},
         Field{&C::loss_after, "loss_after", "the same after compression"}};
   }

@@ -7,7 +7,9 @@
 #include "base/process.h"
 #include "base/stopwatch.h"
 #include "compress/block_compressor.h"
+#include "compress/own_text.h"
 #include "model/loss.h"
+#include "model/nonfinite.h"
 #include "model/saved.h"
 
 namespace mote::compress {
@@ -100,6 +102,9 @@ void compress_parts(model::Model& model, const CompressOptions& options, const m
     for (std::int64_t i = 0; i < stack->size(); ++i) {
       stop_if_interrupted();
       totals.add(compressor.compress(part_of_block(model, *stack, i), choice, samples));
+      if (!samples.finite())
+        model::throw_nonfinite(model, concat("the calibration text after block ", i, " of ",
+                                             stack->size(), ", counted from 0, is not finite"));
       progress.update(i + 1);
     }
     progress.finish();
@@ -111,12 +116,46 @@ void compress_parts(model::Model& model, const CompressOptions& options, const m
   totals.report(report);
 }
 
-std::string validation_name(const CompressOptions& options, const std::string& calibration) {
-  if (!options.validation.empty()) return options.validation;
-  const std::size_t colon = calibration.rfind(":train");
-  return colon != std::string::npos && colon + 6 == calibration.size()
-             ? calibration.substr(0, colon) + ":valid"
-             : "";
+// A corpus, and who asked for it.
+struct Source {
+  std::string corpus, flag, recipe;  // recipe: empty, or the file that names it
+  std::unique_ptr<text::Corpus> open(std::uint64_t max_bytes = 0) const {
+    if (recipe.empty()) return text::open_corpus(corpus, max_bytes);
+    try {
+      return text::open_corpus(corpus, max_bytes);
+    } catch (const Error& error) {
+      throw Error(error.kind(), concat(recipe, " names the model's own text: ", error.what(),
+                                       "; or give another by ", flag))
+          .in(recipe);
+    }
+  }
+};
+
+// What is read for the options, the model's own text by default.
+struct Sources {
+  Source calibration, validation;
+  std::uint64_t validation_bytes = 0;
+};
+
+Sources sources_for(const fs::path& model_folder, const CompressOptions& options) {
+  constexpr std::uint64_t kValidationBytes = 300'000;
+  const std::optional<OwnText> own = own_text(model_folder);
+  const std::string recipe = own ? own->recipe.string() : "";
+  Sources sources{{options.calibration, "--calibration", ""},
+                  {options.validation, "--validation", ""},
+                  options.validation_bytes.value_or(kValidationBytes)};
+  if (options.calibration.empty() && own && !own->train.empty())
+    sources.calibration.corpus = own->train, sources.calibration.recipe = recipe;
+  else if (options.calibration.empty())
+    sources.calibration.corpus = "gcide:train";
+  if (options.validation.empty() && own && !own->valid.empty())
+    sources.validation.corpus = own->valid, sources.validation.recipe = recipe;
+  else if (options.validation.empty() && sources.calibration.corpus.ends_with(":train"))
+    sources.validation.corpus =
+        sources.calibration.corpus.substr(0, sources.calibration.corpus.size() - 6) + ":valid";
+  if (own && sources.validation.corpus == own->valid && !options.validation_bytes)
+    sources.validation_bytes = own->valid_bytes;
+  return sources;
 }
 
 // What the result depends on beside samples and seed, as the command line spells it.
@@ -129,6 +168,19 @@ std::string options_text(const CompressOptions& options) {
   if (options.match_outputs) text += " --match-outputs";
   if (options.layers != "experts") text += " --layers " + options.layers;
   return text;
+}
+
+void tell_calibration(const CompressReport& report,
+                      const std::vector<std::vector<text::TokenId>>& samples,
+                      const CompressOptions& options) {
+  std::size_t tokens = 0;
+  for (const auto& sample : samples) tokens += sample.size();
+  const std::string what = concat("calibrating on ", report.calibration, ": ", report.samples,
+                                  " samples, ", tokens, " tokens");
+  if (report.samples == options.samples)
+    log::info(what);
+  else
+    log::warn(concat(what, ", where ", options.samples, " samples were asked for; give more text"));
 }
 
 }  // namespace
@@ -147,7 +199,10 @@ CompressReport compress(const fs::path& source, const fs::path& target,
   const auto model = model::load_model(source, *pass.run.executor);
   check_choice(*model, Choice(options.layers));
   const auto tokenizer = model::load_tokenizer(source, saved.model);
-  const std::string calibration = options.calibration.empty() ? "gcide:train" : options.calibration;
+  model::check_finite(*model, concat(source.string(), ": cannot be compressed"));
+  const Sources sources = sources_for(source, options);
+  CompressReport report;
+  report.parameters = model::count_parameters(*model).total;
   const bool wants_text = options.method != MethodKind::rtn;
   SampleOptions sampling;
   sampling.samples = options.samples;
@@ -155,11 +210,19 @@ CompressReport compress(const fs::path& source, const fs::path& target,
   sampling.length =
       std::clamp<std::int64_t>(checkpoint::most_positions(saved.model) - 1, 1, sampling.length);
   std::vector<std::vector<text::TokenId>> samples;
-  if (wants_text) samples = draw_samples(*text::open_corpus(calibration), *tokenizer, sampling);
-
+  if (wants_text) {
+    samples = draw_samples(*sources.calibration.open(), *tokenizer, sampling);
+    report.calibration = sources.calibration.corpus;
+    report.samples = static_cast<std::int64_t>(samples.size());
+    tell_calibration(report, samples, options);
+  }
   std::unique_ptr<text::Corpus> validation;
-  if (const std::string name = validation_name(options, calibration); !name.empty())
-    validation = text::open_corpus(name, options.validation_bytes);
+  if (!sources.validation.corpus.empty()) {
+    validation = sources.validation.open(sources.validation_bytes);
+    report.validation = sources.validation.corpus;
+    report.validation_bytes = static_cast<std::int64_t>(validation->bytes());
+    log::info(concat("validating on ", report.validation, ", ", report.validation_bytes, " bytes"));
+  }
   const auto loss = [&] {
     model::CorpusLossOptions stop;
     stop.progress = [](std::int64_t) { stop_if_interrupted(); };
@@ -167,7 +230,6 @@ CompressReport compress(const fs::path& source, const fs::path& target,
   };
   const double loss_before = validation ? loss() : 0;
 
-  CompressReport report;
   compress_parts(*model, options, pass, samples, report);
   report.validated = validation != nullptr;
   report.loss_before = loss_before;
@@ -178,11 +240,13 @@ CompressReport compress(const fs::path& source, const fs::path& target,
   q.method = enum_name(options.method);
   q.made_from = {model::model_hash(source),
                  wants_text ? options_text(options) : "",
-                 wants_text ? calibration : "",
-                 static_cast<std::int64_t>(samples.size()),
+                 report.calibration,
+                 report.samples,
                  report.calibration_tokens,
                  static_cast<std::int64_t>(options.seed),
                  report.expert_bits_per_weight,
+                 report.validation,
+                 report.validation_bytes,
                  report.loss_before,
                  report.loss_after};
   StagedFolder staged(target);

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <filesystem>
+#include <optional>
 #include <string>
 
 #include "compress/methods/method.h"
@@ -15,10 +16,13 @@ struct CompressOptions {
   MethodKind method = MethodKind::gptq;
   MethodOptions rounding;
   std::string layers = "experts";  // which weights (compress/targets.h)
-  std::string calibration;         // a corpus; empty: gcide:train
-  std::string validation;          // scored before and after; empty: the :valid split of a :train
-                                   // calibration, else none
-  std::uint64_t validation_bytes = 200000;
+  std::string calibration;         // a corpus; empty: what the model was trained on, if its folder
+                                   // says that, else gcide:train
+  std::string validation;          // scored before and after; empty: what the model was validated
+                                   // on, else the :valid split of a :train calibration, else none
+  // The first ones of it; 0: all. None: as many as training scored of its own text, 300,000 of
+  // another.
+  std::optional<std::uint64_t> validation_bytes;
   std::int64_t samples = 128;
   std::uint64_t seed = 1;
   // An expert's moments count at most this many times its fair share of the calibration rows.
@@ -41,7 +45,9 @@ struct CompressReport {
   bool validated = false;
   // Of layers whose experts were packed. Calibrated: all matrices of the expert had statistics.
   std::int64_t experts = 0, calibrated = 0;
-  std::int64_t calibration_tokens = 0;
+  std::string calibration, validation;  // corpora; empty: none was read
+  std::int64_t samples = 0, calibration_tokens = 0, validation_bytes = 0;
+  std::int64_t parameters = 0;  // of the model
   double seconds = 0;
 };
 

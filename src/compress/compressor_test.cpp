@@ -226,7 +226,7 @@ TEST_F(Compressor, DamagedFoldersAreRefusedByName) {
     EXPECT_NE(text.find(from), std::string::npos) << from;
     return text.replace(text.find(from), from.size(), to);
   };
-  EXPECT_THROW(load(replaced("\"format_version\": 2", "\"format_version\": 3"), file), Error);
+  EXPECT_THROW(load(replaced("\"format_version\": 3", "\"format_version\": 4"), file), Error);
   EXPECT_THROW(load(replaced("\"quant_method\": \"mote\"", "\"quant_method\": \"other\""), file),
                Error);
   EXPECT_THROW(load(replaced("\"in\": 320", "\"in\": 319"), file), Error);

@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "base/check.h"
 #include "compress/methods/second_order.h"
 #include "kernels/packed/coder.h"
 #include "model/ops/bridge.h"
@@ -57,6 +58,14 @@ Tensor as_stack(const model::Weight& weight) {
 void pack(const Tensor& symbols_EOI, const Tensor& levels_EO2, Bits bits,
           const model::WeightShape& shape, const std::string& name, const model::Pass& pass,
           MethodResult& result) {
+  if (!levels_EO2.isfinite().all().item<bool>())
+    throw Error(
+        ErrorKind::numeric,
+        concat("'", name,
+               "': a row has weights so large that its levels are infinite in "
+               "bfloat16, as they are stored; the model is damaged or diverged in training: "
+               "take another checkpoint"))
+        .at(name);
   count_symbols(symbols_EOI, levels_EO2, bits, result);
   const auto stack = std::make_shared<const kernels::PackedStack>(
       kernels::coder_of(grid_of(bits))
