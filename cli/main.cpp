@@ -175,6 +175,11 @@ int main_checked(int argc, char** argv) {
       if (!app.got_subcommand(kCommands[i].name)) continue;
       Json facts = verbs[i]->run(context);
       if (facts.contains("peak_rss_bytes")) facts["startup_rss_bytes"] = startup_rss;
+      if (const auto warning = facts.find("warning"); warning != facts.end()) {
+        Json last = std::move(*warning);  // where it is not overlooked
+        facts.erase("warning");
+        facts["warning"] = std::move(last);
+      }
       if (options.json && !facts.is_null())
         std::cout << json_text(facts) << std::endl;
       else if (facts.is_object())

@@ -1,5 +1,7 @@
 #include "compress/block_compressor.h"
 
+#include <algorithm>
+
 #include "base/check.h"
 #include "base/log.h"
 #include "base/process.h"
@@ -20,6 +22,12 @@ Samples::Samples(const model::Model& model, const std::vector<std::vector<text::
     views_1TD_.back().copy_(model.embed(ids, state));
     first += ids.size(1);
   }
+}
+
+bool Samples::finite() const {
+  // One after the other, since the comparison holds copies.
+  return std::all_of(views_1TD_.begin(), views_1TD_.end(),
+                     [](const Tensor& x_1TD) { return x_1TD.isfinite().all().item<bool>(); });
 }
 
 BlockCompressor::BlockCompressor(const CompressOptions& options, const model::Pass& pass)

@@ -22,7 +22,7 @@ class Samples {
   Samples(const model::Model& model, const std::vector<std::vector<text::TokenId>>& samples,
           const model::Pass& pass);
   std::int64_t tokens() const { return x_ND_.size(0); }
-  bool finite() const { return x_ND_.isfinite().all().item<bool>(); }
+  bool finite() const;  // every number of every sample
   std::vector<Tensor>& each_1TD() { return views_1TD_; }
 
  private:
