@@ -3,11 +3,13 @@
 #include <sched.h>
 #include <algorithm>
 #include <atomic>
+#include <cmath>
 #include <fstream>
 #include <set>
 #include <string>
 #include <system_error>
 
+#include "base/cgroup.h"
 #include "base/check.h"
 
 namespace mote {
@@ -169,7 +171,9 @@ int physical_cores() {
     std::ifstream(folder + "core_id") >> core;
     cores.insert(core.empty() ? std::to_string(cpu) : concat(package, ":", core));
   }
-  return std::max<int>(1, static_cast<int>(cores.size()));
+  const double quota = cgroup_cpus("/proc/self/cgroup", "/sys/fs/cgroup");
+  return std::max(1,
+                  static_cast<int>(std::min(static_cast<double>(cores.size()), std::ceil(quota))));
 }
 
 }  // namespace mote

@@ -80,7 +80,8 @@ class ThreadPool final : public Executor {
 void parallel_for(const Executor& executor, std::int64_t count,
                   FunctionRef<void(std::int64_t i, int worker)> body);
 
-// Physical cores this process may run on.
+// Physical cores that this process may use: by its affinity, and no more than the quota of its
+// control group pays for, rounded up.
 int physical_cores();
 
 }  // namespace mote
