@@ -35,6 +35,8 @@ constexpr std::array<DtypeRow, 13> kDtypes{{{"F64", 8},
 constexpr std::size_t kAlignment = 64;
 constexpr std::uint64_t kLongestHeader = 100'000'000;  // the limit of the format's own library
 constexpr std::size_t kMostAxes = 64;
+constexpr std::size_t kMostTensors = 1'000'000;
+constexpr std::size_t kMostMetadata = 10'000;
 constexpr const char* kMetadata = "__metadata__";
 constexpr const char* kPadding = "__pad.";
 
@@ -117,7 +119,12 @@ class HeaderReader : public nlohmann::json_sax<nlohmann::json> {
   }
 
   bool string(std::string& text) override {
-    if (state_ == State::metadata) return metadata[key_] = text, true;
+    if (state_ == State::metadata) {
+      metadata[key_] = text;
+      if (metadata.size() > kMostMetadata)
+        refuse_here(concat("has more than ", kMostMetadata, " entries"));
+      return true;
+    }
     if (state_ != State::tensor || key_ != "dtype") unexpected("text");
     const std::optional<Dtype> dtype = dtype_named(text);
     if (!dtype) refuse_here(concat("dtype '", text, "' is not one of ", dtype_names()));
@@ -129,6 +136,8 @@ class HeaderReader : public nlohmann::json_sax<nlohmann::json> {
     if (state_ == State::top) {
       tensor_ = text;
       if (!names_.insert(text).second) refuse_here("appears twice in the header");
+      if (names_.size() > kMostTensors)
+        refuse(file_, "", concat("names more than ", kMostTensors, " tensors"));
       return true;
     }
     key_ = text;

@@ -216,6 +216,16 @@ TEST(SafetensorsRefuses, HeadersThatAreNotTheJsonOfTheFormat) {
   expect_refused("found the number", file_of("{\"__metadata__\":{\"k\":1}}", ""), "__metadata__");
 }
 
+TEST(SafetensorsRefuses, MoreMetadataThanAnyFileHas) {
+  const auto with = [](int entries) {
+    std::string metadata;
+    for (int i = 0; i < entries; ++i) metadata += concat(i ? ",\"" : "\"", i, "\":\"\"");
+    return file_of("{\"__metadata__\":{" + metadata + "}}", "");
+  };
+  EXPECT_EQ(refusal(with(10'000)), "accepted");
+  expect_refused("more than 10000 entries", with(10'001), "__metadata__");
+}
+
 TEST(SafetensorsRefuses, DeepNestingWithoutDeepRecursion) {
   std::string lists = "{\"t\":{\"shape\":", tables;
   for (int i = 0; i < 200'000; ++i) lists += "[", tables += "{\"t\":";
