@@ -97,6 +97,9 @@ concept ReadsItself = requires(T value, const T& constant, const Json& json, con
 // may be nested deeper than a recursion can follow.
 std::string quoted(const Json& value);
 
+// "1 to 9", "1 or more", "up to 9"; empty where there are no limits.
+std::string range_text(double least, double most);
+
 [[noreturn]] void throw_config_error(const Place& place, const std::string& what);
 [[noreturn]] void throw_wrong_type(const Place& place, const char* wanted, const Json& found);
 
@@ -171,7 +174,7 @@ void check_range(const T& value, double least, double most, const Place& place) 
   } else if constexpr (std::is_arithmetic_v<T>) {
     const auto number = static_cast<double>(value);
     if (!(number >= least && number <= most))
-      throw_config_error(place, concat("is ", number, ", outside ", least, " to ", most));
+      throw_config_error(place, concat("is ", number, ", outside ", range_text(least, most)));
   }
 }
 
@@ -308,53 +311,64 @@ Config read_config(const Json& json, const std::string& file) {
   return config;
 }
 
-// "key = default  # help", one line per field, nested tables dotted. Of a field of several kinds
-// every kind is listed, its keys marked with its name; a list of tables is shown as one of them.
+// A field as help shows it. Of a field of several kinds every kind is listed, its keys' help marked
+// with its name; a list of tables is shown as one of them.
+struct FieldLine {
+  std::string key;  // dotted
+  std::optional<Json> value;
+  std::string help, range;  // range: "1 to 9", "red, green", empty: any
+};
+// "key = default  # help (range)"
+std::string to_text(const FieldLine& line);
+
 template <class Config>
-void describe_fields(const Config& defaults, const std::string& prefix, std::string& text,
-                     const std::string& mark = "");
+void describe_fields(const Config& defaults, const std::string& prefix,
+                     std::vector<FieldLine>& lines, const std::string& mark = "");
 
 template <class T>
-void describe_value(const T& value, const std::string& key, const char* help, std::string& text,
+void describe_value(const T& value, const std::string& key, const std::string& help,
+                    const std::string& range, std::vector<FieldLine>& lines,
                     const std::string& mark) {
   if constexpr (IsConfig<T>) {
-    describe_fields(value, key + ".", text, mark);
+    describe_fields(value, key + ".", lines, mark);
   } else if constexpr (IsOneOf<T>::value) {
-    text += key + ".kind = \"" + value.kind() + "\"  # " + mark + help + ":";
-    for (const std::string& kind : T::kinds()) text += " " + kind;
-    text += "\n";
+    std::string kinds;
+    for (const std::string& kind : T::kinds()) kinds += (kinds.empty() ? "" : ", ") + kind;
+    lines.push_back({key + ".kind", value.kind(), mark + help, kinds});
     T::for_each_kind([&](const auto& config) {
-      describe_fields(config, key + ".", text, concat(mark, config.kKind, ": "));
+      describe_fields(config, key + ".", lines, concat(mark, config.kKind, ": "));
     });
   } else if constexpr (IsOptional<T>::value) {
-    if (value) return describe_value(*value, key, help, text, mark);
+    if (value) return describe_value(*value, key, help, range, lines, mark);
     using Inner = typename T::value_type;
     if constexpr (IsConfig<Inner> || IsOneOf<Inner>::value)
-      describe_value(Inner{}, key, help, text, mark + "optional: ");
+      describe_value(Inner{}, key, help, range, lines, mark + "optional: ");
     else
-      text += key + "  # " + mark + "optional: " + help + "\n";
+      lines.push_back({key, std::nullopt, mark + "optional: " + help, range});
   } else if constexpr (IsVector<T>::value) {
     using Item = typename T::value_type;
     if constexpr (IsConfig<Item> || IsOneOf<Item>::value)
-      describe_value(Item{}, key + "[]", help, text, mark);
+      describe_value(Item{}, key + "[]", help, range, lines, mark);
     else
-      text += key + " = " + to_json(value).dump() + "  # " + mark + help + "\n";
+      lines.push_back({key, to_json(value), mark + help, range});
+  } else if constexpr (std::is_enum_v<T>) {
+    std::string names;
+    for (const char* n : EnumNames<T>::names) names += concat(names.empty() ? "" : ", ", n);
+    lines.push_back({key, to_json(value), mark + help, names});
   } else {
-    text += key + " = " + to_json(value).dump() + "  # " + mark + help;
-    if constexpr (std::is_enum_v<T>) {
-      text += ":";
-      for (const char* n : EnumNames<T>::names) text += std::string(" ") + n;
-    }
-    text += "\n";
+    const bool truth = std::is_same_v<T, bool>;
+    lines.push_back({key, to_json(value), mark + help, truth ? "true, false" : range});
   }
 }
 
 template <class Config>
-void describe_fields(const Config& defaults, const std::string& prefix, std::string& text,
-                     const std::string& mark) {
+void describe_fields(const Config& defaults, const std::string& prefix,
+                     std::vector<FieldLine>& lines, const std::string& mark) {
   std::apply(
       [&](const auto&... field) {
-        (describe_value(defaults.*field.member, prefix + field.name, field.help, text, mark), ...);
+        (describe_value(defaults.*field.member, prefix + field.name, field.help,
+                        range_text(field.least, field.most), lines, mark),
+         ...);
       },
       Config::fields());
 }

@@ -165,14 +165,21 @@ TEST(Fields, QuoteWrongValuesInOneShortLine) {
   EXPECT_LT(std::string(refusal(wide.c_str()).what()).size(), 120u);
 }
 
-TEST(Fields, DescribeEveryKeyWithItsDefault) {
+template <class Config>
+std::string description_of(const Config& defaults) {
+  std::vector<FieldLine> lines;
+  describe_fields(defaults, "", lines);
   std::string text;
-  describe_fields(Outer{}, "", text);
-  EXPECT_EQ(text,
-            "on = false  # whether\n"
+  for (const FieldLine& line : lines) text += to_text(line) + "\n";
+  return text;
+}
+
+TEST(Fields, DescribeEveryKeyWithDefaultAndRange) {
+  EXPECT_EQ(description_of(Outer{}),
+            "on = false  # whether (true, false)\n"
             "title = \"none\"  # what it is called\n"
-            "color = \"green\"  # which: red green\n"
-            "inner.count = 3  # how many\n"
+            "color = \"green\"  # which (red, green)\n"
+            "inner.count = 3  # how many (1 to 9)\n"
             "inner.weights = [0.5]  # one each\n");
 }
 
@@ -252,24 +259,22 @@ TEST(CompleteFields, MayLackWhatIsOptionalAndNothingElse) {
 }
 
 TEST(Fields, DescribeEveryKind) {
-  std::string text;
-  describe_fields(Drawing{}, "", text);
-  EXPECT_EQ(text,
-            "shape.kind = \"circle\"  # the first: circle square\n"
-            "shape.radius = 1.0  # circle: how wide\n"
+  EXPECT_EQ(description_of(Drawing{}),
+            "shape.kind = \"circle\"  # the first (circle, square)\n"
+            "shape.radius = 1.0  # circle: how wide (0 or more)\n"
             "shape.side = 2  # square: how long\n"
-            "shape.inner.count = 3  # square: how many\n"
+            "shape.inner.count = 3  # square: how many (1 to 9)\n"
             "shape.inner.weights = [0.5]  # square: one each\n"
-            "margin  # optional: white around it\n"
-            "frame.kind = \"circle\"  # optional: what is around it: circle square\n"
-            "frame.radius = 1.0  # optional: circle: how wide\n"
+            "margin  # optional: white around it (0 to 9)\n"
+            "frame.kind = \"circle\"  # optional: what is around it (circle, square)\n"
+            "frame.radius = 1.0  # optional: circle: how wide (0 or more)\n"
             "frame.side = 2  # optional: square: how long\n"
-            "frame.inner.count = 3  # optional: square: how many\n"
+            "frame.inner.count = 3  # optional: square: how many (1 to 9)\n"
             "frame.inner.weights = [0.5]  # optional: square: one each\n"
-            "rest[].kind = \"circle\"  # the others: circle square\n"
-            "rest[].radius = 1.0  # circle: how wide\n"
+            "rest[].kind = \"circle\"  # the others (circle, square)\n"
+            "rest[].radius = 1.0  # circle: how wide (0 or more)\n"
             "rest[].side = 2  # square: how long\n"
-            "rest[].inner.count = 3  # square: how many\n"
+            "rest[].inner.count = 3  # square: how many (1 to 9)\n"
             "rest[].inner.weights = [0.5]  # square: one each\n"
             "pages = \"0-0\"  # where\n");
 }
