@@ -201,12 +201,20 @@ int main_checked(int argc, char** argv) {
   }
 }
 
+// What could not be written was not done.
+int check_stdout(int status) {
+  std::cout.flush();
+  if (std::cout.good() && std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return status;
+  std::fprintf(stderr, "mote: cannot write to standard output; is the disk full?\n");
+  return status == 0 ? kFailed : status;
+}
+
 }  // namespace
 
 int run_program(int argc, char** argv) {
   catch_interrupts();
   on_lost_file(end_of_lost_file);
-  return main_checked(argc, argv);
+  return check_stdout(main_checked(argc, argv));
 }
 
 }  // namespace mote::cli
