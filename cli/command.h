@@ -8,6 +8,7 @@
 
 #include "base/fields.h"
 #include "model/pass.h"
+#include "text/corpus.h"
 
 namespace mote::cli {
 
@@ -67,6 +68,32 @@ class ActivationsOption {
  private:
   std::string name_ = "f32";
 };
+
+// --text-key and --binary of the verbs that read text.
+class TextFormatOptions {
+ public:
+  void add(CLI::App& app) {
+    app.add_option("--text-key", format_.json_key, "key of the text in JSON lines")
+        ->capture_default_str();
+    app.add_flag("--binary", format_.binary, "take files that are no text byte by byte");
+  }
+  const text::TextFormat& format() const { return format_; }
+
+ private:
+  text::TextFormat format_;
+};
+
+// Does `work`, whose output appears whole or not at all; an interrupt says which.
+template <class Work>
+auto whole_or_nothing(const std::string& out, const Work& work) {
+  try {
+    return work();
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::interrupted) throw;
+    throw Error(ErrorKind::interrupted,
+                concat("interrupted; nothing was written to ", out, ", give the command again"));
+  }
+}
 
 class Verb {
  public:

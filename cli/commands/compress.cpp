@@ -44,10 +44,17 @@ class Compress final : public Verb {
                      "moments of what the packed weights before make"),
         app.add_flag("--match-outputs", options_.match_outputs,
                      "refit each weight to the packed ones before it")};
+    format_.add(app);
   }
 
   Json run(const Context& context) override {
     set_choices();
+    options_.format = format_.format();
+    return whole_or_nothing(out_, [&] { return compress(context); });
+  }
+
+ private:
+  Json compress(const Context& context) {
     if (context.seed) options_.seed = *context.seed;
     const compress::CompressReport r =
         compress::compress(model::find_model(model_), out_, options_, context.pass());
@@ -87,7 +94,6 @@ class Compress final : public Verb {
     return facts;
   }
 
- private:
   static constexpr std::int64_t kFewestForWarning = 10;  // one expert in so many
 
   void set_choices() {
@@ -111,6 +117,7 @@ class Compress final : public Verb {
   }
 
   std::string model_, out_, bits_, method_ = "gptq", coder_ = "auto";
+  TextFormatOptions format_;
   compress::CompressOptions options_;
   std::vector<const CLI::Option*> calibrated_;  // what only methods that calibrate use
 };

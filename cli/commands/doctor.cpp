@@ -1,24 +1,13 @@
 #include <torch/version.h>
-#include <fstream>
 
 #include "base/parallel.h"
+#include "base/process.h"
 #include "bench/record.h"
 #include "cli/command.h"
 #include "text/corpus.h"
 
 namespace mote::cli {
 namespace {
-
-std::uint64_t memory_bytes() {
-  std::ifstream info("/proc/meminfo");
-  std::string key;
-  std::uint64_t kilobytes = 0;
-  while (info >> key >> kilobytes) {
-    if (key == "MemTotal:") return kilobytes * 1024;
-    info.ignore(64, '\n');
-  }
-  return 0;
-}
 
 class Doctor final : public Verb {
  public:

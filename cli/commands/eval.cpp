@@ -20,14 +20,15 @@ class Eval final : public Verb {
     add_context_size(app, context_size_);
     app.add_option("--max-bytes", max_bytes_, "score the first bytes only; 0: all")
         ->check(from_to(std::int64_t{0}, kMostNumber));
+    format_.add(app);
     activations_.add(app);
   }
 
   Json run(const Context& context) override {
     model::Pass pass = context.pass();
     pass.int8_activations = activations_.int8();
-    const run::Evaluation e =
-        run::evaluate(model::find_model(model_), data_, max_bytes_, context_size_, pass);
+    const run::Evaluation e = run::evaluate(model::find_model(model_), data_, max_bytes_,
+                                            context_size_, pass, format_.format());
     Json facts = {{"loss", e.loss.mean()}};
     // e to a finite loss may still be too large.
     if (std::isfinite(e.loss.perplexity())) facts["perplexity"] = e.loss.perplexity();
@@ -43,6 +44,7 @@ class Eval final : public Verb {
   std::string model_, data_;
   std::int64_t context_size_ = 0;
   std::uint64_t max_bytes_ = 0;
+  TextFormatOptions format_;
   ActivationsOption activations_;
 };
 

@@ -10,9 +10,9 @@ namespace {
 // Several corpora as one, documents in the order of the arguments.
 class Joined final : public text::Corpus {
  public:
-  explicit Joined(const std::vector<std::string>& names) {
+  Joined(const std::vector<std::string>& names, const text::TextFormat& format) {
     for (const std::string& name : names) {
-      parts_.push_back(text::open_corpus(name));
+      parts_.push_back(text::open_corpus(name, 0, format));
       const auto& documents = parts_.back()->documents();
       documents_.insert(documents_.end(), documents.begin(), documents.end());
     }
@@ -27,31 +27,27 @@ class Joined final : public text::Corpus {
 class Prepare final : public Verb {
  public:
   void add_options(CLI::App& app) override {
-    app.add_option("CORPUS", corpora_, "NAME:SPLIT, files or folders")->required();
+    app.add_option("CORPUS", corpora_, "NAME[:SPLIT], FILE[:SPLIT] or folders")->required();
     app.add_option("--out", out_, "a new folder for the tokens")->required();
     app.add_option("--tokenizer", tokenizer_, "bytes, bpe, or a folder with a tokenizer.json");
     app.add_option("--vocab-size", vocab_size_, "tokens of a new bpe tokenizer")
         ->check(from_to(257, 1000000));
+    format_.add(app);
   }
 
   Json run(const Context& context) override {
+    return whole_or_nothing(out_, [&] { return prepare(context); });
+  }
+
+ private:
+  Json prepare(const Context& context) const {
     const Stopwatch stopwatch;
-    check_folder_is_free(out_);
-    const Joined corpus(corpora_);
-    std::unique_ptr<text::Tokenizer> tokenizer;
-    if (tokenizer_ == "bytes")
-      tokenizer = text::make_byte_tokenizer();
-    else if (tokenizer_ == "bpe")
-      tokenizer = text::train_bpe(corpus, vocab_size_, context.threads);
-    else if (tokenizer_ == "unigram")
-      throw Error(ErrorKind::unsupported,
-                  "--tokenizer unigram: not built yet; choose bytes, bpe or a tokenizer's folder")
-          .at("--tokenizer");
-    else
-      tokenizer = text::load_tokenizer(tokenizer_);
+    StagedFolder out(out_);
+    const Joined corpus(corpora_, format_.format());
+    const auto tokenizer = text::tokenizer_named(tokenizer_, corpus, vocab_size_, context.threads);
     std::string names;
     for (const std::string& name : corpora_) names += (names.empty() ? "" : " ") + name;
-    const text::Prepared p = text::prepare(corpus, *tokenizer, names, out_, context.threads);
+    const text::Prepared p = text::prepare(corpus, *tokenizer, names, out, context.threads);
     return {{"tokens", p.tokens},
             {"bytes", p.bytes},
             {"bytes_per_token", static_cast<double>(p.bytes) / static_cast<double>(p.tokens)},
@@ -59,9 +55,9 @@ class Prepare final : public Verb {
             {"seconds", stopwatch.seconds()}};
   }
 
- private:
   std::vector<std::string> corpora_;
   std::string out_, tokenizer_ = "bpe";
+  TextFormatOptions format_;
   int vocab_size_ = 32768;
 };
 

@@ -1,24 +1,82 @@
+#include "base/json_text.h"
 #include "base/process.h"
 #include "cli/command.h"
+#include "train/estimate.h"
 #include "train/trainer.h"
 
 namespace mote::cli {
 namespace {
 
+Json counts(const model::ParameterCounts& p) {
+  return {{"total", p.total},
+          {"active", p.active},
+          {"feed_forward", p.feed_forward},
+          {"feed_forward_active", p.feed_forward_active}};
+}
+
 class Train final : public Verb {
  public:
   void add_options(CLI::App& app) override {
-    app.add_option("RECIPE", recipe_, "a TOML recipe")->required();
-    app.add_option("--out", out_, "the run's folder")->required();
-    app.add_flag("--resume", resume_, "go on with a run that was stopped");
+    app.add_option("RECIPE", recipe_, "a TOML recipe");
+    app.add_option("--out", out_, "the run's folder");
+    app.add_flag("--resume", resume_, "go on with a run that was stopped, or to more steps");
+    app.add_option("--from", from_, "start from the weights and the tokenizer of this model");
     app.add_option("--set", overrides_, "override a field of the recipe: key=value")
         ->allow_extra_args(false);
+    app.add_flag("--binary", binary_, "take files that are no text byte by byte");
+    app.add_flag("--dry-run", dry_run_, "only say how many parameters, memory and time it takes");
+    fields_ = app.add_option("--fields", prefix_,
+                             "only list the recipe's fields, or those that "
+                             "begin with PREFIX")
+                  ->expected(0, 1);
   }
 
   Json run(const Context& context) override {
+    if (fields_->count() > 0) return list_fields(context.json);
+    if (recipe_.empty())
+      throw Error(ErrorKind::usage, "RECIPE is required (see mote train --help)");
+    if (out_.empty() && !dry_run_)
+      throw Error(ErrorKind::usage, "--out is required (see mote train --help)").at("--out");
     keep_freed_memory();  // activations of one step are those of the next
     if (context.seed) overrides_.push_back(concat("training.seed=", *context.seed));
+    if (!from_.empty()) overrides_.push_back(concat("training.from=", json_text(from_)));
+    if (binary_) overrides_.push_back("data.binary=true");
     const train::Recipe recipe = train::load_recipe(recipe_, overrides_);
+    return dry_run_ ? estimate(recipe, context) : fit(recipe, context);
+  }
+
+ private:
+  Json list_fields(bool json) const {
+    std::vector<FieldLine> lines;
+    describe_fields(train::Recipe{}, "", lines);
+    std::erase_if(lines, [&](const FieldLine& line) { return !line.key.starts_with(prefix_); });
+    if (lines.empty())
+      throw Error(ErrorKind::usage, concat("--fields ", prefix_,
+                                           ": no field begins so; the tables "
+                                           "are data, model and training"))
+          .at("--fields");
+    Json list = Json::array();
+    for (const FieldLine& line : lines) {
+      if (!json) std::cout << to_text(line) << "\n";
+      list.push_back({{"name", line.key}, {"help", line.help}});
+      if (line.value) list.back()["default"] = *line.value;
+      if (!line.range.empty()) list.back()["range"] = line.range;
+    }
+    return json ? Json{{"fields", list}} : Json();
+  }
+
+  Json estimate(const train::Recipe& recipe, const Context& context) const {
+    const train::Estimate e = train::dry_run(recipe, context.run);
+    Json facts = {{"steps", e.steps}, {"tokens", e.tokens}, {"memory_bytes", e.memory_bytes}};
+    if (e.seconds > 0) {
+      facts["tokens_per_second"] = static_cast<double>(e.tokens) / e.seconds;
+      facts["seconds"] = e.seconds;
+    }
+    facts["parameters"] = counts(e.parameters);
+    return facts;
+  }
+
+  Json fit(const train::Recipe& recipe, const Context& context) const {
     const train::TrainResult r = train::train(recipe, out_, resume_, context.run);
     Json facts = {{"steps", r.steps}, {"tokens", r.tokens}};
     if (r.train_loss) facts["train_loss"] = *r.train_loss;
@@ -27,16 +85,13 @@ class Train final : public Verb {
     facts["tokens_per_second"] = r.tokens_per_second;
     facts["seconds"] = r.seconds;
     facts["peak_rss_bytes"] = peak_rss_bytes();
-    facts["parameters"] = {{"total", r.parameters.total},
-                           {"active", r.parameters.active},
-                           {"feed_forward", r.parameters.feed_forward},
-                           {"feed_forward_active", r.parameters.feed_forward_active}};
+    facts["parameters"] = counts(r.parameters);
     return facts;
   }
 
- private:
-  std::string recipe_, out_;
-  bool resume_ = false;
+  std::string recipe_, out_, from_, prefix_;
+  bool resume_ = false, dry_run_ = false, binary_ = false;
+  CLI::Option* fields_ = nullptr;
   std::vector<std::string> overrides_;
 };
 

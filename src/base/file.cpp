@@ -1,6 +1,7 @@
 #include "base/file.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -13,12 +14,15 @@
 #include <sstream>
 
 #include "base/check.h"
+#include "base/file_lock.h"
+#include "base/process.h"
 
 namespace mote {
 namespace {
 
 constexpr std::size_t kBufferBytes = 1 << 20;
 constexpr const char* kTemporary = ".tmp-";  // .NAME.tmp-PID
+constexpr const char* kLock = ".lock";       // .NAME.lock
 
 [[noreturn]] void throw_system(const char* doing, const fs::path& path) {
   const int code = errno;
@@ -42,10 +46,8 @@ fs::path temporary_beside(const fs::path& path) {
          ("." + path.filename().string() + kTemporary + std::to_string(getpid()));
 }
 
-// Without "." and a slash at the end, so that it has a name and a folder that it is in.
-fs::path plain(const fs::path& path) {
-  const fs::path whole = fs::absolute(path).lexically_normal();
-  return whole.filename().empty() ? whole.parent_path() : whole;
+fs::path lock_beside(const fs::path& path) {
+  return path.parent_path() / ("." + path.filename().string() + kLock);
 }
 
 // Every mapping that there is room for, for a signal handler to look through.
@@ -72,47 +74,85 @@ extern "C" void on_bus_error(int signal, siginfo_t* info, void*) {
   std::signal(signal, SIG_DFL);  // our own mistake
 }
 
+// NAME of the temporary or lock `.NAME.tmp-PID` or `.NAME.lock`; empty for another name.
+std::string owner_of(const std::string& name) {
+  if (!name.starts_with('.')) return "";
+  std::size_t end = name.rfind(kTemporary);
+  if (end != std::string::npos) {
+    const std::size_t number = end + std::strlen(kTemporary);
+    if (number == name.size() || name.find_first_not_of("0123456789", number) != std::string::npos)
+      end = std::string::npos;
+  } else if (name.ends_with(kLock)) {
+    end = name.size() - std::strlen(kLock);
+  }
+  return end == std::string::npos || end == 0 ? "" : name.substr(1, end - 1);
+}
+
+// Waits for a pipe or a terminal to have something to say.
+void wait_readable(int descriptor) {
+  pollfd poll_for{descriptor, POLLIN, 0};
+  int ready = 0;
+  do {
+    stop_if_interrupted();
+    ready = poll(&poll_for, 1, 100);
+  } while (ready == 0 || (ready < 0 && errno == EINTR));
+}
+
+// Closes it at the end.
+class Descriptor {
+ public:
+  explicit Descriptor(int number) : number_(number) {}
+  ~Descriptor() {
+    if (number_ >= 0) close(number_);
+  }
+  Descriptor(const Descriptor&) = delete;
+  Descriptor& operator=(const Descriptor&) = delete;
+  int get() const { return number_; }
+
+ private:
+  int number_;
+};
+
 }  // namespace
 
-std::string read_file(const fs::path& path) {
-  const int descriptor = open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (descriptor < 0) throw_system("open", path);
+// Without O_NONBLOCK a pipe that nobody writes to would hold up its opening. Plain files are read
+// whether or not someone interrupts: what is saved then reads some.
+std::string read_file(const fs::path& path, std::uint64_t most_bytes) {
+  const Descriptor descriptor(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  struct stat info {};
+  if (descriptor.get() < 0 || fstat(descriptor.get(), &info) != 0) throw_system("open", path);
   std::string text;
-  for (;;) {
+  while (text.size() <= most_bytes) {
+    if (!S_ISREG(info.st_mode)) wait_readable(descriptor.get());
     const std::size_t before = text.size();
     text.resize(before + kBufferBytes);
-    const ssize_t count = ::read(descriptor, text.data() + before, kBufferBytes);
+    const ssize_t count = ::read(descriptor.get(), text.data() + before, kBufferBytes);
     text.resize(before + static_cast<std::size_t>(std::max<ssize_t>(count, 0)));
-    if (count > 0 || (count < 0 && errno == EINTR)) continue;
-    const int code = errno;
-    close(descriptor);
     if (count == 0) return text;
-    errno = code;
-    throw_system("read", path);
+    if (count < 0 && errno != EINTR && errno != EAGAIN) throw_system("read", path);
   }
+  throw Error(ErrorKind::file, concat(path.string(), ": has more than ", most_bytes,
+                                      " bytes, the most that is read of such a file; is it the "
+                                      "one that was meant?"))
+      .in(path.string());
 }
 
 MappedFile::MappedFile(const fs::path& path) : path_(path) {
-  const int descriptor = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  const Descriptor file(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  const int descriptor = file.get();
   if (descriptor < 0) throw_system("open", path);
   struct stat info {};
-  if (fstat(descriptor, &info) != 0 || !S_ISREG(info.st_mode)) {
-    close(descriptor);
+  if (fstat(descriptor, &info) != 0 || !S_ISREG(info.st_mode))
     throw Error(ErrorKind::system, concat("cannot map ", path.string(),
                                           ": it is not a regular file; save it as one first"))
         .in(path.string());
-  }
   size_ = static_cast<std::size_t>(info.st_size);
   if (size_ > 0) {
     void* mapped = mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, descriptor, 0);
-    if (mapped == MAP_FAILED) {
-      close(descriptor);
-      throw_system("map", path);
-    }
+    if (mapped == MAP_FAILED) throw_system("map", path);
     data_ = static_cast<const std::byte*>(mapped);
     replace_mapping(nullptr, this);
   }
-  close(descriptor);
 }
 
 MappedFile::~MappedFile() {
@@ -216,6 +256,18 @@ void create_folder(const fs::path& path) {
   if (error) errno = error.value(), throw_system("create", path);
 }
 
+fs::path followed(const fs::path& path) {
+  fs::path whole = fs::absolute(path).lexically_normal();
+  if (whole.filename().empty()) whole = whole.parent_path();
+  std::error_code error;
+  for (int links = 0; fs::is_symlink(whole, error); ++links) {
+    if (links == 40) errno = ELOOP, throw_system("follow", path);
+    whole = (whole.parent_path() / fs::read_symlink(whole, error)).lexically_normal();
+    if (whole.filename().empty()) whole = whole.parent_path();
+  }
+  return whole;
+}
+
 void check_folder_is_free(const fs::path& path) {
   std::error_code ignored;
   if (!fs::exists(path, ignored)) return;
@@ -229,20 +281,34 @@ void check_folder_is_free(const fs::path& path) {
 }
 
 StagedFolder::StagedFolder(const fs::path& path)
-    : path_(plain(path)), temporary_(temporary_beside(path_)) {
+    : path_(followed(path)), temporary_(temporary_beside(path_)) {
   check_folder_is_free(path_);
   std::error_code ignored;
-  fs::remove_all(temporary_, ignored);
   for (fs::path above = path_.parent_path(); !fs::exists(above, ignored);
        above = above.parent_path())
     made_above_.push_back(above);
-  create_folder(temporary_);
+  try {
+    create_folder(path_.parent_path());
+    lock_ = std::make_unique<FileLock>(lock_beside(path_), path_);
+    // Again: another process may have ended while this one came for the lock.
+    check_folder_is_free(path_);
+    remove_leftovers(path_.parent_path(),
+                     [&](const std::string& name) { return name == path_.filename().string(); });
+    create_folder(temporary_);
+  } catch (...) {
+    drop();
+    throw;
+  }
 }
 
 StagedFolder::~StagedFolder() {
-  if (committed_) return;
+  if (!committed_) drop();
+}
+
+void StagedFolder::drop() {
   std::error_code ignored;
-  fs::remove_all(temporary_, ignored);
+  if (lock_) fs::remove_all(temporary_, ignored);
+  lock_.reset();
   for (const fs::path& above : made_above_) fs::remove(above, ignored);  // where empty
 }
 
@@ -254,18 +320,22 @@ void StagedFolder::commit() {
   if (error) errno = error.value(), throw_system("create", path_);
   committed_ = true;
   sync_folder(path_.parent_path());
+  lock_.reset();
 }
 
-void remove_leftovers(const fs::path& folder) {
+void remove_leftovers(const fs::path& folder,
+                      const std::function<bool(const std::string& name)>& is_ours) {
   std::error_code error;
+  std::vector<fs::path> found;
   for (const auto& entry : fs::directory_iterator(folder, error)) {
-    const std::string name = entry.path().filename().string();
-    const std::size_t mark = name.rfind(kTemporary);
-    const bool numbered =
-        mark != std::string::npos &&
-        name.find_first_not_of("0123456789", mark + std::strlen(kTemporary)) == std::string::npos;
-    if (name.starts_with('.') && numbered) fs::remove_all(entry.path(), error);
+    const std::string name = entry.path().filename().string(), owner = owner_of(name);
+    if (!owner.empty() && is_ours(owner)) found.push_back(entry.path());
   }
+  for (const fs::path& path : found)
+    if (path.filename().string().ends_with(kLock))
+      FileLock::remove_if_free(path);
+    else
+      fs::remove_all(path, error);
 }
 
 std::uint64_t bytes_on_disk(const fs::path& path) {

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <memory>
 #include <span>
 #include <string>
 #include <vector>
@@ -14,10 +15,18 @@ namespace mote {
 
 namespace fs = std::filesystem;
 
-std::string read_file(const fs::path& path);
+class FileLock;
 
-// A file mapped read-only. Throws Error if it cannot be opened; an empty file maps to an empty
-// span.
+// The largest file that is read as settings, and the most keys that one table of it may have: far
+// above any that is meant, and read within a moment.
+constexpr std::uint64_t kMostSettingsBytes = 16'000'000;
+constexpr std::size_t kMostSettingsKeys = 10'000;
+
+// Refuses what holds more than `most_bytes`. Waits for a pipe's writer, and stops when interrupted.
+std::string read_file(const fs::path& path, std::uint64_t most_bytes = std::uint64_t{1} << 32);
+
+// A regular file mapped read-only. Throws Error if it cannot be opened; an empty file maps to an
+// empty span.
 class MappedFile {
  public:
   explicit MappedFile(const fs::path& path);
@@ -73,7 +82,9 @@ void link_or_copy_file(const fs::path& from, const fs::path& to);
 void create_folder(const fs::path& path);
 
 // A folder filled under a temporary name beside its own; commit() renames it into place. Nothing is
-// left behind when it is dropped. The final path must not exist, or be an empty folder.
+// left behind when it is dropped; what a killed process left of the same target is removed. A link
+// is followed: the folder appears where it points. The final path must not exist, or be an empty
+// folder, and one process at a time writes it.
 class StagedFolder {
  public:
   explicit StagedFolder(const fs::path& path);
@@ -85,17 +96,25 @@ class StagedFolder {
   void commit();
 
  private:
+  void drop();
+
   fs::path path_, temporary_;
   std::vector<fs::path> made_above_;  // folders that were not there, the deepest first
+  std::unique_ptr<FileLock> lock_;
   bool committed_ = false;
 };
+
+// Where a path leads: absolute, without "." and a slash at the end, and through the links that its
+// last part may be, whether or not anything is there.
+fs::path followed(const fs::path& path);
 
 // Throws unless `path` does not exist or is an empty folder.
 void check_folder_is_free(const fs::path& path);
 
-// Removes the temporary files and folders that killed processes left in a folder. Only for a folder
-// that no other process writes to.
-void remove_leftovers(const fs::path& folder);
+// Removes what killed processes left of writing files and folders beside them: temporaries and
+// locks of the names that `is_ours` knows. Only for names that no other process writes.
+void remove_leftovers(const fs::path& folder,
+                      const std::function<bool(const std::string& name)>& is_ours);
 
 // Bytes of all plain files below a folder, or of one file.
 std::uint64_t bytes_on_disk(const fs::path& path);

@@ -1,9 +1,15 @@
 #include "base/file.h"
 
 #include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
+#include <csignal>
+#include <fstream>
+#include <thread>
 
 #include "base/check.h"
+#include "base/file_lock.h"
 #include "tests/support/files.h"
 
 namespace mote {
@@ -138,6 +144,20 @@ TEST(ReadFile, RefusesWhatCannotBeRead) {
   EXPECT_THROW(read_file("/"), Error);
 }
 
+TEST(ReadFile, HasALimitAndReadsPipes) {
+  EXPECT_EQ(refusal([] { read_file("/dev/zero", 1000); }).file(), "/dev/zero");
+  const test::TemporaryFolder folder;
+  const fs::path path = folder.file("a", "1234");
+  EXPECT_EQ(read_file(path, 4), "1234");
+  EXPECT_EQ(refusal([&] { read_file(path, 3); }).kind(), ErrorKind::file);
+  const fs::path pipe = folder.path() / "pipe";
+  ASSERT_EQ(mkfifo(pipe.c_str(), 0600), 0);
+  std::thread writer([&] { std::ofstream(pipe) << "through a pipe"; });
+  EXPECT_EQ(read_file(pipe), "through a pipe");
+  writer.join();
+  EXPECT_THROW(MappedFile{pipe}, Error) << "and nobody writes to it";
+}
+
 TEST(StagedFolder, TakesTheNameOfAnEmptyFolderOnly) {
   const test::TemporaryFolder folder;
   fs::create_directory(folder.path() / "empty");
@@ -167,14 +187,70 @@ TEST(LostFile, EndsTheProcessByTheCallersWordsAndNamesTheFile) {
   EXPECT_EXIT(read_what_is_gone(), ::testing::ExitedWithCode(7), "lost " + path.string());
 }
 
-TEST(Leftovers, AreTemporaryNamesAndNothingElse) {
+TEST(Leftovers, AreTemporariesOfOurNamesAndNothingElse) {
   const test::TemporaryFolder folder;
   folder.file(".a.tmp-123", "");
+  folder.file(".a.lock", "");
   folder.file(".b.tmp-9/inside", "");
-  for (const char* kept : {"a.tmp-123", ".a.tmp-12x", ".a.tmp", "a"}) folder.file(kept, "");
-  remove_leftovers(folder.path());
-  EXPECT_EQ(names_in(folder.path()),
-            (std::vector<std::string>{".a.tmp", ".a.tmp-12x", "a", "a.tmp-123"}));
+  const std::vector<std::string> kept = {
+      ".a.tmp", ".a.tmp-", ".a.tmp-12x", ".notes.tmp-2024", ".secrets.tmp-7", "a", "a.tmp-123"};
+  for (const std::string& name : kept) folder.file(name, "");
+  remove_leftovers(folder.path(),
+                   [](const std::string& name) { return name == "a" || name == "b"; });
+  EXPECT_EQ(names_in(folder.path()), kept);
+}
+
+TEST(StagedFolder, RemovesWhatAKilledProcessLeftOfTheSameTarget) {
+  const test::TemporaryFolder folder;
+  folder.file(".out.tmp-123456/tensors", "half");
+  folder.file(".out.lock", "process 123456");
+  folder.file(".other.tmp-123456/tensors", "half");
+  StagedFolder(folder.path() / "out").commit();
+  EXPECT_EQ(names_in(folder.path()), (std::vector<std::string>{".other.tmp-123456", "out"}));
+}
+
+TEST(StagedFolder, IsWrittenByOneProcessThatTheErrorNames) {
+  const test::TemporaryFolder folder;
+  StagedFolder first(folder.path() / "out");
+  const Error error = refusal([&] { StagedFolder(folder.path() / "out"); });
+  EXPECT_EQ(error.file(), (folder.path() / "out").string());
+  const std::string message = error.what();
+  EXPECT_NE(message.find(concat("process ", getpid(), " on ")), std::string::npos) << message;
+  EXPECT_NE(message.find(" since 20"), std::string::npos) << message;
+  write_file(first.path() / "a", "1");
+  first.commit();
+  EXPECT_EQ(read_file(folder.path() / "out" / "a"), "1");
+}
+
+TEST(StagedFolder, AppearsWhereALinkPoints) {
+  const test::TemporaryFolder folder;
+  fs::create_directory(folder.path() / "disk");
+  fs::create_directory_symlink("disk/there", folder.path() / "link");
+  {
+    StagedFolder staged(folder.path() / "link");
+    write_file(staged.path() / "a", "1");
+    staged.commit();
+  }
+  EXPECT_TRUE(fs::is_symlink(folder.path() / "link"));
+  EXPECT_EQ(read_file(folder.path() / "disk" / "there" / "a"), "1");
+  EXPECT_EQ(names_in(folder.path() / "disk"), std::vector<std::string>{"there"});
+  fs::create_directory_symlink("loop", folder.path() / "loop");
+  EXPECT_EQ(refusal([&] { StagedFolder(folder.path() / "loop"); }).kind(), ErrorKind::system);
+}
+
+TEST(FileLock, OfADeadProcessDoesNotBlock) {
+  const test::TemporaryFolder folder;
+  const fs::path file = folder.path() / "lock";
+  const pid_t child = fork();
+  if (child == 0) {
+    const FileLock held(file, "target");
+    raise(SIGKILL);
+  }
+  int status = 0;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  ASSERT_TRUE(WIFSIGNALED(status) && fs::exists(file));
+  { const FileLock taken_over(file, "target"); }
+  EXPECT_FALSE(fs::exists(file));
 }
 
 TEST(CreateFolder, NamesWhatIsInTheWay) {

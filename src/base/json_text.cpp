@@ -1,25 +1,46 @@
 #include "base/json_text.h"
 
+#include <array>
+
 #include "base/file.h"
 
 namespace mote {
+namespace {
 
-Json read_json_object(const std::string& path) {
+template <class AnyJson>
+AnyJson read_object(const std::string& path, std::uint64_t most_bytes, std::size_t most_keys) {
   constexpr int kDeepest = 64;
   const auto refuse = [&](const std::string& what) {
     throw Error(ErrorKind::file, concat(path, ": ", what)).in(path);
   };
-  Json json;
+  std::array<std::size_t, kDeepest + 2> keys{};  // of the object being read, per level
+  const auto check = [&](int depth, auto event, const AnyJson&) {
+    if (depth > kDeepest) refuse(concat("is nested deeper than ", kDeepest, " levels"));
+    const auto level = static_cast<std::size_t>(depth);
+    if (event == AnyJson::parse_event_t::object_start) keys[level + 1] = 0;
+    if (event == AnyJson::parse_event_t::key && ++keys[level] > most_keys)
+      refuse(concat("has an object of more than ", most_keys,
+                    " keys; is it the file that was meant?"));
+    return true;
+  };
+  AnyJson json;
   try {
-    json = Json::parse(read_file(path), [&](int depth, Json::parse_event_t, const Json&) {
-      if (depth > kDeepest) refuse(concat("is nested deeper than ", kDeepest, " levels"));
-      return true;
-    });
-  } catch (const Json::exception& error) {
+    json = AnyJson::parse(read_file(path, most_bytes), check);
+  } catch (const nlohmann::detail::exception& error) {
     refuse(error.what());
   }
   if (!json.is_object()) refuse("is not a JSON object");
   return json;
+}
+
+}  // namespace
+
+Json read_json_object(const std::string& path) {
+  return read_object<Json>(path, kMostSettingsBytes, kMostSettingsKeys);
+}
+
+nlohmann::json read_json_index(const std::string& path) {
+  return read_object<nlohmann::json>(path, 100'000'000, 1'000'000);
 }
 
 }  // namespace mote

@@ -14,7 +14,11 @@ inline std::string json_text(const Json& json, int indent = -1) {
 }
 
 // The JSON object that a file holds. Throws a file error that names it for anything else, and for
-// values nested deeper than any config is: copying them would take a recursion of that depth.
+// values nested deeper than any config is (copying them would take a recursion of that depth) and
+// for more bytes or keys than settings have (base/file.h).
 Json read_json_object(const std::string& path);
+
+// The same for lists of a million names, without the order of the keys.
+nlohmann::json read_json_index(const std::string& path);
 
 }  // namespace mote

@@ -22,6 +22,17 @@ extern "C" void count_interrupt(int) {
   if (interrupt_count > 1) _exit(130);
 }
 
+std::uint64_t memory_info(const char* wanted) {
+  std::ifstream info("/proc/meminfo");
+  std::string key;
+  std::uint64_t kilobytes = 0;
+  while (info >> key >> kilobytes) {
+    if (key == wanted) return kilobytes * 1024;
+    info.ignore(64, '\n');
+  }
+  return 0;
+}
+
 }  // namespace
 
 std::uint64_t peak_rss_bytes() {
@@ -34,6 +45,14 @@ std::uint64_t rss_bytes() {
   std::uint64_t total = 0, resident = 0;
   std::ifstream("/proc/self/statm") >> total >> resident;
   return resident * static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE));
+}
+
+std::uint64_t memory_bytes() {
+  return memory_info("MemTotal:");
+}
+
+std::uint64_t available_memory_bytes() {
+  return memory_info("MemAvailable:");
 }
 
 void keep_freed_memory() {

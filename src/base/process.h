@@ -10,6 +10,10 @@ std::uint64_t peak_rss_bytes();
 // Resident memory now, in bytes.
 std::uint64_t rss_bytes();
 
+// Memory of this machine in all, and what programs could still take of it.
+std::uint64_t memory_bytes();
+std::uint64_t available_memory_bytes();
+
 // From now on freed memory is kept for the next request instead of going back to the system: for
 // loops that free and ask for the same large blocks again and again.
 void keep_freed_memory();

@@ -13,6 +13,9 @@ namespace {
 
 Json to_json_value(const toml::node& node, const Place& place) {
   if (const auto* table = node.as_table()) {
+    if (table->size() > kMostSettingsKeys)
+      throw_config_error(place, concat("has ", table->size(), " keys, more than the ",
+                                       kMostSettingsKeys, " that are read"));
     Json object = Json::object();
     for (const auto& [key, value] : *table)
       object[std::string(key.str())] = to_json_value(value, place.inside(std::string(key.str())));
@@ -94,7 +97,7 @@ Json parse_toml(const std::string& text, const std::string& file) {
 }
 
 Json read_toml(const std::string& path) {
-  return parse_toml(read_file(path), path);
+  return parse_toml(read_file(path, kMostSettingsBytes), path);
 }
 
 std::string to_toml(const Json& table) {

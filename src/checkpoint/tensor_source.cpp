@@ -17,7 +17,7 @@ constexpr const char* kIndex = "model.safetensors.index.json";
 
 // "weight_map": {tensor: file} of an index, the files by name.
 std::map<std::string, std::set<std::string>> tensors_by_shard(const fs::path& index) {
-  const Json json = read_json_object(index.string());
+  const nlohmann::json json = read_json_index(index.string());
   const auto map = json.find("weight_map");
   if (map == json.end() || !map->is_object() || map->empty())
     refuse(index, "weight_map", "'weight_map' is missing or names no tensor");

@@ -119,10 +119,11 @@ void compress_parts(model::Model& model, const CompressOptions& options, const m
 // A corpus, and who asked for it.
 struct Source {
   std::string corpus, flag, recipe;  // recipe: empty, or the file that names it
+  text::TextFormat format;
   std::unique_ptr<text::Corpus> open(std::uint64_t max_bytes = 0) const {
-    if (recipe.empty()) return text::open_corpus(corpus, max_bytes);
+    if (recipe.empty()) return text::open_corpus(corpus, max_bytes, format);
     try {
-      return text::open_corpus(corpus, max_bytes);
+      return text::open_corpus(corpus, max_bytes, format);
     } catch (const Error& error) {
       throw Error(error.kind(), concat(recipe, " names the model's own text: ", error.what(),
                                        "; or give another by ", flag))
@@ -141,15 +142,15 @@ Sources sources_for(const fs::path& model_folder, const CompressOptions& options
   constexpr std::uint64_t kValidationBytes = 300'000;
   const std::optional<OwnText> own = own_text(model_folder);
   const std::string recipe = own ? own->recipe.string() : "";
-  Sources sources{{options.calibration, "--calibration", ""},
-                  {options.validation, "--validation", ""},
+  Sources sources{{options.calibration, "--calibration", "", options.format},
+                  {options.validation, "--validation", "", options.format},
                   options.validation_bytes.value_or(kValidationBytes)};
   if (options.calibration.empty() && own && !own->train.empty())
-    sources.calibration.corpus = own->train, sources.calibration.recipe = recipe;
+    sources.calibration = {own->train, "--calibration", recipe, own->format};
   else if (options.calibration.empty())
     sources.calibration.corpus = "gcide:train";
   if (options.validation.empty() && own && !own->valid.empty())
-    sources.validation.corpus = own->valid, sources.validation.recipe = recipe;
+    sources.validation = {own->valid, "--validation", recipe, own->format};
   else if (options.validation.empty() && sources.calibration.corpus.ends_with(":train"))
     sources.validation.corpus =
         sources.calibration.corpus.substr(0, sources.calibration.corpus.size() - 6) + ":valid";
@@ -189,7 +190,7 @@ CompressReport compress(const fs::path& source, const fs::path& target,
                         const CompressOptions& options, const model::Pass& pass) {
   const torch::NoGradGuard no_grad;
   const Stopwatch stopwatch;
-  check_folder_is_free(target);
+  StagedFolder staged(target);
   const model::SavedConfig saved = model::load_config(source);
   if (saved.quantization)
     throw Error(ErrorKind::unsupported,
@@ -249,7 +250,6 @@ CompressReport compress(const fs::path& source, const fs::path& target,
                  report.validation_bytes,
                  report.loss_before,
                  report.loss_after};
-  StagedFolder staged(target);
   model::save_model(*model, staged.path(), q);
   model::save_tokenizer(*tokenizer, staged.path());
   report.bytes_before = model::model_bytes(source);

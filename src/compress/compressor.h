@@ -9,6 +9,7 @@
 
 #include "compress/methods/method.h"
 #include "model/pass.h"
+#include "text/corpus.h"
 
 namespace mote::compress {
 
@@ -23,6 +24,7 @@ struct CompressOptions {
   // The first ones of it; 0: all. None: as many as training scored of its own text, 300,000 of
   // another.
   std::optional<std::uint64_t> validation_bytes;
+  text::TextFormat format;  // of both
   std::int64_t samples = 128;
   std::uint64_t seed = 1;
   // An expert's moments count at most this many times its fair share of the calibration rows.

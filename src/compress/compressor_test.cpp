@@ -44,7 +44,7 @@ class TrainedModel : public ::testing::Test {
     folder_->file("other.txt", sentences(3, 500));
     train::Recipe recipe;
     recipe.data.train = path("train.txt");
-    recipe.data.tokenizer = train::TokenizerKind::bytes;
+    recipe.data.tokenizer = "bytes";
     recipe.model.layers = 2;
     recipe.model.dim = 320;
     recipe.model.context = 64;

@@ -32,6 +32,8 @@ std::optional<OwnText> own_text(const fs::path& model_folder) {
     std::int64_t valid_bytes = 0;
     read(*data, "train", recipe, own.train);
     read(*data, "valid", recipe, own.valid);
+    read(*data, "text_key", recipe, own.format.json_key);
+    read(*data, "binary", recipe, own.format.binary);
     read(*data, "valid_bytes", recipe, valid_bytes);
     own.valid_bytes = static_cast<std::uint64_t>(std::max<std::int64_t>(0, valid_bytes));
     return own;

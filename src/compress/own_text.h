@@ -5,12 +5,15 @@
 #include <optional>
 #include <string>
 
+#include "text/corpus.h"
+
 namespace mote::compress {
 
 struct OwnText {
   std::filesystem::path recipe;   // that says so
   std::string train, valid;       // corpora; valid may be empty
   std::uint64_t valid_bytes = 0;  // of valid, the first ones; 0: all
+  text::TextFormat format;
 };
 
 // By the recipe.toml of the run that the folder is of, or is a checkpoint of; none without one.

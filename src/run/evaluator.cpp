@@ -23,11 +23,12 @@ std::int64_t memory_for_context(const checkpoint::ModelConfig& config, std::int6
 }
 
 Evaluation evaluate(const std::filesystem::path& model_folder, const std::string& corpus_name,
-                    std::uint64_t max_bytes, std::int64_t context, const model::Pass& pass) {
+                    std::uint64_t max_bytes, std::int64_t context, const model::Pass& pass,
+                    const text::TextFormat& format) {
   const auto model = model::load_model(model_folder, *pass.run.executor);
   if (pass.int8_activations) model::check_int8_activations(*model);
   const auto tokenizer = model::load_tokenizer(model_folder, model->config());
-  const auto corpus = text::open_corpus(corpus_name, max_bytes);
+  const auto corpus = text::open_corpus(corpus_name, max_bytes, format);
   log::Progress progress("evaluating", static_cast<std::int64_t>(corpus->bytes()), "bytes");
   model::CorpusLossOptions options;
   options.memory_tokens = memory_for_context(model->config(), context);

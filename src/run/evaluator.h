@@ -17,7 +17,8 @@ struct Evaluation {
 // position of a block sees, at least the block itself. Throws when `pass` asks for 8-bit
 // activations and the model has no weights for them.
 Evaluation evaluate(const std::filesystem::path& model_folder, const std::string& corpus,
-                    std::uint64_t max_bytes, std::int64_t context, const model::Pass& pass);
+                    std::uint64_t max_bytes, std::int64_t context, const model::Pass& pass,
+                    const text::TextFormat& format = {});
 
 // The memory that goes with a context of that many positions; -1 for 0. Throws when it is shorter
 // than the model's block, or differs from it where positions are absolute.

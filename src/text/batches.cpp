@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/parallel.h"
 #include "base/process.h"
+#include "text/tokenizer_json.h"
 
 namespace mote::text {
 namespace {
@@ -151,19 +152,30 @@ Header read_header(const fs::path& path) {
 }  // namespace
 
 Prepared prepare(const Corpus& corpus, const Tokenizer& tokenizer, const std::string& corpus_name,
-                 const std::filesystem::path& folder, int threads) {
-  StagedFolder staged(folder);
+                 StagedFolder& out, int threads) {
   Header header;
   header.format = kFormat;
   header.vocab_size = tokenizer.vocab_size();
   header.width = width_for(header.vocab_size);
   header.corpus = corpus_name;
-  write_ids(corpus, tokenizer, staged.path() / kIdsFile, threads, header);
-  tokenizer.save(staged.path());
-  write_file(staged.path() / kHeaderFile, json_text(to_json(header), 1) + "\n");
-  staged.commit();
+  write_ids(corpus, tokenizer, out.path() / kIdsFile, threads, header);
+  tokenizer.save(out.path());
+  write_file(out.path() / kHeaderFile, json_text(to_json(header), 1) + "\n");
+  out.commit();
   return {static_cast<std::uint64_t>(header.tokens), static_cast<std::uint64_t>(header.bytes),
           tokenizer.vocab_size()};
+}
+
+bool is_prepared(const std::filesystem::path& folder) {
+  std::error_code ignored;
+  return fs::is_regular_file(folder / kHeaderFile, ignored) &&
+         fs::is_regular_file(folder / kIdsFile, ignored);
+}
+
+void link_prepared(const std::filesystem::path& folder, StagedFolder& out) {
+  for (const char* name : {kIdsFile, kHeaderFile, kTokenizerFile})
+    link_or_copy_file(folder / name, out.path() / name);
+  out.commit();
 }
 
 struct TokenFile::State {

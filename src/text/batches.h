@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "base/file.h"
 #include "text/corpus.h"
 #include "text/tokenizer.h"
 
@@ -18,12 +19,17 @@ struct Prepared {
   int vocab_size = 0;
 };
 
-// Writes `folder` (new, or an empty one): tokens.bin (little-endian ids, uint16 when the vocabulary
+// Fills `out` with and names it: tokens.bin (little-endian ids, uint16 when the vocabulary
 // has at most 65,536 entries, else uint32), tokens.json (count, width, bytes, vocabulary, the
 // corpus and its xxh64) and tokenizer.json. Every document is one end-of-text token followed by its
 // tokens. Encodes documents in parallel.
 Prepared prepare(const Corpus& corpus, const Tokenizer& tokenizer, const std::string& corpus_name,
-                 const std::filesystem::path& folder, int threads);
+                 StagedFolder& out, int threads);
+
+// Whether `folder` looks like one that prepare() wrote.
+bool is_prepared(const std::filesystem::path& folder);
+// Makes `out` another name of a prepared folder's files (copies where there are no links).
+void link_prepared(const std::filesystem::path& folder, StagedFolder& out);
 
 // A prepared folder, mapped.
 class TokenFile {

@@ -20,7 +20,13 @@ std::unique_ptr<Corpus> corpus_of(const TemporaryFolder& folder,
                                   const std::vector<std::string>& texts) {
   for (std::size_t i = 0; i < texts.size(); ++i)
     folder.file("text/" + std::to_string(1000 + i), texts[i]);
-  return open_corpus((folder.path() / "text").string());
+  return open_corpus((folder.path() / "text").string(), 0, {.binary = true});
+}
+
+Prepared prepare(const Corpus& corpus, const Tokenizer& tokenizer, const std::string& name,
+                 const fs::path& folder, int threads) {
+  StagedFolder out(folder);
+  return text::prepare(corpus, tokenizer, name, out, threads);
 }
 
 Ids all_ids(const TokenFile& tokens) {

@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "base/file.h"
+#include "base/process.h"
 #include "text/pretokenize.h"
 #include "text/tokenizer_json.h"
 
@@ -39,6 +40,7 @@ class PieceMerger {
   void append(std::string_view piece, std::vector<TokenId>& ids) {
     start(piece);
     while (!queue_.empty()) {
+      stop_if_interrupted();  // one word may be a whole file
       const Candidate best = queue_.top();
       queue_.pop();
       if (still_there(best)) merge(best);
@@ -70,7 +72,7 @@ class PieceMerger {
       const auto byte = static_cast<std::uint8_t>(piece[static_cast<std::size_t>(i)]);
       symbols_.push_back({byte_ids_[byte], i - 1, i + 1 < size ? i + 1 : kNone});
     }
-    for (std::int32_t i = 0; i + 1 < size; ++i) consider(i);
+    for (std::int32_t i = 0; i + 1 < size; ++i) stop_if_interrupted(), consider(i);
   }
 
   const RankedMerge* merge_at(std::int32_t at) {
@@ -158,6 +160,7 @@ void BpeTokenizer::encode(std::string_view text, std::vector<TokenId>& ids) cons
   std::unordered_map<std::string_view, Earlier> cache;
   PieceMerger merger(merges_, model_.byte_ids);
   pre_tokenizer_.split(text, [&](std::string_view piece) {
+    stop_if_interrupted();
     const std::size_t begin = ids.size();
     if (const auto found = cache.find(piece); found != cache.end()) {
       for (std::size_t i = 0; i < found->second.count; ++i)

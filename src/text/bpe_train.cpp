@@ -92,8 +92,10 @@ Learner::Learner(const std::vector<CountedPiece>& pieces) : pieces_(pieces) {
       symbols_.push_back({static_cast<std::uint8_t>(pieces[p].bytes[at - begin]),
                           at > begin ? at - 1 : kEnd, at + 1 < end ? at + 1 : kEnd, p});
   }
-  for (Position at = 0; at < symbols_.size(); ++at)
+  for (Position at = 0; at < symbols_.size(); ++at) {
+    stop_if_interrupted();
     if (symbols_[at].next != kEnd) add(at);
+  }
   for (const auto& [pair, found] : pairs_) queue_.push({found.count, pair});
   made_.clear();
 }
@@ -139,8 +141,10 @@ std::optional<Merge> Learner::merge_best(TokenId result) {
     if (count < 2) return std::nullopt;
     const std::vector<Position> positions = std::move(pairs_.at(best.pair).positions);
     made_.clear();
-    for (const Position at : positions)
+    for (const Position at : positions) {
+      stop_if_interrupted();
       if (stands_at(best.pair, at)) merge_at(at, result);
+    }
     pairs_.erase(best.pair);
     for (const Pair& pair : made_) queue_.push({pairs_.at(pair).count, pair});
     return Merge{best.pair.left, best.pair.right, result};
@@ -164,8 +168,10 @@ std::vector<CountedPiece> count_pieces(const std::vector<std::string_view>& docu
   parallel_for(pool, static_cast<std::int64_t>(parts.size()), [&](std::int64_t i, int worker) {
     stop_if_interrupted();
     PieceCounts& mine = counts[static_cast<std::size_t>(worker)];
-    pre_tokenizer.split(parts[static_cast<std::size_t>(i)],
-                        [&](std::string_view piece) { ++mine[piece]; });
+    pre_tokenizer.split(parts[static_cast<std::size_t>(i)], [&](std::string_view piece) {
+      stop_if_interrupted();
+      ++mine[piece];
+    });
   });
   PieceCounts& all = counts.front();
   for (std::size_t worker = 1; worker < counts.size(); ++worker)

@@ -3,11 +3,12 @@
 #include <algorithm>
 #include <deque>
 #include <nlohmann/json.hpp>
-#include <optional>
 
 #include "base/check.h"
 #include "base/file.h"
 #include "base/nearest.h"
+#include "base/process.h"
+#include "text/batches.h"
 #include "text/gzip.h"
 #include "text/program_output.h"
 
@@ -15,6 +16,13 @@ namespace mote::text {
 namespace {
 
 constexpr std::size_t kBlockBytes = 65'536;
+
+enum class Split { train, valid, test };
+const std::vector<std::string> kSplitNames = {"train", "valid", "test"};
+
+Split split_of_block(std::size_t block) {
+  return block % 20 == 18 ? Split::valid : block % 20 == 19 ? Split::test : Split::train;
+}
 
 class StoredCorpus final : public Corpus {
  public:
@@ -30,6 +38,7 @@ class StoredCorpus final : public Corpus {
     return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
   }
   void cut_to(std::uint64_t max_bytes);
+  void keep_split(Split split);
 
  private:
   std::deque<std::string> texts_;  // deques, so that what the views see never moves
@@ -45,6 +54,24 @@ void StoredCorpus::cut_to(std::uint64_t max_bytes) {
     left -= documents_[kept].size();
   }
   documents_.resize(kept);
+}
+
+// Blocks are counted over all documents; those next to each other in one stay together.
+void StoredCorpus::keep_split(Split split) {
+  std::vector<std::string_view> kept;
+  std::size_t before = 0;
+  for (const std::string_view text : documents_) {
+    for (std::size_t at = 0; at < text.size();) {
+      std::size_t block = (before + at) / kBlockBytes;
+      const Split here = split_of_block(block);
+      while (split_of_block(block) == here && block * kBlockBytes < before + text.size()) ++block;
+      const std::size_t end = std::min(block * kBlockBytes - before, text.size());
+      if (here == split) kept.push_back(text.substr(at, end - at));
+      at = end;
+    }
+    before += text.size();
+  }
+  documents_ = std::move(kept);
 }
 
 // A corpus that has a name.
@@ -71,13 +98,6 @@ constexpr Source kSources[] = {
      }},
 };
 
-enum class Split { train, valid, test };
-const std::vector<std::string> kSplitNames = {"train", "valid", "test"};
-
-Split split_of_block(std::size_t block) {
-  return block % 20 == 18 ? Split::valid : block % 20 == 19 ? Split::test : Split::train;
-}
-
 std::string install_advice(const Source& source) {
   return concat("install it with: apt install ", source.package);
 }
@@ -95,35 +115,20 @@ Split parse_split(const std::string& corpus, const std::string& split) {
   return static_cast<Split>(found - kSplitNames.begin());
 }
 
-// Blocks next to each other and of one split are one document.
-void add_split(StoredCorpus& corpus, std::string_view text, Split split) {
-  const std::size_t num_blocks = (text.size() + kBlockBytes - 1) / kBlockBytes;
-  for (std::size_t begin = 0; begin < num_blocks;) {
-    std::size_t end = begin + 1;
-    while (end < num_blocks && split_of_block(end) == split_of_block(begin)) ++end;
-    if (split_of_block(begin) == split)
-      corpus.add_document(text.substr(begin * kBlockBytes, (end - begin) * kBlockBytes));
-    begin = end;
-  }
-}
-
-void add_source(StoredCorpus& corpus, const Source& source, std::optional<Split> split) {
+void add_source(StoredCorpus& corpus, const Source& source) {
   if (!source.exists())
     throw Error(ErrorKind::system, concat("corpus ", source.name, " (", source.description,
                                           ") is not on this machine; ", install_advice(source)));
-  const std::string_view text = corpus.keep(source.read());
-  if (split)
-    add_split(corpus, text, *split);
-  else
-    corpus.add_document(text);
+  corpus.add_document(corpus.keep(source.read()));
 }
 
-std::string json_text(std::string_view line, const fs::path& path, std::size_t number) {
+std::string json_text(std::string_view line, const fs::path& path, std::size_t number,
+                      const std::string& key) {
   const auto fail = [&](const std::string& problem) -> Error {
     return Error(ErrorKind::file, concat(path.string(), ": line ", number, " ", problem,
-                                         "; every line must be {\"text\": \"...\"}"))
+                                         "; every line must be {\"", key, "\": \"...\"}"))
         .in(path.string())
-        .at("text");
+        .at(key);
   };
   nlohmann::json json;
   try {
@@ -131,32 +136,101 @@ std::string json_text(std::string_view line, const fs::path& path, std::size_t n
   } catch (const nlohmann::json::exception& problem) {
     throw fail(concat("is not JSON (", problem.what(), ")"));
   }
-  const auto found = json.is_object() ? json.find("text") : json.end();
-  if (!json.is_object() || found == json.end()) throw fail("has no key 'text'");
-  if (!found->is_string()) throw fail(concat("has a 'text' that is a ", found->type_name()));
+  const auto found = json.is_object() ? json.find(key) : json.end();
+  if (!json.is_object() || found == json.end())
+    throw fail(concat("has no key '", key, "' (data.text_key of a recipe names another)"));
+  if (!found->is_string()) throw fail(concat("has a '", key, "' that is a ", found->type_name()));
   return found->get<std::string>();
 }
 
-void add_json_lines(StoredCorpus& corpus, std::string_view text, const fs::path& path) {
+void add_json_lines(StoredCorpus& corpus, std::string_view text, const fs::path& path,
+                    const std::string& key) {
   for (std::size_t number = 1; !text.empty(); ++number) {
+    stop_if_interrupted();
     const std::size_t end = std::min(text.find('\n'), text.size());
     const std::string_view line = text.substr(0, end);
     text.remove_prefix(std::min(end + 1, text.size()));
     if (line.find_first_not_of(" \t\r") != std::string_view::npos)
-      corpus.add_document(corpus.keep(json_text(line, path, number)));
+      corpus.add_document(corpus.keep(json_text(line, path, number, key)));
   }
 }
 
-void add_file(StoredCorpus& corpus, const fs::path& path) {
-  const std::string_view text = corpus.keep_file(path);
-  if (path.extension() == ".jsonl")
-    add_json_lines(corpus, text, path);
-  else
-    corpus.add_document(text);
+[[noreturn]] void refuse_as_text(const fs::path& path, const std::string& what) {
+  throw Error(ErrorKind::file, concat(path.string(), ": ", what,
+                                      " or take its bytes as they are with --binary "
+                                      "(data.binary in a recipe)"))
+      .in(path.string());
+}
+
+// Text has no zero bytes, and of other control characters few.
+bool is_binary(std::string_view text) {
+  std::size_t control = 0;
+  text = text.substr(0, kBlockBytes);
+  for (const char c : text) {
+    if (c == 0) return true;
+    const bool usual = (c >= '\a' && c <= '\r') || c == '\x1b';
+    control += static_cast<unsigned char>(c) < ' ' && !usual;
+  }
+  return control > text.size() / 20;
+}
+
+void add_file(StoredCorpus& corpus, const fs::path& path, const TextFormat& format) {
+  std::string_view text = corpus.keep_file(path);
+  fs::path name = path.filename();
+  if (text.starts_with("\x1f\x8b")) {
+    text = corpus.keep(read_gzip(path));
+    if (name.extension() == ".gz") name = name.stem();
+  }
+  if (name.extension() == ".jsonl") return add_json_lines(corpus, text, path, format.json_key);
+  if (!format.binary && name.extension() == ".json")
+    refuse_as_text(path,
+                   "is one JSON value; write a line {\"text\": ...} for each document into a "
+                   ".jsonl file,");
+  if (!format.binary && is_binary(text))
+    refuse_as_text(path, "is not text; give a file of text, JSON lines or gzip of either,");
+  corpus.add_document(text);
+}
+
+// The documents of prepared tokens, decoded up to about `max_bytes`.
+void add_prepared(StoredCorpus& corpus, const fs::path& folder, std::uint64_t max_bytes) {
+  const TokenFile tokens(folder);
+  const auto tokenizer = load_tokenizer(folder);
+  if (tokenizer->vocab_size() != tokens.info().vocab_size)
+    throw Error(ErrorKind::file, concat(folder.string(), ": tokenizer.json has ",
+                                        tokenizer->vocab_size(), " tokens, tokens.json says ",
+                                        tokens.info().vocab_size, "; prepare the text again"))
+        .in(folder.string())
+        .at("vocab_size");
+  std::string text;
+  std::uint64_t bytes = 0;
+  const auto end_document = [&] {
+    bytes += text.size();
+    corpus.add_document(corpus.keep(std::move(text)));
+    text.clear();
+  };
+  for (std::uint64_t i = 0; i < tokens.size(); ++i) {
+    if (i % 65'536 == 0) stop_if_interrupted();
+    if (max_bytes > 0 && bytes + text.size() >= max_bytes) break;
+    if (tokens[i] == tokenizer->end_of_text())
+      end_document();
+    else
+      text += tokenizer->bytes(tokens[i]);
+  }
+  end_document();
+}
+
+bool is_model_folder(const fs::path& folder) {
+  std::error_code ignored;
+  if (!fs::exists(folder / "config.json", ignored)) return false;
+  for (const auto& entry : fs::directory_iterator(folder, ignored))
+    if (entry.path().filename().string().find(".safetensors") != std::string::npos) return true;
+  return false;
 }
 
 // All plain files below `folder` by path; names with a dot in front are hidden and left out.
-void add_folder(StoredCorpus& corpus, const fs::path& folder) {
+void add_folder(StoredCorpus& corpus, const fs::path& folder, const TextFormat& format) {
+  if (!format.binary && is_model_folder(folder))
+    refuse_as_text(folder, "is a model's folder; give the text that it is to read,");
   std::vector<fs::path> paths;
   try {
     for (fs::recursive_directory_iterator at(folder), end; at != end; ++at) {
@@ -171,7 +245,7 @@ void add_folder(StoredCorpus& corpus, const fs::path& folder) {
         .in(folder.string());
   }
   std::sort(paths.begin(), paths.end());
-  for (const fs::path& path : paths) add_file(corpus, path);
+  for (const fs::path& path : paths) add_file(corpus, path, format);
 }
 
 [[noreturn]] void throw_not_found(const std::string& name) {
@@ -183,22 +257,24 @@ void add_folder(StoredCorpus& corpus, const fs::path& folder) {
       .in(name);
 }
 
-void add_named(StoredCorpus& corpus, const std::string& name) {
-  const std::size_t colon = name.find(':');
-  const std::string head = name.substr(0, colon);
-  for (const Source& source : kSources) {
-    if (head != source.name) continue;
-    std::optional<Split> split;
-    if (colon != std::string::npos) split = parse_split(head, name.substr(colon + 1));
-    return add_source(corpus, source, split);
-  }
+bool is_there(const std::string& name) {
   std::error_code ignored;
-  if (fs::is_directory(name, ignored))
-    add_folder(corpus, name);
-  else if (fs::exists(name, ignored))
-    add_file(corpus, name);
+  const std::vector<std::string> sources = source_names();
+  return std::find(sources.begin(), sources.end(), name) != sources.end() ||
+         fs::exists(name, ignored);
+}
+
+void add_named(StoredCorpus& corpus, const std::string& name, std::uint64_t max_bytes,
+               const TextFormat& format) {
+  for (const Source& source : kSources)
+    if (name == source.name) return add_source(corpus, source);
+  std::error_code ignored;
+  if (is_prepared(name))
+    add_prepared(corpus, name, max_bytes);
+  else if (fs::is_directory(name, ignored))
+    add_folder(corpus, name, format);
   else
-    throw_not_found(name);
+    add_file(corpus, name, format);
 }
 
 }  // namespace
@@ -209,16 +285,26 @@ std::uint64_t Corpus::bytes() const {
   return total;
 }
 
-std::unique_ptr<Corpus> open_corpus(const std::string& name) {
-  return open_corpus(name, 0);
-}
-
-std::unique_ptr<Corpus> open_corpus(const std::string& name, std::uint64_t max_bytes) {
+std::unique_ptr<Corpus> open_corpus(const std::string& name, std::uint64_t max_bytes,
+                                    const TextFormat& format) {
   auto corpus = std::make_unique<StoredCorpus>();
-  add_named(*corpus, name);
+  std::string blocks;
+  if (is_there(name)) {
+    add_named(*corpus, name, max_bytes, format);
+  } else {
+    const std::size_t colon = name.rfind(':');
+    const std::string head = name.substr(0, colon);
+    if (colon == std::string::npos || !is_there(head)) throw_not_found(name);
+    const Split split = parse_split(head, name.substr(colon + 1));
+    add_named(*corpus, head, 0, format);
+    blocks = concat(" (its text has ", corpus->bytes(), " bytes; of every 20 blocks of ",
+                    kBlockBytes, " valid is the 19th, test the 20th)");
+    corpus->keep_split(split);
+  }
   if (max_bytes > 0) corpus->cut_to(max_bytes);
   if (corpus->documents().empty())
-    throw Error(ErrorKind::file, concat("corpus ", name, " is empty; choose one with text in it"))
+    throw Error(ErrorKind::file,
+                concat("corpus ", name, " is empty", blocks, "; choose one with text in it"))
         .in(name);
   return corpus;
 }

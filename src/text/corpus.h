@@ -16,13 +16,21 @@ class Corpus {
   std::uint64_t bytes() const;
 };
 
-// `name` is NAME:SPLIT (gcide, kjv; train, valid, test), NAME alone (all of it), or the path of a
-// text file, a .jsonl file (the `text` key of every line), or a folder of these. Throws Error when
-// it is missing, empty or unreadable, and says how to get it.
-std::unique_ptr<Corpus> open_corpus(const std::string& name);
+// How files are read as text.
+struct TextFormat {
+  std::string json_key = "text";  // of JSON lines
+  bool binary = false;            // take what is no text byte by byte
+};
 
-// The same, cut to the first `max_bytes` bytes (the last document is cut short); 0 means no limit.
-std::unique_ptr<Corpus> open_corpus(const std::string& name, std::uint64_t max_bytes);
+// `name` is a name (gcide, kjv) or the path of a text file, of a .jsonl file (the text of every
+// line), of either compressed by gzip, of a folder of these, or of a prepared folder, whose tokens
+// are decoded. With :train, :valid or :test behind it: the blocks of 65,536 bytes of that split,
+// counted over all documents (block i is valid where i mod 20 is 18, test where it is 19); blocks
+// next to each other in a document are one document. Cut to the first `max_bytes` bytes (the last
+// document is cut short); 0 means no limit. Throws Error when it is missing, empty, unreadable or
+// no text, and says what to do.
+std::unique_ptr<Corpus> open_corpus(const std::string& name, std::uint64_t max_bytes = 0,
+                                    const TextFormat& format = {});
 
 // Corpora known by name, each with whether this machine has it and how to get it: what `mote
 // doctor` prints.

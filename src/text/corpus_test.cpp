@@ -1,9 +1,12 @@
 #include "text/corpus.h"
 
 #include <gtest/gtest.h>
+#include <zlib.h>
 
 #include "base/check.h"
 #include "tests/support/files.h"
+#include "text/batches.h"
+#include "text/bpe.h"
 #include "text/utf8.h"
 
 namespace mote::text {
@@ -37,10 +40,27 @@ std::string problem_of(const std::string& name) {
   return "unknown";
 }
 
+// The rule of the splits, block by block.
+void expect_splits_of(const std::string& name, const std::string& whole) {
+  constexpr std::size_t kBlock = 65'536;
+  Documents train, valid, test;
+  std::size_t last_kind = 3;
+  for (std::size_t i = 0; i * kBlock < whole.size(); ++i) {
+    const std::size_t kind = i % 20 == 18 ? 1 : i % 20 == 19 ? 2 : 0;
+    Documents& split = kind == 0 ? train : kind == 1 ? valid : test;
+    if (kind != last_kind) split.emplace_back();
+    split.back() += whole.substr(i * kBlock, kBlock);
+    last_kind = kind;
+  }
+  EXPECT_TRUE(documents(*open_corpus(name + ":train")) == train);
+  EXPECT_TRUE(documents(*open_corpus(name + ":valid")) == valid);
+  EXPECT_TRUE(documents(*open_corpus(name + ":test")) == test);
+}
+
 TEST(Corpus, AFileIsOneDocument) {
   const TemporaryFolder folder;
   const std::string text = std::string("one\n\ntwo\0\xFF", 10);
-  const auto corpus = open_corpus(folder.file("x.txt", text).string());
+  const auto corpus = open_corpus(folder.file("x.txt", text).string(), 0, {.binary = true});
   EXPECT_EQ(documents(*corpus), Documents{text});
   EXPECT_EQ(corpus->bytes(), text.size());
 }
@@ -71,6 +91,80 @@ TEST(Corpus, IsCutToTheFirstBytes) {
   EXPECT_EQ(documents(folder.path(), 5), (Documents{"12345"}));
   EXPECT_EQ(documents(folder.path(), 100), (Documents{"12345", "67890"}));
   EXPECT_EQ(documents(folder.path(), 0), (Documents{"12345", "67890"}));
+}
+
+TEST(Corpus, IsDecompressed) {
+  const TemporaryFolder folder;
+  const auto compressed = [&](const std::string& name, const std::string& text) {
+    const fs::path path = folder.path() / name;
+    const gzFile file = gzopen(path.c_str(), "wb");
+    gzwrite(file, text.data(), static_cast<unsigned>(text.size()));
+    gzclose(file);
+    return path;
+  };
+  EXPECT_EQ(documents(compressed("my.txt.gz", "some words")), Documents{"some words"});
+  EXPECT_EQ(documents(compressed("my.jsonl.gz", "{\"text\": \"a\"}\n{\"text\": \"b\"}\n")),
+            (Documents{"a", "b"}));
+}
+
+TEST(Corpus, TakesTheKeyOfJsonLinesThatIsNamed) {
+  const TemporaryFolder folder;
+  const auto path = folder.file("x.jsonl", "{\"content\": \"a\", \"text\": 3}\n").string();
+  EXPECT_EQ(documents(*open_corpus(path, 0, {.json_key = "content"})), Documents{"a"});
+  expect_refused(path, ErrorKind::file, "has a 'text' that is a number");
+}
+
+TEST(Corpus, RefusesWhatIsNoText) {
+  const TemporaryFolder folder;
+  const std::string png("\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0", 18);
+  expect_refused(folder.file("a/b.png", png).string(), ErrorKind::file, "b.png: is not text");
+  expect_refused((folder.path() / "a").string(), ErrorKind::file, "b.png: is not text");
+  expect_refused(folder.file("c.bin", std::string(3000, '\x02')).string(), ErrorKind::file,
+                 "--binary");
+  expect_refused(folder.file("d.json", "{\"text\": \"a\"}").string(), ErrorKind::file,
+                 "d.json: is one JSON value");
+  folder.file("model/config.json", "{}");
+  folder.file("model/model.safetensors", "");
+  expect_refused((folder.path() / "model").string(), ErrorKind::file, "is a model's folder");
+  EXPECT_EQ(documents(*open_corpus((folder.path() / "a").string(), 0, {.binary = true})),
+            Documents{png});
+  EXPECT_EQ(documents(folder.file("e.txt", "caf\xE9 \x1b[1mbold\x1b[0m\f")).size(), 1u)
+      << "Latin-1 and a terminal's colours are text";
+}
+
+TEST(Corpus, IsThePreparedTextOfAFolderOfTokens) {
+  const TemporaryFolder folder;
+  folder.file("text/a", "some words, and some words again");
+  folder.file("text/b", "caf\xE9");
+  const auto text = open_corpus((folder.path() / "text").string());
+  StagedFolder out(folder.path() / "tokens");
+  prepare(*text, *train_bpe(*text, 260, 1), "x", out, 1);
+  EXPECT_EQ(documents(folder.path() / "tokens"), documents(*text));
+  EXPECT_EQ(documents(folder.path() / "tokens", 7), Documents{"some wo"});
+  fs::remove(folder.path() / "tokens" / "tokenizer.json");
+  make_byte_tokenizer()->save(folder.path() / "tokens");
+  expect_refused((folder.path() / "tokens").string(), ErrorKind::file,
+                 "tokenizer.json has 257 tokens, tokens.json says 260");
+}
+
+TEST(Corpus, AFileIsSplitByBlocksOverAllItsDocuments) {
+  const TemporaryFolder folder;
+  std::string whole;
+  for (int i = 0; whole.size() < 45 * 65'536 + 100; ++i) whole += std::to_string(i) + " ";
+  const std::string path = folder.file("my.txt", whole).string();
+  expect_splits_of(path, whole);
+  folder.file("parts/a", whole.substr(0, 1'200'000));  // ends inside block 18, a valid one
+  folder.file("parts/b", whole.substr(1'200'000));
+  const std::string parts = (folder.path() / "parts").string();
+  const std::size_t begin = 18 * 65'536, end = 19 * 65'536;
+  const Documents valid = documents(*open_corpus(parts + ":valid"));
+  ASSERT_EQ(valid.size(), 3u);
+  EXPECT_EQ(valid[0], whole.substr(begin, 1'200'000 - begin));
+  EXPECT_EQ(valid[1], whole.substr(1'200'000, end - 1'200'000));
+  expect_refused(path + ":vald", ErrorKind::value, "did you mean 'valid'?");
+  expect_refused(folder.file("short.txt", "a few words").string() + ":valid", ErrorKind::file,
+                 "its text has 11 bytes; of every 20 blocks of 65536 valid is the 19th");
+  EXPECT_EQ(documents(folder.file("odd:train", "has this name")), Documents{"has this name"});
 }
 
 TEST(Corpus, RefusesWhatIsEmpty) {
@@ -121,23 +215,6 @@ TEST(Corpus, SaysHowToGetKjvWhenItsProgramIsMissing) {
   expect_refused("kjv", ErrorKind::system, "apt install bible-kjv");
   setenv("PATH", path.c_str(), 1);
   EXPECT_EQ(problem, "missing; install it with: apt install bible-kjv");
-}
-
-// The rule of the splits, block by block.
-void expect_splits_of(const std::string& name, const std::string& whole) {
-  constexpr std::size_t kBlock = 65'536;
-  Documents train, valid, test;
-  std::size_t last_kind = 3;
-  for (std::size_t i = 0; i * kBlock < whole.size(); ++i) {
-    const std::size_t kind = i % 20 == 18 ? 1 : i % 20 == 19 ? 2 : 0;
-    Documents& split = kind == 0 ? train : kind == 1 ? valid : test;
-    if (kind != last_kind) split.emplace_back();
-    split.back() += whole.substr(i * kBlock, kBlock);
-    last_kind = kind;
-  }
-  EXPECT_TRUE(documents(*open_corpus(name + ":train")) == train);
-  EXPECT_TRUE(documents(*open_corpus(name + ":valid")) == valid);
-  EXPECT_TRUE(documents(*open_corpus(name + ":test")) == test);
 }
 
 TEST(Corpus, GcideHasItsThreeSplits) {

@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "base/check.h"
+#include "base/process.h"
 
 namespace mote::text {
 namespace {
@@ -27,6 +28,7 @@ std::string read_gzip(const std::filesystem::path& path) {
         .in(path.string());
   std::string text;
   for (;;) {
+    stop_if_interrupted();
     const std::size_t before = text.size();
     text.resize(before + kReadBytes);
     const int got = gzread(file.get(), text.data() + before, kReadBytes);
@@ -37,7 +39,7 @@ std::string read_gzip(const std::filesystem::path& path) {
     const std::string problem = gzerror(file.get(), &code);
     if (code == Z_OK || code == Z_STREAM_END) return text;
     throw Error(ErrorKind::file, concat(path.string(), ": cannot decompress after ", text.size(),
-                                        " bytes: ", problem, "; install it again"))
+                                        " bytes: ", problem, "; fetch or install it again"))
         .in(path.string());
   }
 }

@@ -22,7 +22,11 @@ Metrics::Metrics(std::filesystem::path path, std::int64_t steps_done) : path_(st
   if (std::filesystem::exists(path_)) {
     std::istringstream lines(read_file(path_));
     for (std::string line; std::getline(lines, line);) {
-      if (belongs_before(Json::parse(line, nullptr, false), steps_done)) kept += line + "\n";
+      const Json json = Json::parse(line, nullptr, false);
+      if (!belongs_before(json, steps_done)) continue;
+      kept += line + "\n";
+      if (const auto found = json.find("seconds"); found != json.end() && found->is_number())
+        seconds_ = found->get<double>();
     }
   }
   write_file(path_, kept);

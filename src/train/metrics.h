@@ -15,10 +15,13 @@ class Metrics {
   // it.
   Metrics(std::filesystem::path path, std::int64_t steps_done);
   void write(const Json& line);
+  // Seconds of the last line that is kept.
+  double seconds() const { return seconds_; }
 
  private:
   std::filesystem::path path_;
   std::ofstream out_;
+  double seconds_ = 0;
 };
 
 }  // namespace mote::train

@@ -1,9 +1,84 @@
 #include "train/recipe.h"
 
+#include <algorithm>
+
 #include "base/toml.h"
 #include "checkpoint/families/mote.h"
 
 namespace mote::train {
+namespace {
+
+std::string first_difference(const Json& a, const Json& b, const std::string& path) {
+  for (const auto& [key, value] : a.items()) {
+    const std::string here = path.empty() ? key : path + "." + key;
+    if (!b.contains(key)) return here;
+    if (value.is_object()) {
+      const std::string inner = first_difference(value, b[key], here);
+      if (!inner.empty()) return inner;
+    } else if (value != b[key]) {
+      return here;
+    }
+  }
+  return "";
+}
+
+// The recipe without what changes no step.
+Json computation(const Recipe& recipe) {
+  Json json = to_json(recipe);
+  for (const char* key : {"valid", "valid_bytes"}) json["data"].erase(key);
+  Json& training = json["training"];
+  for (const char* key : {"steps", "eval_every", "save_every", "keep_checkpoints", "log_every"})
+    training.erase(key);
+  training["schedule_steps"] = recipe.training.horizon();
+  return json;
+}
+
+std::string key_of(const std::string& assignment) {
+  return assignment.substr(0, assignment.find('='));
+}
+
+// Whether one key is the other or holds it.
+bool related(const std::string& a, const std::string& b) {
+  return a == b || a.starts_with(b + ".") || b.starts_with(a + ".");
+}
+
+// What a recipe with overrides was refused for is blamed on the one that names the field, or, where
+// the recipe alone is sound, on all of them.
+[[noreturn]] void blame_overrides(const Error& error, const std::string& path,
+                                  const std::vector<std::string>& overrides) {
+  std::string blamed;
+  for (const std::string& assignment : overrides)
+    if (related(key_of(assignment), error.field())) blamed = " --set " + assignment;
+  if (blamed.empty()) {
+    load_recipe(path, {});
+    for (const std::string& assignment : overrides) blamed += " --set " + assignment;
+  }
+  std::string what = error.what();
+  if (what.starts_with(path + ": ")) what.erase(0, path.size() + 2);
+  throw Error(error.kind(), concat(blamed.substr(1), ": ", what)).at(error.field());
+}
+
+}  // namespace
+
+std::string changed_computation(const Recipe& now, const Recipe& then) {
+  const std::string field = first_difference(computation(now), computation(then), "");
+  const bool by_steps = field == "training.schedule_steps" &&
+                        now.training.schedule_steps == then.training.schedule_steps;
+  return by_steps ? "training.steps" : field;
+}
+
+std::string changed_model(const checkpoint::ModelConfig& now, const checkpoint::ModelConfig& then) {
+  const auto function = [](const checkpoint::ModelConfig& config) {
+    Json json = to_json(config);
+    for (const char* key : {"vocab_size", "context", "dropout"}) json.erase(key);
+    for (const char* key : {"memory_blocks", "eval_memory_blocks"}) json["attention"].erase(key);
+    if (Json& feed_forward = json["feed_forward"]; feed_forward.contains("router"))
+      for (const char* key : {"expert_dropout", "entropy_weight"})
+        feed_forward["router"].erase(key);
+    return json;
+  };
+  return first_difference(function(now), function(then), "");
+}
 
 void validate(const Recipe& recipe, const std::string& file) {
   if (recipe.data.train.empty())
@@ -14,6 +89,17 @@ void validate(const Recipe& recipe, const std::string& file) {
   checkpoint::ModelConfig with_vocabulary = recipe.model;
   with_vocabulary.vocab_size = 1;
   checkpoint::validate(with_vocabulary, {file, "model"});
+  if (recipe.data.tokenizer.empty())
+    throw_config_error({file, "data.tokenizer"},
+                       "is empty; choose bytes, bpe or a folder with a tokenizer.json");
+  for (const auto& [key, value] :
+       {std::pair{"beta1", recipe.training.beta1}, std::pair{"beta2", recipe.training.beta2}})
+    if (value == 1)
+      throw_config_error({file, concat("training.", key)},
+                         "is 1, outside 0 to below 1; no gradient would ever count");
+  if (recipe.training.epsilon == 0)
+    throw_config_error({file, "training.epsilon"},
+                       "is 0, outside above 0; weights without gradient would divide 0 by 0");
   if (recipe.training.schedule_steps != 0 && recipe.training.schedule_steps < recipe.training.steps)
     throw_config_error({file, "training.schedule_steps"},
                        concat("is ", recipe.training.schedule_steps,
@@ -34,9 +120,14 @@ Recipe recipe_from(Json table, const std::string& file) {
 Recipe load_recipe(const std::string& path, const std::vector<std::string>& overrides) {
   Json table = read_toml(path);
   for (const std::string& assignment : overrides) set_override(table, assignment);
-  const Recipe recipe = recipe_from(std::move(table), path);
-  validate(recipe, path);
-  return recipe;
+  try {
+    const Recipe recipe = recipe_from(std::move(table), path);
+    validate(recipe, path);
+    return recipe;
+  } catch (const Error& error) {
+    if (overrides.empty()) throw;
+    blame_overrides(error, path, overrides);
+  }
 }
 
 }  // namespace mote::train

@@ -2,26 +2,34 @@
 #pragma once
 
 #include "checkpoint/model_config.h"
+#include "text/corpus.h"
 
 namespace mote::train {
 
 enum class OptimizerKind { adam, adamw };
-enum class TokenizerKind { bytes, bpe };
 
 struct DataConfig {
   std::string train, valid;
-  TokenizerKind tokenizer = TokenizerKind::bpe;
+  std::string tokenizer = "bpe";
   std::int64_t vocab_size = 4096;
   std::int64_t valid_bytes = 300000;
+  std::string text_key = "text";
+  bool binary = false;
+
+  text::TextFormat format() const { return {text_key, binary}; }
 
   static auto fields() {
     using C = DataConfig;
     return std::tuple{
-        Field{&C::train, "train", "corpus to train on: NAME:SPLIT, a file or a folder"},
+        Field{&C::train, "train",
+              "corpus to train on: NAME[:SPLIT], FILE[:SPLIT], a folder of text or of tokens"},
         Field{&C::valid, "valid", "corpus to evaluate on; empty: none"},
-        Field{&C::tokenizer, "tokenizer", "how text becomes tokens"},
+        Field{&C::tokenizer, "tokenizer",
+              "bytes, bpe (learned from train), or a folder with a tokenizer.json"},
         Field{&C::vocab_size, "vocab_size", "tokens of a bpe tokenizer", 257.0, 1e6},
-        Field{&C::valid_bytes, "valid_bytes", "evaluate on the first bytes of valid; 0: all", 0.0}};
+        Field{&C::valid_bytes, "valid_bytes", "evaluate on the first bytes of valid; 0: all", 0.0},
+        Field{&C::text_key, "text_key", "key of the text in JSON lines"},
+        Field{&C::binary, "binary", "take files that are no text byte by byte"}};
   }
 };
 
@@ -38,6 +46,13 @@ struct TrainingConfig {
   std::int64_t eval_every = 0, save_every = 200, log_every = 10;
   std::int64_t keep_checkpoints = 1;
   std::int64_t seed = 1;
+  std::string from;
+
+  // Steps after the warm-up's end over which the cosine falls.
+  std::int64_t horizon() const { return schedule_steps ? schedule_steps : steps; }
+  std::int64_t steps_between_evaluations() const {
+    return eval_every ? eval_every : (steps + 9) / 10;
+  }
 
   static auto fields() {
     using C = TrainingConfig;
@@ -47,20 +62,22 @@ struct TrainingConfig {
         Field{&C::optimizer, "optimizer",
               "adam (weight decay in the gradient) or adamw (decoupled)"},
         Field{&C::learning_rate, "learning_rate", "peak learning rate", 0.0},
-        Field{&C::beta1, "beta1", "decay of the mean of gradients", 0.0, 1.0},
-        Field{&C::beta2, "beta2", "decay of the mean of squared gradients", 0.0, 1.0},
-        Field{&C::epsilon, "epsilon", "added to the root of the latter", 0.0},
+        Field{&C::beta1, "beta1", "decay of the mean of gradients, below 1", 0.0, 1.0},
+        Field{&C::beta2, "beta2", "decay of the mean of squared gradients, below 1", 0.0, 1.0},
+        Field{&C::epsilon, "epsilon", "added to the root of the latter, above 0", 0.0},
         Field{&C::weight_decay, "weight_decay", "weight decay", 0.0},
         Field{&C::warmup, "warmup", "steps of linear warm-up", 0.0},
         Field{&C::schedule_steps, "schedule_steps", "horizon of the cosine; 0: steps", 0.0},
         Field{&C::clip_norm, "clip_norm", "largest norm of all gradients together; 0: any", 0.0},
         Field{&C::bf16, "bf16", "multiply in bfloat16 (sums, weights and the rest stay float32)"},
-        Field{&C::eval_every, "eval_every", "steps between evaluations; 0: only at the end", 0.0},
+        Field{&C::eval_every, "eval_every", "steps between evaluations; 0: ten in a run", 0.0},
         Field{&C::save_every, "save_every", "steps between checkpoints", 1.0},
         Field{&C::keep_checkpoints, "keep_checkpoints",
               "newest checkpoints that are kept, beside the best by validation", 1.0, 1e6},
         Field{&C::log_every, "log_every", "steps between lines of metrics.jsonl", 1.0},
-        Field{&C::seed, "seed", "of everything random", 0.0}};
+        Field{&C::seed, "seed", "of everything random", 0.0},
+        Field{&C::from, "from",
+              "model whose weights and tokenizer the run starts from; empty: none"}};
   }
 };
 
@@ -87,13 +104,17 @@ Recipe recipe_from(Json table, const std::string& file);
 // Checks what does not need the tokenizer; `file` is for messages.
 void validate(const Recipe& recipe, const std::string& file);
 
+// The first field (dotted) in which a run would compute something else; empty: none. How often it
+// saves, tells and evaluates, and on what, may differ, and the number of steps where the learning
+// rate does not follow from it.
+std::string changed_computation(const Recipe& now, const Recipe& then);
+// The first field in which two models would compute something else from the same weights; empty:
+// none. How many tokens, how long a context and what is dropped in training may differ.
+std::string changed_model(const checkpoint::ModelConfig& now, const checkpoint::ModelConfig& then);
+
 }  // namespace mote::train
 
 template <>
 struct mote::EnumNames<mote::train::OptimizerKind> {
   static constexpr std::array names{"adam", "adamw"};
-};
-template <>
-struct mote::EnumNames<mote::train::TokenizerKind> {
-  static constexpr std::array names{"bytes", "bpe"};
 };

@@ -9,6 +9,7 @@
 #include <map>
 
 #include "base/check.h"
+#include "tests/support/files.h"
 
 namespace mote::train {
 namespace {
@@ -45,8 +46,7 @@ TEST(Recipes, PublishedOnesHaveThePublishedSizes) {
        fs::directory_iterator(fs::path(MOTE_SOURCE_DIR) / "recipes" / "published")) {
     const Recipe recipe = load_recipe(entry.path().string(), {});
     checkpoint::ModelConfig config = recipe.model;
-    config.vocab_size =
-        recipe.data.tokenizer == TokenizerKind::bytes ? 257 : recipe.data.vocab_size;
+    config.vocab_size = recipe.data.tokenizer == "bytes" ? 257 : recipe.data.vocab_size;
     const auto total = totals.find(entry.path().stem().string());
     ASSERT_NE(total, totals.end()) << entry.path();
     EXPECT_EQ(model::count_parameters(config).total, total->second) << entry.path();
@@ -63,6 +63,63 @@ TEST(Recipes, ShippedOnesNameCostAndResult) {
     EXPECT_NE(header.find("# Cost: "), std::string::npos) << entry.path();
     EXPECT_NE(header.find("# Expect: "), std::string::npos) << entry.path();
   }
+}
+
+class RecipeFile : public ::testing::Test {
+ protected:
+  std::string refusal(const std::vector<std::string>& overrides) {
+    try {
+      load_recipe(path_, overrides);
+    } catch (const Error& error) {
+      return error.what();
+    }
+    return "accepted";
+  }
+  test::TemporaryFolder folder_;
+  const std::string path_ = folder_.file("r.toml", "version = 2\n[data]\ntrain = \"x\"\n").string();
+};
+
+TEST_F(RecipeFile, RefusesDecaysAndEpsilonsThatMakeNoNumbers) {
+  EXPECT_NE(refusal({"training.beta1=1"}).find("'training.beta1' is 1, outside"),
+            std::string::npos);
+  EXPECT_NE(refusal({"training.beta2=1"}).find("'training.beta2' is 1, outside"),
+            std::string::npos);
+  EXPECT_NE(refusal({"training.beta2=-0.5"}).find("'training.beta2' is -0.5, outside"),
+            std::string::npos);
+  EXPECT_NE(refusal({"training.epsilon=0"}).find("'training.epsilon' is 0, outside"),
+            std::string::npos);
+  EXPECT_EQ(refusal({"training.beta1=0", "training.beta2=0.999999", "training.epsilon=1e-30"}),
+            "accepted");
+}
+
+TEST_F(RecipeFile, BlamesTheOverrideForWhatItBroke) {
+  EXPECT_EQ(refusal({"model.dim=64", "training.steps=0"}),
+            "--set training.steps=0: 'training.steps' is 0, outside 1 or more");
+  EXPECT_TRUE(refusal({"model.dmi=3"}).starts_with("--set model.dmi=3: "));
+  EXPECT_TRUE(
+      refusal({"training.schedule_steps=5"}).starts_with("--set training.schedule_steps=5: "));
+  folder_.file("r.toml", "version = 2\ndata.train = \"x\"\ntraining.schedule_steps = 2000\n");
+  EXPECT_TRUE(refusal({"training.steps=3000"}).starts_with("--set training.steps=3000: "))
+      << "the field that complains is another one";
+  folder_.file("r.toml", "version = 2\nbroken = 1\n");
+  EXPECT_TRUE(refusal({"training.steps=3000"}).starts_with(path_)) << "the recipe's own fault";
+}
+
+TEST(Recipes, DifferInWhatChangesTheComputation) {
+  Recipe a;
+  a.training.schedule_steps = a.training.steps;
+  Recipe b = a;
+  b.training.steps = 500;
+  b.training.eval_every = b.training.save_every = b.training.log_every = 7;
+  b.data.valid = "other";
+  EXPECT_EQ(changed_computation(a, b), "");
+  b.training.schedule_steps = 0;
+  EXPECT_EQ(changed_computation(a, b), "training.schedule_steps");
+  a.training.schedule_steps = 0;
+  EXPECT_EQ(changed_computation(a, b), "training.steps");
+  b = a;
+  b.training.seed = 5;
+  EXPECT_EQ(changed_computation(a, b), "training.seed");
 }
 
 }  // namespace

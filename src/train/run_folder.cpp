@@ -1,12 +1,16 @@
 #include "train/run_folder.h"
 
+#include <algorithm>
+#include <array>
 #include <charconv>
 #include <set>
+#include <sstream>
 
 #include "base/file.h"
 #include "base/json_text.h"
 #include "base/log.h"
 #include "base/toml.h"
+#include "model/saved.h"
 #include "text/batches.h"
 #include "text/bpe.h"
 
@@ -14,30 +18,8 @@ namespace mote::train {
 namespace {
 
 constexpr const char* kStep = "step-";
-
-std::string first_difference(const Json& a, const Json& b, const std::string& path) {
-  for (const auto& [key, value] : a.items()) {
-    const std::string here = path.empty() ? key : path + "." + key;
-    if (!b.contains(key)) return here;
-    if (value.is_object()) {
-      const std::string inner = first_difference(value, b[key], here);
-      if (!inner.empty()) return inner;
-    } else if (value != b[key]) {
-      return here;
-    }
-  }
-  return "";
-}
-
-void tokenise(const DataConfig& data, const text::Corpus& corpus, const fs::path& out,
-              int threads) {
-  log::info(
-      concat("tokenising ", data.train, ", ", format_bytes(static_cast<double>(corpus.bytes()))));
-  const auto tokenizer = data.tokenizer == TokenizerKind::bytes
-                             ? text::make_byte_tokenizer()
-                             : text::train_bpe(corpus, static_cast<int>(data.vocab_size), threads);
-  text::prepare(corpus, *tokenizer, data.train, out, threads);
-}
+constexpr const char* kLock = ".run.lock";
+constexpr const char* kTokenizer = "tokenizer.json";
 
 // N of "step-N"; -1 for another name.
 std::int64_t step_of(const std::string& name) {
@@ -48,53 +30,226 @@ std::int64_t step_of(const std::string& name) {
   return error == std::errc() && stop == end && step >= 0 ? step : -1;
 }
 
-}  // namespace
-
-RunFolder::RunFolder(const Recipe& recipe, fs::path folder, bool resume, int threads)
-    : folder_(std::move(folder)), keep_(recipe.training.keep_checkpoints) {
-  if (!resume) check_folder_is_free(folder_);
-  std::unique_ptr<text::Corpus> train;
-  if (!fs::exists(data())) train = text::open_corpus(recipe.data.train);
-  if (!recipe.data.valid.empty())
-    valid_ =
-        text::open_corpus(recipe.data.valid, static_cast<std::uint64_t>(recipe.data.valid_bytes));
-  settle_recipe(recipe);
-  if (train) tokenise(recipe.data, *train, data(), threads);
+// What tells a run's own files and their temporaries from others.
+bool is_ours(const std::string& name) {
+  const bool model = name.starts_with("model") && name.find(".safetensors") != std::string::npos;
+  constexpr std::array kNames{"recipe.toml", "metrics.jsonl", "data",
+                              "checkpoints", "config.json",   kTokenizer,
+                              "latest",      "best",          "generation_config.json"};
+  return model || step_of(name) >= 0 ||
+         std::find(kNames.begin(), kNames.end(), name) != kNames.end();
 }
 
-// Makes the folder's recipe.toml, or checks that it holds the same run.
-void RunFolder::settle_recipe(const Recipe& recipe) {
-  const fs::path path = folder_ / "recipe.toml";
-  create_folder(folder_);
-  if (!fs::exists(path)) {
-    if (!fs::is_empty(folder_))
-      throw Error(
-          ErrorKind::system,
-          concat(folder_.string(), " holds files but no recipe.toml: it is no training run"))
-          .in(folder_.string());
-    write_file(path, to_toml(to_json(recipe)));
-    create_folder(checkpoints());
-    return;
+// What stands in a folder before its first checkpoint.
+bool is_of_a_start(const std::string& name) {
+  constexpr std::array kNames{"recipe.toml", "metrics.jsonl", "data", "checkpoints", kLock};
+  const bool temporary = name.starts_with('.') && name.find(".tmp-") != std::string::npos &&
+                         is_ours(name.substr(1, name.rfind(".tmp-") - 1));
+  return temporary || name == ".data.lock" ||
+         std::find(kNames.begin(), kNames.end(), name) != kNames.end();
+}
+
+bool has_steps(const fs::path& checkpoints) {
+  std::error_code ignored;
+  for (const auto& entry : fs::directory_iterator(checkpoints, ignored))
+    if (step_of(entry.path().filename().string()) >= 0) return true;
+  return fs::exists(checkpoints / "latest");
+}
+
+[[noreturn]] void refuse(const fs::path& folder, const std::string& what) {
+  throw Error(ErrorKind::system, concat(folder.string(), " ", what)).in(folder.string());
+}
+
+std::string value_at(const Recipe& recipe, const std::string& field) {
+  const Json json = to_json(recipe);
+  const Json* at = &json;
+  std::istringstream keys(field);
+  for (std::string key; std::getline(keys, key, '.');) {
+    if (!at->is_object() || !at->contains(key)) return "absent";
+    at = &(*at)[key];
   }
-  const Json now = to_json(recipe),
-             then = to_json(recipe_from(read_toml(path.string()), path.string()));
-  const std::string field = first_difference(now, then, "");
-  if (!field.empty())
-    throw Error(ErrorKind::config,
-                concat(path.string(), ": '", field,
-                       "' differs from the recipe given; resume with the same recipe, or "
-                       "train into a new folder"))
-        .in(path.string())
-        .at(field);
+  return quoted(*at);
+}
+
+// Tokens of a prepared folder are taken as they are, if they are of the tokenizer that is wanted.
+void use_prepared(const Recipe& recipe, StagedFolder& out) {
+  const DataConfig& data = recipe.data;
+  const fs::path prepared = data.train;
+  fs::path wanted;
+  if (!recipe.training.from.empty()) wanted = model::find_model(recipe.training.from);
+  if (data.tokenizer != "bpe" && data.tokenizer != "bytes") wanted = data.tokenizer;
+  std::string differ;
+  if (!wanted.empty() && wanted.filename() != kTokenizer) wanted /= kTokenizer;
+  if (!wanted.empty() && read_file(prepared / kTokenizer) != read_file(wanted))
+    differ = concat((prepared / kTokenizer).string(), " and ", wanted.string());
+  else if (const int tokens = text::load_tokenizer(prepared)->vocab_size();
+           wanted.empty() && data.tokenizer == "bytes" && tokens != 257)
+    differ = concat(prepared.string(), " of ", tokens, " tokens and tokenizer = \"bytes\" of 257");
+  if (!differ.empty())
+    throw Error(ErrorKind::config, concat("data.train: ", differ,
+                                          " differ; prepare the text with the tokenizer wanted"))
+        .in(data.train)
+        .at("data.tokenizer");
+  log::info(concat("tokens and tokenizer of ", data.train));
+  text::link_prepared(prepared, out);
+}
+
+// `corpus` is null where the recipe names a prepared folder.
+void tokenise(const Recipe& recipe, const text::Corpus* corpus, const fs::path& folder,
+              int threads) {
+  const DataConfig& data = recipe.data;
+  StagedFolder out(folder);
+  if (!corpus) return use_prepared(recipe, out);
+  log::info(
+      concat("tokenising ", data.train, ", ", format_bytes(static_cast<double>(corpus->bytes()))));
+  const bool of_model =
+      !recipe.training.from.empty() && (data.tokenizer == "bpe" || data.tokenizer == "bytes");
+  const auto tokenizer = text::tokenizer_named(
+      of_model ? model::find_model(recipe.training.from).string() : data.tokenizer, *corpus,
+      static_cast<int>(data.vocab_size), threads);
+  text::prepare(*corpus, *tokenizer, data.train, out, threads);
+}
+
+}  // namespace
+
+RunFolder::RunFolder(const Recipe& recipe, const fs::path& folder, bool resume, int threads)
+    : recipe_(recipe), folder_(fs::is_symlink(folder) ? followed(folder) : folder) {
+  // A lock outlives its process only where that was killed.
+  const bool killed = fs::exists(folder_ / kLock);
+  const Holds holds = look(resume, killed);
+  const DataConfig& data = recipe_.data;
+  std::unique_ptr<text::Corpus> train;
+  const bool wants_tokens = holds != Holds::run || !fs::exists(this->data());
+  if (wants_tokens && !text::is_prepared(data.train))
+    train = text::open_corpus(data.train, 0, data.format());
+  if (!data.valid.empty())
+    valid_ =
+        text::open_corpus(data.valid, static_cast<std::uint64_t>(data.valid_bytes), data.format());
+  try {
+    lock();
+    if (look(resume, killed) != holds) refuse(folder_, "was changed meanwhile; try again");
+    if (holds == Holds::run)
+      go_on();
+    else
+      begin();
+    if (wants_tokens) tokenise(recipe_, train.get(), this->data(), threads);
+  } catch (...) {
+    drop_start();
+    throw;
+  }
+}
+
+RunFolder::~RunFolder() {
+  drop_start();
+}
+
+// What the folder holds, by reading alone. Throws for what no run may be put into.
+RunFolder::Holds RunFolder::look(bool resume, bool killed) const {
+  std::error_code ignored;
+  if (!fs::exists(folder_, ignored)) return Holds::nothing;
+  if (!fs::is_directory(folder_, ignored)) refuse(folder_, "is no folder; choose another output");
+  bool empty = true, start = true;
+  for (const auto& entry : fs::directory_iterator(folder_)) {
+    const std::string name = entry.path().filename().string();
+    empty = empty && name == kLock;
+    start = start && is_of_a_start(name);
+  }
+  if (empty) return Holds::nothing;
+  if (start && killed && !has_steps(checkpoints())) return Holds::start;
+  if (!resume)
+    refuse(folder_,
+           concat("is not empty; choose a new folder",
+                  fs::exists(folder_ / "recipe.toml") ? ", or go on with its run: --resume" : ""));
+  const std::string use = concat("; --from ", folder_.string(), " with another --out trains on");
+  if (!fs::exists(folder_ / "recipe.toml"))
+    refuse(folder_, concat("holds files but no recipe.toml: it is no training run",
+                           fs::exists(folder_ / "config.json") ? use : ""));
   if (fs::exists(folder_ / "training_state.safetensors"))
     throw Error(ErrorKind::unsupported,
                 concat(folder_.string(),
                        ": is a run of mote's first version; end it with the "
                        "program that began it, or train anew"))
         .in(folder_.string());
-  remove_leftovers(folder_);
+  if (!fs::exists(checkpoints() / "latest")) {
+    if (fs::exists(folder_ / "config.json"))
+      refuse(folder_,
+             "is a finished model without its training_state: there is nothing to go on "
+             "from" +
+                 use);
+    if (has_steps(checkpoints()))
+      refuse(folder_,
+             "has checkpoints but no checkpoints/latest; write step-N, the one to go on "
+             "from, into it");
+  } else if (const auto checkpoint = latest();
+             !fs::exists(*checkpoint / "training_state.safetensors")) {
+    refuse(*checkpoint, concat("has no training_state.safetensors to go on from; --from ",
+                               checkpoint->string(), " with another --out trains on"));
+  }
+  return Holds::run;
+}
+
+void RunFolder::lock() {
+  std::error_code ignored;
+  for (fs::path at = folder_; !at.empty() && !fs::exists(at, ignored); at = at.parent_path())
+    made_.push_back(at);
+  create_folder(folder_);
+  lock_ = std::make_unique<FileLock>(folder_ / kLock, folder_);
+}
+
+void RunFolder::begin() {
+  started_ = true;
+  clear_start();
+  write_file(folder_ / "recipe.toml", to_toml(to_json(recipe_)));
   create_folder(checkpoints());
-  remove_leftovers(checkpoints());
+}
+
+void RunFolder::go_on() {
+  const fs::path path = folder_ / "recipe.toml";
+  Recipe& now = recipe_;
+  const Recipe then = recipe_from(read_toml(path.string()), path.string());
+  if (now.training.from.empty()) now.training.from = then.training.from;
+  if (const std::string field = changed_computation(now, then); !field.empty())
+    throw Error(ErrorKind::config,
+                concat(path.string(), ": '", field, "' is ", value_at(then, field),
+                       " and the recipe given has ", value_at(now, field), "; ",
+                       field == "training.steps"
+                           ? "its learning rate falls to the last step (schedule_steps = 0), so "
+                             "go on in a new folder with --from"
+                           : "resume with the same recipe, or train into a new folder"))
+        .in(path.string())
+        .at(field);
+  same_valid_text_ =
+      now.data.valid == then.data.valid && now.data.valid_bytes == then.data.valid_bytes;
+  remove_temporaries();
+  create_folder(checkpoints());
+}
+
+void RunFolder::keep_recipe() {
+  if (!same_valid_text_) fs::remove(checkpoints() / "best");
+  const fs::path path = folder_ / "recipe.toml";
+  if (const std::string text = to_toml(to_json(recipe_)); text != read_file(path))
+    write_file(path, text);
+}
+
+void RunFolder::remove_temporaries() {
+  remove_leftovers(folder_, is_ours);
+  remove_leftovers(checkpoints(), is_ours);
+}
+
+// Removes a start's files, and their temporaries.
+void RunFolder::clear_start() {
+  std::error_code ignored;
+  remove_temporaries();
+  for (const char* name : {"data", "checkpoints", "metrics.jsonl", "recipe.toml"})
+    fs::remove_all(folder_ / name, ignored);
+}
+
+void RunFolder::drop_start() {
+  if (started_) clear_start();
+  started_ = false;
+  lock_.reset();
+  std::error_code ignored;
+  for (const fs::path& folder : made_) fs::remove(folder, ignored);  // where empty
 }
 
 std::optional<fs::path> RunFolder::latest() const {
@@ -111,6 +266,14 @@ std::optional<fs::path> RunFolder::latest() const {
   return found;
 }
 
+std::int64_t RunFolder::latest_step() const {
+  return step_of(latest()->filename().string());
+}
+
+fs::path RunFolder::checkpoint(std::int64_t steps_done) const {
+  return checkpoints() / (kStep + std::to_string(steps_done));
+}
+
 std::optional<RunFolder::Best> RunFolder::best() const {
   const fs::path file = checkpoints() / "best";
   if (!fs::exists(file)) return std::nullopt;
@@ -124,14 +287,13 @@ std::optional<RunFolder::Best> RunFolder::best() const {
 void RunFolder::save(std::int64_t steps_done,
                      const std::function<void(const fs::path& folder)>& fill) {
   const std::string name = kStep + std::to_string(steps_done);
-  const fs::path target = checkpoints() / name;
-  // A run that was killed between the rename and `latest` makes the same checkpoint again.
-  if (!fs::exists(target)) {
-    StagedFolder staged(target);
-    fill(staged.path());
-    staged.commit();
-  }
+  const fs::path target = checkpoint(steps_done);
+  fs::remove_all(target);  // of a run that was killed before `latest` named it
+  StagedFolder staged(target);
+  fill(staged.path());
+  staged.commit();
   write_file(checkpoints() / "latest", name + "\n");
+  started_ = false;
   link_top_level(target);
   prune();
 }
@@ -152,9 +314,9 @@ void RunFolder::prune() const {
   const std::optional<Best> best = this->best();
   std::int64_t newer = 0;
   for (auto step = steps.rbegin(); step != steps.rend(); ++step, ++newer)
-    if (newer >= keep_ && !(best && best->step == *step)) {
+    if (newer >= recipe_.training.keep_checkpoints && !(best && best->step == *step)) {
       std::error_code ignored;
-      fs::remove_all(checkpoints() / (kStep + std::to_string(*step)), ignored);
+      fs::remove_all(checkpoint(*step), ignored);
     }
 }
 

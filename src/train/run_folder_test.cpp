@@ -1,8 +1,10 @@
 #include "train/run_folder.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include "base/file.h"
+#include "base/toml.h"
 #include "tests/support/files.h"
 
 namespace mote::train {
@@ -13,7 +15,7 @@ class Run : public ::testing::Test {
   Run() {
     folder_.file("train.txt", "some words to read");
     recipe_.data.train = (folder_.path() / "train.txt").string();
-    recipe_.data.tokenizer = TokenizerKind::bytes;
+    recipe_.data.tokenizer = "bytes";
     recipe_.training.keep_checkpoints = 2;
   }
   fs::path out() const { return folder_.path() / "out"; }
@@ -27,6 +29,15 @@ class Run : public ::testing::Test {
   }
   bool has(std::int64_t step) const {
     return fs::exists(out() / "checkpoints" / ("step-" + std::to_string(step)));
+  }
+  std::string refusal(bool resume) {
+    try {
+      open(resume);
+    } catch (const Error& error) {
+      return error.what();
+    }
+    ADD_FAILURE() << "accepted";
+    return "";
   }
   test::TemporaryFolder folder_;
   Recipe recipe_;
@@ -82,21 +93,134 @@ TEST_F(Run, GoesOnFromWhatLatestNames) {
 TEST_F(Run, TouchesNothingInAFolderThatIsNoRun) {
   fs::create_directory(out());
   folder_.file("out/.notes.tmp-2024", "mine");
-  EXPECT_THROW(open(true), Error);
-  EXPECT_THROW(open(false), Error);
+  folder_.file("out/.secrets.tmp-2024/key", "mine");
+  refusal(true);
+  refusal(false);
   EXPECT_EQ(read_file(out() / ".notes.tmp-2024"), "mine");
-  EXPECT_FALSE(fs::exists(out() / "recipe.toml"));
+  EXPECT_EQ(read_file(out() / ".secrets.tmp-2024" / "key"), "mine");
+  EXPECT_FALSE(fs::exists(out() / "recipe.toml") || fs::exists(out() / ".run.lock"));
 }
 
-TEST_F(Run, RefusesAnotherRecipeByItsField) {
+TEST_F(Run, RemovesOnlyTemporariesOfItsOwnNames) {
+  {
+    RunFolder run = open(false);
+    save(run, 1);
+  }
+  folder_.file("out/.notes.tmp-2024", "mine");
+  folder_.file("out/checkpoints/.secrets.tmp-2024/key", "mine");
+  folder_.file("out/.metrics.jsonl.tmp-7", "half");
+  folder_.file("out/checkpoints/.step-3.tmp-7/model.safetensors", "half");
+  folder_.file("out/checkpoints/.step-3.lock", "process 7");
+  open(true);
+  EXPECT_EQ(read_file(out() / ".notes.tmp-2024"), "mine");
+  EXPECT_EQ(read_file(out() / "checkpoints" / ".secrets.tmp-2024" / "key"), "mine");
+  EXPECT_FALSE(fs::exists(out() / ".metrics.jsonl.tmp-7"));
+  EXPECT_FALSE(fs::exists(out() / "checkpoints" / ".step-3.tmp-7"));
+  EXPECT_FALSE(fs::exists(out() / "checkpoints" / ".step-3.lock"));
+}
+
+TEST_F(Run, IsWrittenByOneProcessThatTheErrorNames) {
+  RunFolder run = open(false);
+  save(run, 1);
+  folder_.file("out/checkpoints/.step-2.tmp-7", "of the process that writes here");
+  EXPECT_NE(refusal(true).find(concat("is being written by process ", getpid())),
+            std::string::npos);
+  EXPECT_TRUE(fs::exists(out() / "checkpoints" / ".step-2.tmp-7"));
+}
+
+TEST_F(Run, ThatSavedNothingLeavesNothing) {
   { RunFolder run = open(false); }
-  recipe_.training.steps = 7;
+  EXPECT_FALSE(fs::exists(out()));
+  fs::create_directory(out());
+  { RunFolder run = open(true); }
+  EXPECT_TRUE(fs::is_empty(out())) << "a folder that was there stays";
+}
+
+// A kill leaves the lock, the recipe and perhaps the tokens, but no checkpoint.
+TEST_F(Run, ThatWasKilledBeforeItsFirstCheckpointDoesNotBlockACorrectedRecipe) {
+  for (const bool resume : {false, true}) {
+    folder_.file("out/.run.lock", "process 7");
+    folder_.file("out/recipe.toml", "version = 2\n");
+    folder_.file("out/data/tokens.bin", "half");
+    folder_.file("out/.data.tmp-7/tokens.bin", "half");
+    folder_.file("out/metrics.jsonl", "{\"step\": 1}\n");
+    recipe_.training.steps = 7 + resume;
+    RunFolder run = open(resume);
+    EXPECT_FALSE(fs::exists(out() / "metrics.jsonl") || fs::exists(out() / ".data.tmp-7"));
+    EXPECT_TRUE(fs::exists(out() / "data" / "tokens.json"));
+  }
+  // The same names without the lock may be anyone's.
+  folder_.file("out/recipe.toml", "mine");
+  refusal(false);
+  EXPECT_EQ(read_file(out() / "recipe.toml"), "mine");
+}
+
+TEST_F(Run, GoesOnOnlyWhereThereIsAState) {
+  {
+    RunFolder run = open(false);
+    save(run, 3);
+  }
+  fs::remove(out() / "checkpoints" / "step-3" / "training_state.safetensors");
+  EXPECT_NE(refusal(true).find("--from"), std::string::npos);
+  fs::remove_all(out() / "checkpoints");
+  folder_.file("out/config.json", "{}");
+  EXPECT_NE(refusal(true).find("finished model without its training_state"), std::string::npos);
+  EXPECT_EQ(read_file(out() / "model.safetensors"), "3");
+  fs::remove(out() / "recipe.toml");
+  EXPECT_NE(refusal(true).find("no recipe.toml"), std::string::npos);
+}
+
+TEST_F(Run, RefusesAnotherRecipeByItsFieldAndBothValues) {
+  {
+    RunFolder run = open(false);
+    save(run, 1);
+  }
+  recipe_.training.seed = 7;
   try {
     open(true);
     FAIL() << "accepted";
   } catch (const Error& error) {
-    EXPECT_EQ(error.field(), "training.steps");
+    EXPECT_EQ(error.field(), "training.seed");
+    EXPECT_NE(std::string(error.what()).find("is 1 and the recipe given has 7"), std::string::npos)
+        << error.what();
   }
+}
+
+TEST_F(Run, TakesWhatDoesNotChangeTheComputation) {
+  recipe_.training.schedule_steps = 500;
+  recipe_.training.steps = 100;
+  recipe_.data.valid = recipe_.data.train;
+  {
+    RunFolder run = open(false);
+    save(run, 1);
+    run.mark_best(1, 2.5);
+  }
+  recipe_.training.steps = 200;
+  recipe_.training.save_every = 3;
+  recipe_.training.log_every = 4;
+  recipe_.training.eval_every = 5;
+  const auto best = [&] {
+    RunFolder run = open(true);
+    run.keep_recipe();
+    return run.best();
+  };
+  EXPECT_TRUE(best());
+  recipe_.data.valid_bytes = 5;
+  EXPECT_FALSE(best()) << "losses of other text do not compare";
+  const Recipe kept = recipe_from(read_toml((out() / "recipe.toml").string()), "recipe.toml");
+  EXPECT_EQ(kept.training.steps, 200);
+  EXPECT_EQ(kept.training.eval_every, 5);
+}
+
+TEST_F(Run, IsMadeWhereALinkPoints) {
+  fs::create_directory(folder_.path() / "disk");
+  fs::create_directory_symlink(folder_.path() / "disk" / "there", out());
+  {
+    RunFolder run = open(false);
+    save(run, 1);
+  }
+  EXPECT_TRUE(fs::is_symlink(out()));
+  EXPECT_TRUE(fs::exists(folder_.path() / "disk" / "there" / "checkpoints" / "latest"));
 }
 
 }  // namespace

@@ -7,10 +7,12 @@
 #include "base/log.h"
 #include "base/process.h"
 #include "base/stopwatch.h"
-#include "kernels/linear/gemm/gemm.h"
+#include "base/version.h"
 #include "model/loss.h"
 #include "model/saved.h"
 #include "text/batches.h"
+#include "train/estimate.h"
+#include "train/first_model.h"
 #include "train/metrics.h"
 #include "train/optimizer/optimizer.h"
 #include "train/run_folder.h"
@@ -23,22 +25,16 @@ namespace {
 
 constexpr const char* kState = "training_state.safetensors";
 
-// bfloat16 only where instructions have it: elsewhere it costs float32's time and more.
-kernels::Precision training_precision(const TrainingConfig& config, const kernels::Run& run) {
-  if (!config.bf16) return kernels::Precision::f32;
-  kernels::Gemm like;
-  like.precision = kernels::Precision::bf16;
-  if (kernels::gemm_variant(like, run).isa >= kernels::Isa::avx512_bf16)
-    return kernels::Precision::bf16;
-  log::warn(
-      "training.bf16 is true, but this processor (or --isa) has no bfloat16 products: training in "
-      "float32");
-  return kernels::Precision::f32;
+std::string isa_of(const kernels::Run& run) {
+  kernels::Isa best = kernels::Isa::reference;
+  for (const kernels::Isa isa : kernels::all_isas())
+    if (isa <= run.ceiling && kernels::supported(isa)) best = isa;
+  return kernels::name(best);
 }
 
 class Trainer {
  public:
-  Trainer(const Recipe& recipe, RunFolder& folder, const kernels::Run& run);
+  Trainer(RunFolder& folder, const kernels::Run& run);
   TrainResult go();
 
  private:
@@ -46,6 +42,9 @@ class Trainer {
   void tell(std::int64_t steps_done, double loss);
   void evaluate(std::int64_t steps_done);
   void save();
+  void check_next_loss();
+  void say_what_it_takes();
+  [[noreturn]] void stop();
   [[noreturn]] void stop_at_nonfinite(std::int64_t index, const text::Batch& batch,
                                       const model::Memory& before, const std::string& what);
   std::string find_nonfinite_layer(const text::Batch& batch, model::Memory memory);
@@ -60,38 +59,44 @@ class Trainer {
   const kernels::Precision precision_;
   const std::unique_ptr<text::Tokenizer> tokenizer_;
   const std::unique_ptr<text::BatchStream> batches_;
+  const Origin origin_;
   std::unique_ptr<model::Model> model_;
   std::unique_ptr<Optimizer> optimizer_;
   std::unique_ptr<Metrics> metrics_;
   model::Memory memory_;
   LossWindow window_;
   std::int64_t first_step_ = 0, saved_step_ = -1;
-  double norm_ = 0, training_seconds_ = 0;
+  double norm_ = 0, rate_ = 0, training_seconds_ = 0;
+  Stopwatch stopwatch_;
   UsagePerplexity usage_;
   TrainResult result_;
 };
 
-Trainer::Trainer(const Recipe& recipe, RunFolder& folder, const kernels::Run& run)
-    : recipe_(recipe),
+Trainer::Trainer(RunFolder& folder, const kernels::Run& run)
+    : recipe_(folder.recipe()),
       folder_(folder),
       run_(run),
-      precision_(training_precision(recipe.training, run)),
+      precision_(training_precision(recipe_.training, run)),
       tokenizer_(text::load_tokenizer(folder.data())),
       batches_(std::make_unique<text::BatchStream>(
-          std::make_shared<const text::TokenFile>(folder.data()), recipe.training.streams,
-          recipe.model.context)) {
-  checkpoint::ModelConfig config = recipe.model;
-  config.vocab_size = tokenizer_->vocab_size();
-  model_ = model::make_model(config);
+          std::make_shared<const text::TokenFile>(folder.data()), recipe_.training.streams,
+          recipe_.model.context)),
+      origin_{recipe_, checkpoint::xxh64_of_file(folder.data() / "tokens.bin"), isa_of(run),
+              precision_ == kernels::Precision::bf16 ? "bf16" : "f32", version()} {
   const std::optional<fs::path> latest = folder_.latest();
-  if (latest)
-    model::load_parameters(*model_, *latest);
-  else
-    model::initialize(*model_, static_cast<std::uint64_t>(recipe.training.seed));
-  optimizer_ = make_optimizer(model::trainable_parameters(*model_), recipe.training, *run.executor);
   if (latest) {
-    load_state(*latest / kState, *optimizer_, memory_, window_, config.layers);
-    first_step_ = saved_step_ = optimizer_->steps_done();
+    model_ = model::make_model(model_for(recipe_, *tokenizer_, *latest));
+    model::load_parameters(*model_, *latest);
+  } else {
+    model_ = first_model(recipe_, *tokenizer_);
+  }
+  optimizer_ =
+      make_optimizer(model::trainable_parameters(*model_), recipe_.training, *run.executor);
+  if (latest) {
+    first_step_ = saved_step_ = folder_.latest_step();
+    load_state(*latest / kState, first_step_, *optimizer_, memory_, window_, origin_,
+               batches_->steps_per_epoch());
+    folder_.keep_recipe();
     log::info(concat("going on after step ", first_step_));
   }
   metrics_ = std::make_unique<Metrics>(folder_.path() / "metrics.jsonl", first_step_);
@@ -131,10 +136,9 @@ double Trainer::step(std::int64_t index) {
   if (!std::isfinite(value) || !std::isfinite(loss.total.item<double>()))
     stop_at_nonfinite(index, batch, before, concat("the loss is ", value));
   loss.total.backward();
-  const std::int64_t horizon =
-      recipe_.training.schedule_steps ? recipe_.training.schedule_steps : recipe_.training.steps;
-  norm_ = optimizer_->step(
-      learning_rate(recipe_.training.learning_rate, index, recipe_.training.warmup, horizon));
+  const TrainingConfig& training = recipe_.training;
+  rate_ = learning_rate(training.learning_rate, index, training.warmup, training.horizon());
+  norm_ = optimizer_->step(rate_);
   if (!std::isfinite(norm_))
     stop_at_nonfinite(index, batch, before,
                       concat("the loss is ", value, " but the norm of its gradients is ", norm_));
@@ -162,7 +166,8 @@ void Trainer::stop_at_nonfinite(std::int64_t index, const text::Batch& batch,
       concat("step ", index, ": ", what, ", first seen in ", find_nonfinite_layer(batch, before),
              "; last good checkpoint: ",
              latest ? concat(latest->string(), " after step ", saved_step_) : "none was saved yet",
-             "; try a lower training.learning_rate or a smaller training.clip_norm"))
+             "; try a lower training.learning_rate or a smaller training.clip_norm in a new run",
+             latest ? concat(", --from ", latest->string()) : ""))
       .in(folder_.path().string());
 }
 
@@ -173,11 +178,17 @@ void Trainer::evaluate(std::int64_t steps_done) {
   quiet.precision = kernels::Precision::f32;
   model::CorpusLossOptions options;
   options.progress = [this](std::int64_t) {
-    if (interrupted()) save();
-    stop_if_interrupted();
+    if (interrupted()) stop();
   };
   const model::CorpusLoss loss =
       model::corpus_loss(*model_, *tokenizer_, *folder_.valid(), quiet, options);
+  if (!std::isfinite(loss.mean()))
+    throw Error(ErrorKind::numeric,
+                concat("after step ", steps_done, " the valid loss on ", recipe_.data.valid, " is ",
+                       loss.mean(), "; last checkpoint whose training loss was finite: ",
+                       folder_.latest() ? folder_.latest()->string() : "none",
+                       "; try a lower training.learning_rate"))
+        .in(folder_.path().string());
   result_.valid_loss = loss.mean();
   result_.valid_bits_per_byte = loss.bits_per_byte();
   metrics_->write({{"step", steps_done},
@@ -192,16 +203,46 @@ void Trainer::evaluate(std::int64_t steps_done) {
   }
 }
 
+// Only weights with which the next step has a finite loss are saved: the update that ruined a run
+// would be saved with it otherwise, and going on would fail for ever.
 void Trainer::save() {
   const std::int64_t steps = optimizer_->steps_done();
   if (saved_step_ == steps) return;
   optimizer_->flush();
+  check_next_loss();
   folder_.save(steps, [&](const fs::path& folder) {
     model::save_model(*model_, folder);
     model::save_tokenizer(*tokenizer_, folder);
-    save_state(folder / kState, *optimizer_, memory_, window_);
+    save_state(folder / kState, *optimizer_, memory_, window_, origin_);
   });
   saved_step_ = steps;
+}
+
+void Trainer::check_next_loss() {
+  const torch::NoGradGuard no_grad;
+  const std::int64_t index = optimizer_->steps_done();
+  const text::Batch batch = batches_->at(index);
+  model::Memory memory = memory_;
+  if (batch.starts_epoch) memory.reset();
+  const model::Memory before = memory;
+  const auto loss =
+      model_->loss(ids_of(batch.ids), ids_of(batch.targets), memory, training_pass(index));
+  bool finite = std::isfinite(loss.total.item<double>());
+  for (const auto& [name, value] : model::trainable_parameters(*model_).tensors)
+    finite = finite && value.isfinite().all().item<bool>();
+  if (!finite)
+    stop_at_nonfinite(index, batch, before, concat("the loss is ", loss.token_mean.item<double>()));
+}
+
+void Trainer::stop() {
+  const std::int64_t steps = optimizer_->steps_done();
+  if (steps > 0) save();
+  throw Error(ErrorKind::interrupted,
+              steps == 0 ? concat("interrupted before the first step; nothing is kept in ",
+                                  folder_.path().string())
+                         : concat("interrupted after step ", steps, "; saved as ",
+                                  folder_.latest()->string(),
+                                  "; go on with the same command and --resume"));
 }
 
 // A line of metrics.jsonl.
@@ -213,7 +254,10 @@ void Trainer::tell(std::int64_t steps_done, double loss) {
       {"loss", loss},
       {"mean_loss", mean},
       {"grad_norm", norm_},
+      {"learning_rate", rate_},
       {"tokens", steps_done * tokens_per_step()},
+      {"epoch", static_cast<double>(steps_done) / static_cast<double>(batches_->steps_per_epoch())},
+      {"seconds", metrics_->seconds() + stopwatch_.seconds()},
       {"tokens_per_second",
        static_cast<double>((steps_done - first_step_) * tokens_per_step()) / training_seconds_}};
   if (usage_.least()) line["usage_perplexity"] = *usage_.least();
@@ -221,18 +265,28 @@ void Trainer::tell(std::int64_t steps_done, double loss) {
   window_ = {};
 }
 
+void Trainer::say_what_it_takes() {
+  const std::int64_t steps = recipe_.training.steps - first_step_;
+  if (steps == 0) return;
+  const text::Batch batch = batches_->at(first_step_);
+  const Estimate e = estimate(*model_, ids_of(batch.ids), ids_of(batch.targets),
+                              training_pass(first_step_), steps, first_step_ > 0);
+  log::info(concat(e.parameters.total, " parameters, ", e.parameters.active,
+                   " of them for a token; about ",
+                   format_bytes(static_cast<double>(e.memory_bytes)), " of memory and ",
+                   std::lround(e.seconds), " s for ", steps, " steps"));
+}
+
 TrainResult Trainer::go() {
-  const Stopwatch stopwatch;
   const TrainingConfig& training = recipe_.training;
+  const std::int64_t eval_every = training.steps_between_evaluations();
+  say_what_it_takes();
   log::Progress progress("training", training.steps, "steps");
   progress.start_at(first_step_);
   for (std::int64_t index = first_step_; index < training.steps; ++index) {
-    if (interrupted()) {
-      save();
-      stop_if_interrupted();
-    }
+    if (interrupted()) stop();
     // Before the step rather than after: a run that was stopped while it evaluated does it again.
-    if (training.eval_every > 0 && index > 0 && index % training.eval_every == 0) evaluate(index);
+    if (index > 0 && index % eval_every == 0) evaluate(index);
     const Stopwatch step_stopwatch;
     const double loss = step(index);
     training_seconds_ += step_stopwatch.seconds();
@@ -245,9 +299,12 @@ TrainResult Trainer::go() {
   progress.finish();
   save();
   evaluate(training.steps);
+  if (const auto best = folder_.best(); best && best->step != training.steps)
+    log::info(concat("best valid loss: ", best->valid_loss, " after step ", best->step, ", in ",
+                     folder_.checkpoint(best->step).string()));
   result_.steps = training.steps;
   result_.tokens = training.steps * tokens_per_step();
-  result_.seconds = stopwatch.seconds();
+  result_.seconds = stopwatch_.seconds();
   result_.tokens_per_second =
       training_seconds_ > 0
           ? static_cast<double>((training.steps - first_step_) * tokens_per_step()) /
@@ -260,8 +317,18 @@ TrainResult Trainer::go() {
 
 TrainResult train(const Recipe& recipe, const fs::path& folder, bool resume,
                   const kernels::Run& run) {
-  RunFolder run_folder(recipe, folder, resume, run.executor->threads());
-  return Trainer(recipe, run_folder, run).go();
+  const auto open = [&] {
+    try {
+      return std::make_unique<RunFolder>(recipe, folder, resume, run.executor->threads());
+    } catch (const Error& error) {
+      if (error.kind() != ErrorKind::interrupted) throw;
+      throw Error(
+          ErrorKind::interrupted,
+          concat("interrupted before the first step; nothing was changed in ", folder.string()));
+    }
+  };
+  const auto run_folder = open();
+  return Trainer(*run_folder, run).go();
 }
 
 }  // namespace mote::train

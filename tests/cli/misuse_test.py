@@ -101,10 +101,10 @@ class Recipes(ProgramTest):
     def refuse(self, override, *parts, field=None):
         out = self.scratch / "out"
         result = self.train(out, "--json", "--set", override)
-        self.assert_refused(result, 1, *parts)
+        self.assert_refused(result, 1, f"--set {override}: ", *parts)
         error = result.json()["error"]
         self.assertEqual(error["kind"], "config")
-        self.assertEqual(error["file"], str(self.recipe))
+        self.assertNotIn("file", error, "the recipe is not to blame")
         self.assertEqual(error["field"], field or override.split("=")[0])
         self.assertFalse(out.exists(), "a refused recipe leaves no folder")
 

@@ -1,5 +1,6 @@
 """Runs that are killed, interrupted, out of disk or out of numbers, and what is left of them."""
 
+import math
 import os
 import random
 import re
@@ -123,9 +124,9 @@ class BrokenNumbers(ProgramTest):
         self.assertFalse(state_of(out).exists())
 
     def test_the_last_good_checkpoint_stays(self):
-        # Warm-up keeps the first steps small; the rate then grows beyond all numbers.
+        # The rate, a million at first, grows until a step's weights make no number any more.
         out = self.scratch / "run"
-        changes = ("--set", "training.learning_rate=1e33", "--set", "training.warmup=1000000",
+        changes = ("--set", "training.learning_rate=1e12", "--set", "training.warmup=1000000",
                    "--set", "training.steps=1000000", "--set", "training.save_every=1")
         result = self.train(out, *changes)
         self.assert_refused(result, 1, "first seen in ", "after step ")
@@ -133,6 +134,16 @@ class BrokenNumbers(ProgramTest):
         step = int(re.search(r"after step (\d+)", result.complaint()).group(1))
         again = self.train(out, "--resume", *changes)
         self.assertIn(f"going on after step {step}", again.stderr)
+        # Saved after each step, but not after the one that ruined the weights.
+        good = state_of(out).parent
+        self.assertEqual(good.name, f"step-{step}")
+        result = mote("eval", good, "--data", self.shared / "valid.txt", "--json")
+        self.assert_done(result)
+        self.assertTrue(math.isfinite(result.json()["loss"]))
+        self.assertIn(f"--from {good}", again.complaint())
+        on = self.train(self.scratch / "on", "--from", good, "--set", "training.steps=1",
+                        "--set", "training.learning_rate=0")
+        self.assert_done(on)
 
 
 class FullDisk(ProgramTest):

@@ -1,0 +1,48 @@
+#include "base/json_text.h"
+
+#include <gtest/gtest.h>
+
+#include "base/toml.h"
+#include "tests/support/files.h"
+
+namespace mote {
+namespace {
+
+std::string keys(int count, const std::string& equals, const std::string& end) {
+  std::string text;
+  for (int i = 0; i < count; ++i)
+    text += concat("\"k", i, "\"", equals, i, i + 1 < count ? end : "");
+  return text;
+}
+
+template <class Call>
+std::string refusal(const Call& call) {
+  try {
+    call();
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "accepted";
+}
+
+TEST(Settings, WithMoreKeysThanAnyHasAreRefused) {
+  const test::TemporaryFolder folder;
+  const auto json = [&](int count) {
+    return folder.file("config.json", "{\"a\": [{}, {" + keys(count, ": ", ", ") + "}]}").string();
+  };
+  EXPECT_EQ(read_json_object(json(10'000))["a"][1].size(), 10'000u);
+  EXPECT_NE(refusal([&] { read_json_object(json(60'000)); }).find("10000 keys"), std::string::npos);
+  EXPECT_EQ(read_json_index(json(60'000))["a"][1].size(), 60'000u);
+  const auto toml = folder.file("recipe.toml", keys(60'000, " = ", "\n"));
+  EXPECT_NE(refusal([&] { read_toml(toml.string()); }).find("60000 keys"), std::string::npos);
+}
+
+TEST(Settings, ThatDoNotEndAreRefused) {
+  EXPECT_NE(refusal([] { read_json_object("/dev/zero"); }).find("/dev/zero: has more than"),
+            std::string::npos);
+  EXPECT_NE(refusal([] { read_toml("/dev/zero"); }).find("/dev/zero: has more than"),
+            std::string::npos);
+}
+
+}  // namespace
+}  // namespace mote

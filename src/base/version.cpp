@@ -1,0 +1,9 @@
+#include "base/version.h"
+
+namespace mote {
+
+const char* version() {
+  return MOTE_VERSION;
+}
+
+}  // namespace mote
