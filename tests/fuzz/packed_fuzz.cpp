@@ -51,7 +51,8 @@ struct Problem {
 
 // The matrices unpacked, and of each row the largest size of a value that its levels have.
 struct Unpacked {
-  std::vector<float> values_ERC, sizes_ER;
+  std::vector<float> values_ERC;
+  std::vector<double> sizes_ER;
 
   explicit Unpacked(const PackedMatrices& w) {
     const StackShape& s = w.shape;
@@ -61,13 +62,14 @@ struct Unpacked {
       sizes_ER.push_back(size_of_levels(w, at));
     }
   }
-  static float size_of_levels(const PackedMatrices& w, Index row) {
+  static double size_of_levels(const PackedMatrices& w, Index row) {
     for (std::size_t i = 0; i < w.coder->parts.size(); ++i) {
       const auto* bits = static_cast<const Bf16*>(w.parts[i].data);
       const std::string_view part = w.coder->parts[i].name;
-      if (part == "scales") return 3 * std::abs(from_bf16(bits[row]));
+      if (part == "scales") return 3 * std::abs(static_cast<double>(from_bf16(bits[row])));
       if (part == "levels")
-        return std::max(std::abs(from_bf16(bits[2 * row])), std::abs(from_bf16(bits[2 * row + 1])));
+        return static_cast<double>(
+            std::max(std::abs(from_bf16(bits[2 * row])), std::abs(from_bf16(bits[2 * row + 1]))));
     }
     std::abort();
   }
@@ -87,12 +89,12 @@ bool agree(const PackedMatrices& w, const Unpacked& unpacked, const Problem& p, 
     for (Index o = 0; o < out; ++o) {
       double size = 0;
       for (Index i = 0; i < in; ++i)
-        size += static_cast<double>(
-                    unpacked.sizes_ER[static_cast<std::size_t>(e * s.rows + (to_input ? i : o))]) *
+        size += unpacked.sizes_ER[static_cast<std::size_t>(e * s.rows + (to_input ? i : o))] *
                 (int8 ? largest : std::abs(static_cast<double>(x[i])));
-      // Levels may be anything finite, so that sums overflow; then there is nothing to compare.
-      if (size > 1e37) continue;
       const auto at = static_cast<std::size_t>(r * out + o);
+      // Levels may be anything finite, so that weights or sums overflow; then there is nothing to
+      // compare.
+      if (size > 1e37 || !std::isfinite(want[at])) continue;
       if (!(std::abs(static_cast<double>(got[at]) - static_cast<double>(want[at])) <=
             1e-5 * size + 1e-37))
         return false;
