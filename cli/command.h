@@ -74,7 +74,7 @@ class TextFormatOptions {
  public:
   void add(CLI::App& app) {
     app.add_option("--text-key", format_.json_key, "key of the text in JSON lines")
-        ->capture_default_str();
+        ->check(not_empty());
     app.add_flag("--binary", format_.binary, "take files that are no text byte by byte");
   }
   const text::TextFormat& format() const { return format_; }

@@ -17,17 +17,20 @@ Json counts(const model::ParameterCounts& p) {
 class Train final : public Verb {
  public:
   void add_options(CLI::App& app) override {
-    app.add_option("RECIPE", recipe_, "a TOML recipe");
-    app.add_option("--out", out_, "the run's folder");
+    app.add_option("RECIPE", recipe_, "a TOML recipe")->check(not_empty());
+    app.add_option("--out", out_,
+                   "the run's folder (default: none, which --dry-run and --fields need not)")
+        ->check(not_empty());
     app.add_flag("--resume", resume_, "go on with a run that was stopped, or to more steps");
-    app.add_option("--from", from_, "start from the weights and the tokenizer of this model");
+    app.add_option("--from", from_,
+                   "start from the weights and the tokenizer of this model (default: new ones)")
+        ->check(not_empty());
     app.add_option("--set", overrides_, "override a field of the recipe: key=value")
         ->allow_extra_args(false);
     app.add_flag("--binary", binary_, "take files that are no text byte by byte");
     app.add_flag("--dry-run", dry_run_, "only say how many parameters, memory and time it takes");
     fields_ = app.add_option("--fields", prefix_,
-                             "only list the recipe's fields, or those that "
-                             "begin with PREFIX")
+                             "only list the recipe's fields that begin with this (default: all)")
                   ->expected(0, 1);
   }
 
