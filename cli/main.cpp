@@ -212,6 +212,7 @@ int check_stdout(int status) {
 }  // namespace
 
 int run_program(int argc, char** argv) {
+  fill_standard_streams();
   catch_interrupts();
   on_lost_file(end_of_lost_file);
   return check_stdout(main_checked(argc, argv));

@@ -18,6 +18,10 @@ std::uint64_t available_memory_bytes();
 // loops that free and ask for the same large blocks again and again.
 void keep_freed_memory();
 
+// Standard streams that the caller closed become /dev/null, to be read only: no file takes their
+// place and is written what was meant for them, and writing to them still fails.
+void fill_standard_streams();
+
 // From now on Ctrl-C and SIGTERM only set a flag, and a second one ends the process.
 void catch_interrupts();
 // From now on the first one calls `end`, which must not return and is called from a signal handler:

@@ -1,5 +1,7 @@
 #include "train/estimate.h"
 
+#include "base/check.h"
+#include "base/file.h"
 #include "base/process.h"
 #include "base/stopwatch.h"
 #include "model/saved.h"
@@ -20,6 +22,16 @@ std::int64_t vocab_size_of(const Recipe& recipe) {
     return model::load_config(model::find_model(recipe.training.from)).model.vocab_size;
   if (data.tokenizer == "bpe") return data.vocab_size;
   return text::tokenizer_named(data.tokenizer)->vocab_size();
+}
+
+checkpoint::ModelConfig config_of(const Recipe& recipe) {
+  checkpoint::ModelConfig config = recipe.model;
+  config.vocab_size = vocab_size_of(recipe);
+  return config;
+}
+
+std::uint64_t trained_bytes(const model::ParameterCounts& parameters) {
+  return kTrainedBytes * static_cast<std::uint64_t>(parameters.total);
 }
 
 }  // namespace
@@ -45,13 +57,12 @@ Estimate estimate(model::Model& model, const Tensor& ids_BT, const Tensor& targe
 
 Estimate dry_run(const Recipe& recipe, const kernels::Run& run) {
   const TrainingConfig& training = recipe.training;
-  checkpoint::ModelConfig config = recipe.model;
-  config.vocab_size = vocab_size_of(recipe);
+  const checkpoint::ModelConfig config = config_of(recipe);
   Estimate e;
   e.steps = training.steps;
   e.tokens = training.steps * training.streams * config.context;
   e.parameters = model::count_parameters(config);
-  e.memory_bytes = kTrainedBytes * static_cast<std::uint64_t>(e.parameters.total);
+  e.memory_bytes = trained_bytes(e.parameters);
   if (e.memory_bytes > available_memory_bytes()) return e;
   const auto model = model::make_model(config);
   model::initialize(*model, static_cast<std::uint64_t>(training.seed));
@@ -63,6 +74,17 @@ Estimate dry_run(const Recipe& recipe, const kernels::Run& run) {
   pass.precision = training_precision(training, run);
   pass.train = true;
   return estimate(*model, ids, ids, pass, training.steps, false);
+}
+
+void check_memory(const Recipe& recipe) {
+  const std::uint64_t needed = trained_bytes(model::count_parameters(config_of(recipe))),
+                      there = available_memory_bytes();
+  if (needed > there)
+    throw Error(ErrorKind::config, concat("[model]: weights, gradients and moments take ",
+                                          format_bytes(static_cast<double>(needed)), " of memory, ",
+                                          format_bytes(static_cast<double>(there)),
+                                          " are free; make the model smaller"))
+        .at("model");
 }
 
 }  // namespace mote::train

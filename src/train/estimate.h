@@ -22,4 +22,7 @@ Estimate estimate(model::Model& model, const Tensor& ids_BT, const Tensor& targe
 // machine's memory is not run: then the memory is that of weights, gradients and moments alone.
 Estimate dry_run(const Recipe& recipe, const kernels::Run& run);
 
+// Refuses a recipe whose weights, gradients and moments alone do not fit into this machine's memory.
+void check_memory(const Recipe& recipe);
+
 }  // namespace mote::train

@@ -20,6 +20,7 @@ namespace {
 constexpr const char* kStep = "step-";
 constexpr const char* kLock = ".run.lock";
 constexpr const char* kTokenizer = "tokenizer.json";
+constexpr std::array kData{"tokens.bin", "tokens.json", kTokenizer};
 
 // N of "step-N"; -1 for another name.
 std::int64_t step_of(const std::string& name) {
@@ -40,13 +41,34 @@ bool is_ours(const std::string& name) {
          std::find(kNames.begin(), kNames.end(), name) != kNames.end();
 }
 
-// What stands in a folder before its first checkpoint.
-bool is_of_a_start(const std::string& name) {
-  constexpr std::array kNames{"recipe.toml", "metrics.jsonl", "data", "checkpoints", kLock};
+// Whether a folder holds prepared tokens and nothing else.
+bool only_tokens(const fs::path& folder) {
+  std::error_code ignored;
+  for (const auto& entry : fs::directory_iterator(folder, ignored)) {
+    const std::string name = entry.path().filename().string();
+    if (std::find(kData.begin(), kData.end(), name) == kData.end()) return false;
+  }
+  return true;
+}
+
+// What a start leaves in a folder before its first checkpoint. A recipe is none of it: it is written
+// with the first checkpoint, so that one that is found may be the user's own.
+bool is_of_a_start(const fs::path& path) {
+  constexpr std::array kNames{"metrics.jsonl", "checkpoints", kLock};
+  const std::string name = path.filename().string();
+  if (name == "data") return only_tokens(path);
   const bool temporary = name.starts_with('.') && name.find(".tmp-") != std::string::npos &&
                          is_ours(name.substr(1, name.rfind(".tmp-") - 1));
   return temporary || name == ".data.lock" ||
          std::find(kNames.begin(), kNames.end(), name) != kNames.end();
+}
+
+bool holds_model(const fs::path& folder) {
+  for (const auto& entry : fs::directory_iterator(folder)) {
+    const std::string name = entry.path().filename().string();
+    if (name == "config.json" || (name.starts_with("model") && is_ours(name))) return true;
+  }
+  return false;
 }
 
 bool has_steps(const fs::path& checkpoints) {
@@ -152,7 +174,7 @@ RunFolder::Holds RunFolder::look(bool resume, bool killed) const {
   for (const auto& entry : fs::directory_iterator(folder_)) {
     const std::string name = entry.path().filename().string();
     empty = empty && name == kLock;
-    start = start && is_of_a_start(name);
+    start = start && is_of_a_start(entry.path());
   }
   if (empty) return Holds::nothing;
   if (start && killed && !has_steps(checkpoints())) return Holds::start;
@@ -171,15 +193,15 @@ RunFolder::Holds RunFolder::look(bool resume, bool killed) const {
                        "program that began it, or train anew"))
         .in(folder_.string());
   if (!fs::exists(checkpoints() / "latest")) {
-    if (fs::exists(folder_ / "config.json"))
-      refuse(folder_,
-             "is a finished model without its training_state: there is nothing to go on "
-             "from" +
-                 use);
     if (has_steps(checkpoints()))
       refuse(folder_,
              "has checkpoints but no checkpoints/latest; write step-N, the one to go on "
              "from, into it");
+    if (holds_model(folder_))
+      refuse(folder_,
+             "is a finished model without its training_state: there is nothing to go on "
+             "from" +
+                 use);
   } else if (const auto checkpoint = latest();
              !fs::exists(*checkpoint / "training_state.safetensors")) {
     refuse(*checkpoint, concat("has no training_state.safetensors to go on from; --from ",
@@ -199,7 +221,6 @@ void RunFolder::lock() {
 void RunFolder::begin() {
   started_ = true;
   clear_start();
-  write_file(folder_ / "recipe.toml", to_toml(to_json(recipe_)));
   create_folder(checkpoints());
 }
 
@@ -236,12 +257,13 @@ void RunFolder::remove_temporaries() {
   remove_leftovers(checkpoints(), is_ours);
 }
 
-// Removes a start's files, and their temporaries.
+// Removes a start's files, and their temporaries; folders where nothing else is in them.
 void RunFolder::clear_start() {
   std::error_code ignored;
   remove_temporaries();
-  for (const char* name : {"data", "checkpoints", "metrics.jsonl", "recipe.toml"})
-    fs::remove_all(folder_ / name, ignored);
+  for (const char* name : kData) fs::remove(data() / name, ignored);
+  for (const fs::path& path : {data(), checkpoints(), folder_ / "metrics.jsonl"})
+    fs::remove(path, ignored);
 }
 
 void RunFolder::drop_start() {
@@ -288,6 +310,7 @@ void RunFolder::save(std::int64_t steps_done,
                      const std::function<void(const fs::path& folder)>& fill) {
   const std::string name = kStep + std::to_string(steps_done);
   const fs::path target = checkpoint(steps_done);
+  if (started_) write_file(folder_ / "recipe.toml", to_toml(to_json(recipe_)));
   fs::remove_all(target);  // of a run that was killed before `latest` named it
   StagedFolder staged(target);
   fill(staged.path());
@@ -312,12 +335,14 @@ void RunFolder::prune() const {
     if (const std::int64_t step = step_of(entry.path().filename().string()); step >= 0)
       steps.insert(step);
   const std::optional<Best> best = this->best();
+  const std::int64_t latest = latest_step();
   std::int64_t newer = 0;
-  for (auto step = steps.rbegin(); step != steps.rend(); ++step, ++newer)
-    if (newer >= recipe_.training.keep_checkpoints && !(best && best->step == *step)) {
-      std::error_code ignored;
-      fs::remove_all(checkpoint(*step), ignored);
-    }
+  for (auto step = steps.rbegin(); step != steps.rend(); ++step) {
+    if (*step > latest) continue;  // a run that goes on from an earlier one comes to them again
+    if (newer++ < recipe_.training.keep_checkpoints || (best && best->step == *step)) continue;
+    std::error_code ignored;
+    fs::remove_all(checkpoint(*step), ignored);
+  }
 }
 
 void RunFolder::mark_best(std::int64_t steps_done, double valid_loss) {

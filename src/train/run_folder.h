@@ -1,6 +1,6 @@
 // A run's folder: what is in it, and that nothing in it is ever half written or lost.
 //
-//   recipe.toml                 the resolved run
+//   recipe.toml                 the resolved run, written with the first checkpoint
 //   data/                       prepared tokens
 //   metrics.jsonl
 //   checkpoints/step-N/         model and training_state.safetensors after N steps

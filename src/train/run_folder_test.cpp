@@ -136,11 +136,10 @@ TEST_F(Run, ThatSavedNothingLeavesNothing) {
   EXPECT_TRUE(fs::is_empty(out())) << "a folder that was there stays";
 }
 
-// A kill leaves the lock, the recipe and perhaps the tokens, but no checkpoint.
+// A kill leaves the lock and perhaps the tokens, but no checkpoint.
 TEST_F(Run, ThatWasKilledBeforeItsFirstCheckpointDoesNotBlockACorrectedRecipe) {
   for (const bool resume : {false, true}) {
     folder_.file("out/.run.lock", "process 7");
-    folder_.file("out/recipe.toml", "version = 2\n");
     folder_.file("out/data/tokens.bin", "half");
     folder_.file("out/.data.tmp-7/tokens.bin", "half");
     folder_.file("out/metrics.jsonl", "{\"step\": 1}\n");
@@ -153,6 +152,42 @@ TEST_F(Run, ThatWasKilledBeforeItsFirstCheckpointDoesNotBlockACorrectedRecipe) {
   folder_.file("out/recipe.toml", "mine");
   refusal(false);
   EXPECT_EQ(read_file(out() / "recipe.toml"), "mine");
+}
+
+// What a killed start never writes may be the user's own.
+TEST_F(Run, KeepsARecipeAndDataOfTheUsersBesideTheLockOfAKilledProcess) {
+  for (const char* mine : {"recipe.toml", "data/notes.txt", "data/tokens/mine"}) {
+    folder_.file("out/.run.lock", "process 7");
+    folder_.file(concat("out/", mine), "mine");
+    refusal(false);
+    EXPECT_EQ(read_file(out() / mine), "mine");
+    fs::remove_all(out());
+  }
+}
+
+TEST_F(Run, ThatGoesBackKeepsWhatItSavesAndWhatIsAhead) {
+  recipe_.training.keep_checkpoints = 3;
+  {
+    RunFolder run = open(false);
+    for (const int step : {1, 2, 5}) save(run, step);
+  }
+  write_file(out() / "checkpoints" / "latest", "step-1\n");
+  recipe_.training.keep_checkpoints = 1;
+  RunFolder run = open(true);
+  save(run, 3);
+  EXPECT_EQ(run.latest()->filename(), "step-3");
+  EXPECT_TRUE(fs::exists(out() / "checkpoints" / "step-5"));
+  EXPECT_FALSE(fs::exists(out() / "checkpoints" / "step-2"));
+}
+
+TEST_F(Run, IsNotBegunOverAModel) {
+  {
+    RunFolder run = open(false);
+    save(run, 3);
+  }
+  fs::remove_all(out() / "checkpoints");
+  EXPECT_NE(refusal(true).find("finished model without its training_state"), std::string::npos);
+  EXPECT_EQ(read_file(out() / "model.safetensors"), "3");
 }
 
 TEST_F(Run, GoesOnOnlyWhereThereIsAState) {

@@ -319,6 +319,7 @@ TrainResult train(const Recipe& recipe, const fs::path& folder, bool resume,
                   const kernels::Run& run) {
   const auto open = [&] {
     try {
+      check_memory(recipe);
       return std::make_unique<RunFolder>(recipe, folder, resume, run.executor->threads());
     } catch (const Error& error) {
       if (error.kind() != ErrorKind::interrupted) throw;

@@ -52,11 +52,11 @@ class Starting(ProgramTest):
 
     def test_too_little_memory_leaves_nothing(self):
         def limit():
-            resource.setrlimit(resource.RLIMIT_AS, (8 << 30, 8 << 30))
+            resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30))
 
         out = self.scratch / "run"
-        result = self.train(out, "--set", "model.dim=16000000", preexec_fn=limit)  # 16 GB of rows
-        self.assert_free_for_the_corrected_recipe(out, result)
+        result = self.train(out, "--set", "model.dim=1000000", preexec_fn=limit)
+        self.assert_free_for_the_corrected_recipe(out, result, "memory")
 
     def test_a_loss_that_is_not_finite_leaves_nothing(self):
         out = self.scratch / "run"
@@ -94,9 +94,15 @@ class Starting(ProgramTest):
         self.assert_refused(self.train(out), 1, f"process {process.pid} ")
         process.kill()
         process.wait()
-        self.assertIn("recipe.toml", names_in(out))
+        self.assertIn(".run.lock", names_in(out))
         self.assert_done(self.train(out))
         self.assertNotIn(".run.lock", names_in(out))
+
+    def test_a_model_larger_than_memory_is_refused_before_anything_is_made(self):
+        out = self.scratch / "huge"
+        result = self.train(out, "--set", "model.dim=1000000", "--set", "model.layers=64")
+        self.assert_refused(result, 1, "of memory")
+        self.assertFalse(out.exists())
 
     def test_a_folder_that_is_no_run_is_left_as_it_is(self):
         out = self.scratch / "notes"
@@ -512,6 +518,14 @@ class Texts(TrainedTest):
 
 
 class Stopping(TrainedTest):
+    def test_closed_standard_streams_get_into_no_file(self):
+        out = self.scratch / "closed"
+        status = subprocess.run(["/bin/sh", "-c", '"$@" <&- >/dev/null 2>&-', "sh", PROGRAM, "train",
+                                 os.fspath(self.recipe), "--out", os.fspath(out)]).returncode
+        self.assertEqual(status, 0)
+        for line in (out / "metrics.jsonl").read_text().splitlines():
+            json.loads(line)
+
     def test_a_full_standard_output_is_a_failure_of_every_verb(self):
         valid = self.shared / "valid.txt"
         calls = {
