@@ -144,3 +144,17 @@ class TrainedTest(ProgramTest):
         cls.model = cls.shared / "model"
         done = mote("train", cls.recipe, "--out", cls.model)
         assert done.status == 0, done.stderr
+
+    def quick_calls(self):
+        """Of every verb, by its name: arguments with which it succeeds within seconds."""
+        valid = self.shared / "valid.txt"
+        return {
+            "train": [self.recipe, "--out", self.scratch / "run"],
+            "eval": [self.model, "--data", valid],
+            "generate": [self.model, "-p", "a", "-n", "3"],
+            "prepare": [valid, "--out", self.scratch / "tokens"],
+            "compress": [self.model, self.scratch / "small", "--bits", "2", "--method", "rtn"],
+            "inspect": [self.model],
+            "doctor": [],
+            "bench": ["memory", "--only", "L2", "--repeat", "2"],
+        }

@@ -527,19 +527,8 @@ class Stopping(TrainedTest):
             json.loads(line)
 
     def test_a_full_standard_output_is_a_failure_of_every_verb(self):
-        valid = self.shared / "valid.txt"
-        calls = {
-            "train": [self.recipe, "--out", self.scratch / "run"],
-            "eval": [self.model, "--data", valid],
-            "generate": [self.model, "-p", "a", "-n", "3"],
-            "prepare": [valid, "--out", self.scratch / "tokens"],
-            "compress": [self.model, self.scratch / "small", "--bits", "2", "--method", "rtn"],
-            "inspect": [self.model],
-            "doctor": [],
-            "bench": ["memory", "--only", "L2", "--repeat", "2"],
-        }
         with open("/dev/full", "w") as full:
-            for verb, words in [*calls.items(), ("--version", []), ("--help", [])]:
+            for verb, words in [*self.quick_calls().items(), ("--version", []), ("--help", [])]:
                 done = subprocess.run([PROGRAM, verb, *map(os.fspath, words)], stdout=full,
                                       stderr=subprocess.PIPE, timeout=300)
                 self.assertEqual(done.returncode, 1, verb)
