@@ -20,6 +20,10 @@ void product_in_blocks(const PackedProduct& args, const Run& run,
                        const BlockKernel<Matrix>& kernel) {
   const Index num_rows = args.x.size(0), outputs = args.y.size(1);
   if (num_rows == 0 || outputs == 0) return;
+  if (args.x.size(1) == 0) {  // blocks have a sum to begin with
+    for (Index r = 0; r < num_rows; ++r) std::fill_n(args.y.row(r), outputs, 0.0f);
+    return;
+  }
   const Index bytes = (kernel.layout_bytes(expert(args.w, 0)) + 63) / 64 * 64;
   Scratch scratch;
   std::byte* layouts = scratch.take<std::byte>(num_rows * bytes);

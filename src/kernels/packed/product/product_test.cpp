@@ -4,9 +4,11 @@
 #include <gtest/gtest.h>
 
 #include <array>
+#include <cstring>
 #include <functional>
 
 #include "base/check.h"
+#include "base/scratch.h"
 #include "kernels/core/guarded.h"
 #include "kernels/core/variant_test.h"
 #include "kernels/packed/product/int8_rows.h"
@@ -203,6 +205,31 @@ TEST(PackedProduct, OfAMatrixOfZerosIsZero) {
                                            : std::uint8_t{0};
     made.w.stack = made.w.encoded(*row.coder);
     EXPECT_EQ(run(made, row), std::vector<float>(5 * 40, 0.0f));
+  });
+}
+
+// Whatever lies in the memory that sums are taken in, and for as many tokens as any variant takes
+// together. Levels are so large that sums of another size than 0 overflow.
+TEST(PackedProduct, OverNoTermsIsZero) {
+  const auto expect_zeros = [](const Row& row, const ProductCase& shape) {
+    Data made(*row.coder, shape);
+    for (float& level : made.w.levels_ER2)
+      if (level != std::floor(level)) level = std::copysign(0x1p126f, level);
+    made.w.stack = made.w.encoded(*row.coder);
+    {
+      Scratch scratch;
+      constexpr Index kBytes = 1 << 20;
+      std::memset(scratch.take<char>(kBytes), 0x7e, kBytes);
+    }
+    const std::vector<float> y = run(made, row);
+    EXPECT_EQ(y, std::vector<float>(y.size(), 0.0f)) << row_name(row);
+  };
+  for (const Kind kind : {Kind::product, Kind::int8})
+    for_each_row_here(rows_of(kind), [&](const Row& row) {
+      expect_zeros(row, {2, 19, 0, 0.7, {40, 1}});
+    });
+  for_each_row_here(rows_of(Kind::to_input), [&](const Row& row) {
+    expect_zeros(row, {2, 0, 19, 0.7, {40, 1}});
   });
 }
 

@@ -187,10 +187,9 @@ template <class S, class Codes, class Sums, int kPanels, int kTokens>
     for (int k = 0; k < kRows; ++k) sums[k][t].clear();
   }
   const std::uint8_t* codes[kRows];
-  const Index vector_bytes = groups > 0 ? 4 * S::kLanes : 0;  // without columns there are no codes
 #pragma GCC unroll 8
   for (int k = 0; k < kRows; ++k)
-    codes[k] = block.w.panel(panel + k / kVectors) + k % kVectors * vector_bytes;
+    codes[k] = block.w.panel(panel + k / kVectors) + k % kVectors * 4 * S::kLanes;
   for (Index group = 0; group < groups;) {
     const Index left = groups - group;
     const Index stop =
