@@ -16,5 +16,10 @@ struct Topk {
 void topk(const Topk& args, const Run& run);
 
 std::span<const Variant<Topk>> topk_variants();
+void topk_reference(const Topk& args, const Run& run);
+void topk_avx2(const Topk& args, const Run& run);
+void topk_avx512(const Topk& args, const Run& run);
+// One row by the plain loop, for variants.
+void topk_of_row_plain(const float* scores, Index columns, std::int32_t* list, Index k);
 
 }  // namespace mote::kernels

@@ -21,7 +21,10 @@ void topk_rows(benchmark::State& state) {
 }
 BENCHMARK(topk_rows)
     ->ArgNames({"experts", "k", "isa"})
-    ->ArgsProduct({{16, 64, 256}, {4, 8}, {static_cast<int>(Isa::reference)}})
+    ->ArgsProduct({{16, 64, 256, 1024},
+                   {4, 8, 16},
+                   {static_cast<int>(Isa::reference), static_cast<int>(Isa::avx2),
+                    static_cast<int>(Isa::avx512)}})
     ->Unit(benchmark::kMicrosecond);
 
 }  // namespace

@@ -30,6 +30,9 @@ inline std::vector<TopkCase> topk_cases() {
       cases.push_back({40, experts, (experts + 2) / 3, scores});
       if (experts > 1) cases.push_back({40, experts, experts, scores});
     }
+  for (const Scores scores : {Scores::distinct, Scores::tied, Scores::broken})
+    for (const Index experts : {64, 127, 1024})
+      for (const Index k : {1, 4, 8, 9, 16, 32, 33}) cases.push_back({40, experts, k, scores});
   return cases;
 }
 
