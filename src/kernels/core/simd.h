@@ -25,6 +25,8 @@ struct Avx2 {
   [[gnu::always_inline]] static void store(float* p, V v) { _mm256_storeu_ps(p, v); }
   [[gnu::always_inline]] static V add(V a, V b) { return _mm256_add_ps(a, b); }
   [[gnu::always_inline]] static V mul(V a, V b) { return _mm256_mul_ps(a, b); }
+  [[gnu::always_inline]] static V div(V a, V b) { return _mm256_div_ps(a, b); }
+  [[gnu::always_inline]] static V sqrt(V a) { return _mm256_sqrt_ps(a); }
   [[gnu::always_inline]] static V max(V a, V b) { return _mm256_max_ps(a, b); }
   [[gnu::always_inline]] static V fma(V a, V b, V c) { return _mm256_fmadd_ps(a, b, c); }
   [[gnu::always_inline]] static __m256i mask(Index n) {
@@ -130,6 +132,8 @@ struct Avx512 {
   [[gnu::always_inline]] static void store(float* p, V v) { _mm512_storeu_ps(p, v); }
   [[gnu::always_inline]] static V add(V a, V b) { return _mm512_add_ps(a, b); }
   [[gnu::always_inline]] static V mul(V a, V b) { return _mm512_mul_ps(a, b); }
+  [[gnu::always_inline]] static V div(V a, V b) { return _mm512_div_ps(a, b); }
+  [[gnu::always_inline]] static V sqrt(V a) { return _mm512_sqrt_ps(a); }
   [[gnu::always_inline]] static V max(V a, V b) { return _mm512_max_ps(a, b); }
   [[gnu::always_inline]] static V fma(V a, V b, V c) { return _mm512_fmadd_ps(a, b, c); }
   [[gnu::always_inline]] static __mmask16 mask(Index n) {
