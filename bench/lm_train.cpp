@@ -49,7 +49,7 @@ void lm_train(const Report& report) {
       train::TrainingConfig training;
       training.clip_norm = 0.25;
       const auto optimizer = train::make_optimizer(model::trainable_parameters(*lm), training,
-                                                   *report.options().pass.run.executor);
+                                                   report.options().pass.run);
       std::vector<Tensor> batches;
       for (int i = 0; i < 4; ++i)
         batches.push_back(torch::randint(0, kVocabulary, {kBatch, kContext + 1}, torch::kInt64));

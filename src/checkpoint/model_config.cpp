@@ -1,5 +1,6 @@
 #include "checkpoint/model_config.h"
 
+#include <cmath>
 #include <limits>
 
 namespace mote::checkpoint {
@@ -17,18 +18,63 @@ LayerConfig resolve(const ModelConfig& config, std::int64_t i, const Place& plac
   return layer;
 }
 
-double widest_of(const FeedForwardConfig& feed_forward) {
-  if (const auto* mixture = feed_forward.get_if<Mixture>())
-    return static_cast<double>(mixture->experts) * static_cast<double>(mixture->expert_width);
-  return static_cast<double>(feed_forward.get_if<Dense>()->width);
+// Columns of the widest matrix, all experts together.
+double widest_of(const Mixture& c) {
+  return static_cast<double>(c.experts) * static_cast<double>(c.expert_width);
+}
+double widest_of(const Dense& c) {
+  return static_cast<double>(c.width);
+}
+double widest_of(const TopK& c) {
+  return static_cast<double>(c.width);
+}
+double widest_of(const ProductKey& c) {
+  return static_cast<double>(c.values);
+}
+double widest_of(const Peer& c) {
+  return static_cast<double>(c.experts);
+}
+
+void check_at_most(std::int64_t value, const char* name, std::int64_t most, const char* of,
+                   const Place& place) {
+  if (value > most)
+    throw_config_error(place.inside(name), concat("is ", value, ", more than ", of, " = ", most));
+}
+
+void check(const Mixture& c, const Place& place) {
+  check_at_most(c.router.experts_per_token, "router.experts_per_token", c.experts,
+                "feed_forward.experts", place);
+}
+void check(const Dense&, const Place&) {}
+void check(const TopK& c, const Place& place) {
+  check_at_most(c.units_per_token, "units_per_token", c.width, "feed_forward.width", place);
+}
+
+// Of `count` experts, the field `name`.
+void check(const ProductKeyRouter& router, std::int64_t count, const char* name,
+           const Place& place) {
+  const std::int64_t root = std::llround(std::sqrt(static_cast<double>(count)));
+  if (root * root != count)
+    throw_config_error(place.inside(name),
+                       concat("is ", count,
+                              ", which is no square number: product keys are pairs of "
+                              "one of n halves and one of n others; take ",
+                              root * root, " or ", (root + 1) * (root + 1)));
+  check_at_most(router.experts_per_head, "router.experts_per_head", count,
+                concat("feed_forward.", name).c_str(), place);
+  if (const auto* linear = router.query.get_if<LinearQuery>(); linear && linear->key_dim % 2 != 0)
+    throw_config_error(place.inside("router.query.key_dim"),
+                       concat("is ", linear->key_dim, "; two halves need an even number"));
+}
+void check(const ProductKey& c, const Place& place) {
+  check(c.router, c.values, "values", place);
+}
+void check(const Peer& c, const Place& place) {
+  check(c.router, c.experts, "experts", place);
 }
 
 void validate_layer(const ModelConfig& model, const LayerConfig& layer, const Place& place) {
-  if (const auto* mixture = layer.feed_forward.get_if<Mixture>();
-      mixture && mixture->router.experts_per_token > mixture->experts)
-    throw_config_error(place.inside("feed_forward.router.experts_per_token"),
-                       concat("is ", mixture->router.experts_per_token,
-                              ", more than feed_forward.experts = ", mixture->experts));
+  layer.feed_forward.visit([&](const auto& kind) { check(kind, place.inside("feed_forward")); });
   if (model.positions == Positions::learned && layer.attention.get_if<TransformerXl>())
     throw_config_error(place.inside("attention.kind"),
                        "is transformer_xl, which has positions of its own, but positions is "
@@ -56,7 +102,9 @@ void validate(const ModelConfig& config, const Place& place) {
     validate_layer(config, layer, place);
     const double inner = static_cast<double>(heads_of(layer.attention)) *
                          static_cast<double>(head_dim_of(layer.attention));
-    columns = std::max({columns, inner, widest_of(layer.feed_forward)});
+    columns =
+        std::max({columns, inner,
+                  layer.feed_forward.visit([](const auto& kind) { return widest_of(kind); })});
   }
   const double parameters =
       static_cast<double>(config.layers) * static_cast<double>(config.dim) * columns;

@@ -95,7 +95,105 @@ struct Dense {
   }
 };
 
-using FeedForwardConfig = OneOf<Mixture, Dense>;
+// A dense layer of whose hidden units a token keeps the K largest, the others being 0 (top-K
+// activation, specs/sparse-ffn 2.2).
+struct TopK {
+  static constexpr const char* kKind = "topk";
+  std::int64_t width = 1024;
+  std::int64_t units_per_token = 128;
+
+  static auto fields() {
+    using C = TopK;
+    return std::tuple{Field{&C::width, "width", "hidden width", 1.0, 1e8},
+                      Field{&C::units_per_token, "units_per_token",
+                            "hidden units that a token keeps (K)", 1.0, 1e8}};
+  }
+};
+
+// What product keys are compared with: a linear map of the input, of every head its own
+// (arXiv 1907.05242, 2407.04153), or the input itself, the same for all heads (2310.10837).
+enum class QueryNorm { none, batch, layer };
+
+struct LinearQuery {
+  static constexpr const char* kKind = "linear";
+  std::int64_t key_dim = 128;
+  bool bias = false;
+  QueryNorm norm = QueryNorm::batch;
+
+  static auto fields() {
+    using C = LinearQuery;
+    return std::tuple{
+        Field{&C::key_dim, "key_dim", "width of a key, both halves together", 2.0, 1e6},
+        Field{&C::bias, "bias", "a bias in the query's linear map"},
+        Field{&C::norm, "norm", "of queries: none, batch (over tokens) or layer (over a half)"}};
+  }
+};
+
+struct InputQuery {
+  static constexpr const char* kKind = "input";
+  static auto fields() { return std::tuple<>{}; }
+};
+
+using QueryConfig = OneOf<LinearQuery, InputQuery>;
+
+// Gates from the scores of what a token found: of each head's, of all heads' together, or of each
+// score alone.
+enum class LookupGate { softmax, softmax_joint, sigmoid, relu };
+
+// Heads that each take the k best of n * n experts (specs/peer.md 1).
+struct ProductKeyRouter {
+  std::int64_t heads = 8;
+  std::int64_t experts_per_head = 16;
+  bool share_keys = true;
+  LookupGate gate = LookupGate::softmax;
+  QueryConfig query;
+
+  static auto fields() {
+    using C = ProductKeyRouter;
+    return std::tuple{
+        Field{&C::heads, "heads", "heads (h), summed", 1.0, 1e4},
+        Field{&C::experts_per_head, "experts_per_head", "experts or values a head takes (k)", 1.0,
+              1e6},
+        Field{&C::share_keys, "share_keys", "one set of keys for all heads"},
+        Field{&C::gate, "gate", "softmax (of a head), softmax_joint (of all heads), sigmoid, relu"},
+        Field{&C::query, "query", "what keys are compared with"}};
+  }
+};
+
+// A memory of N values found by product keys (PKM; specs/sparse-ffn 2.3).
+struct ProductKey {
+  static constexpr const char* kKind = "product_key";
+  std::int64_t values = 4096;
+  ProductKeyRouter router{4, 32, false, LookupGate::relu, InputQuery{}};
+
+  static auto fields() {
+    using C = ProductKey;
+    return std::tuple{Field{&C::values, "values", "values (N), a square number", 1.0, 2e9},
+                      Field{&C::router, "router", "which values a token uses"}};
+  }
+};
+
+enum class NeuronActivation { gelu, gelu_tanh, relu, identity };
+
+// N experts of one hidden unit found by product keys (PEER; specs/peer.md 1.1).
+struct Peer {
+  static constexpr const char* kKind = "peer";
+  std::int64_t experts = 16384;
+  NeuronActivation activation = NeuronActivation::gelu;
+  bool separate_tables = false;
+  ProductKeyRouter router;
+
+  static auto fields() {
+    using C = Peer;
+    return std::tuple{Field{&C::experts, "experts", "experts (N), a square number", 1.0, 2e9},
+                      Field{&C::activation, "activation", "of an expert's hidden unit"},
+                      Field{&C::separate_tables, "separate_tables",
+                            "N experts for each head, which no other head uses"},
+                      Field{&C::router, "router", "which experts a token uses"}};
+  }
+};
+
+using FeedForwardConfig = OneOf<Mixture, Dense, TopK, ProductKey, Peer>;
 
 // What one block is made from.
 struct LayerConfig {
@@ -167,6 +265,18 @@ std::int64_t head_dim_of(const AttentionConfig& attention);
 
 }  // namespace mote::checkpoint
 
+template <>
+struct mote::EnumNames<mote::checkpoint::QueryNorm> {
+  static constexpr std::array names{"none", "batch", "layer"};
+};
+template <>
+struct mote::EnumNames<mote::checkpoint::LookupGate> {
+  static constexpr std::array names{"softmax", "softmax_joint", "sigmoid", "relu"};
+};
+template <>
+struct mote::EnumNames<mote::checkpoint::NeuronActivation> {
+  static constexpr std::array names{"gelu", "gelu_tanh", "relu", "identity"};
+};
 template <>
 struct mote::EnumNames<mote::checkpoint::Positions> {
   static constexpr std::array names{"none", "learned"};

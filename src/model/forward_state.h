@@ -2,6 +2,7 @@
 // read, and what they leave for the loss.
 #pragma once
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -32,6 +33,8 @@ struct ForwardState {
   Tensor padding_N;     // true where a row is padding; undefined: none is
   Tensor router_state;  // handed from layer to layer by routers that need it, opaque to the others
   std::vector<RoutingStatistics> routing;
+  // Running statistics that a training step moves; called once its loss is known to be finite.
+  std::vector<std::function<void()>> commits;
 };
 
 // The sum of all penalties, weights included; undefined where there is none.

@@ -65,7 +65,7 @@ TrainingLoss LanguageModel::loss(const Tensor& ids_BT, const Tensor& targets_BT,
   const Tensor mean =
       ops::head_loss(h_ND, head_.weight(), head_.bias(), targets_BT.reshape({-1}), pass).mean;
   const Tensor penalty = penalties(state);
-  return {penalty.defined() ? mean + penalty : mean, mean};
+  return {penalty.defined() ? mean + penalty : mean, mean, std::move(state.commits)};
 }
 
 Cache LanguageModel::make_cache(std::int64_t memory_tokens) const {

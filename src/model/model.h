@@ -12,6 +12,7 @@ namespace mote::model {
 struct TrainingLoss {
   Tensor total;       // mean token loss + penalties: what backward starts from
   Tensor token_mean;  // nats per token
+  std::vector<std::function<void()>> commits;  // of the ForwardState: for a loss that is finite
 };
 
 class Model {

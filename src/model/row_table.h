@@ -1,7 +1,7 @@
 // A table of many rows of which a step reads and updates few: values of product-key memories, the
 // neurons of a million experts. It is no autograd leaf, so that a step costs what its rows cost.
 //
-//   forward    the updater brings the rows asked for up to date, then they are gathered
+//   forward    the updater brings the rows asked for up to date, then ops/table_rows reads them
 //   backward   appends the rows and the sums of their gradients, each row once, in rising order
 // The updater is the optimiser's; without one the rows are as they lie.
 #pragma once
@@ -38,11 +38,9 @@ class RowTable {
   const std::string& name() const { return name_; }
   Tensor& values() { return values_ND_; }
   const Tensor& values() const { return values_ND_; }
+  RowUpdater* updater() const { return updater_; }
   void set_updater(RowUpdater* updater) { updater_ = updater; }
 
-  // Rows `index` (int64, any shape) as [..., width]; where gradients are recorded, backward appends
-  // to gradients().
-  Tensor gather(const Tensor& index);
   std::vector<RowGradient>& gradients() { return gradients_; }
   // All that were appended as one, which are then forgotten. Undefined tensors: none.
   RowGradient take_gradient();

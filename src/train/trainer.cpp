@@ -91,7 +91,7 @@ Trainer::Trainer(RunFolder& folder, const kernels::Run& run)
     model_ = first_model(recipe_, *tokenizer_);
   }
   optimizer_ =
-      make_optimizer(model::trainable_parameters(*model_), recipe_.training, *run.executor);
+      make_optimizer(model::trainable_parameters(*model_), recipe_.training, run);
   if (latest) {
     first_step_ = saved_step_ = folder_.latest_step();
     load_state(*latest / kState, first_step_, *optimizer_, memory_, window_, origin_,
@@ -135,6 +135,7 @@ double Trainer::step(std::int64_t index) {
   const double value = loss.token_mean.item<double>();
   if (!std::isfinite(value) || !std::isfinite(loss.total.item<double>()))
     stop_at_nonfinite(index, batch, before, concat("the loss is ", value));
+  for (const auto& commit : loss.commits) commit();
   loss.total.backward();
   const TrainingConfig& training = recipe_.training;
   rate_ = learning_rate(training.learning_rate, index, training.warmup, training.horizon());

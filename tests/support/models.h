@@ -118,6 +118,40 @@ class Setter final : public model::ParameterVisitor {
   std::size_t used_ = 0;
 };
 
+// Sets tables and tensors by the end of their names, and keeps the tables.
+class LookupSetter final : public model::ParameterVisitor {
+ public:
+  explicit LookupSetter(std::map<std::string, Tensor> values) : values_(std::move(values)) {}
+  void matrix(const model::Parameter& p, model::WeightPtr& weight) override {
+    weight = model::make_dense_weight(find(p));
+  }
+  void tensor(const model::Parameter& p, Tensor& value) override { value = find(p); }
+  void table(const model::Parameter& p, model::RowTablePtr& table) override {
+    table = std::make_shared<model::RowTable>(p.name, find(p).contiguous());
+    tables[p.name.substr(p.name.rfind('.') + 1)] = table;
+  }
+  std::map<std::string, model::RowTablePtr> tables;
+
+ private:
+  const Tensor& find(const model::Parameter& p) const {
+    for (const auto& [key, value] : values_)
+      if (p.name.ends_with(key)) {
+        EXPECT_EQ(value.sizes(), at::IntArrayRef(p.shape)) << p.name;
+        return value;
+      }
+    throw std::out_of_range(p.name);
+  }
+  const std::map<std::string, Tensor> values_;
+};
+
+// The gradient of a table with rows for all, 0 where there is none.
+inline Tensor dense_gradient(model::RowTable& table) {
+  const model::RowGradient g = table.take_gradient();
+  Tensor all = torch::zeros_like(table.values());
+  if (g.rows_N.defined()) all.index_copy_(0, g.rows_N, g.grad_ND);
+  return all;
+}
+
 // A ragged assignment made by hand: every expert takes the `capacity` tokens with its largest scores,
 // so that tokens have none or many rows, and the first token goes to its best expert once more.
 // Gates are sigmoids of the scores, with their gradient.

@@ -1,4 +1,5 @@
-// y = W2 drop(relu(W1 x + b1)) + b2 (specs/sparse-ffn 2.1).
+// y = W2 keep(drop(relu(W1 x + b1))) + b2 (specs/sparse-ffn 2.1): all hidden units are kept, or of every
+// token the K largest (top-K activation, 2.2).
 #pragma once
 
 #include "model/layers/feed_forward.h"
@@ -9,12 +10,14 @@ namespace mote::model {
 class DenseFeedForward final : public FeedForward {
  public:
   DenseFeedForward(const checkpoint::Dense& config, double dropout, const LayerPlace& place)
-      : config_(config), dropout_(dropout), place_(place) {}
+      : width_(config.width), kept_(config.width), dropout_(dropout), place_(place) {}
+  DenseFeedForward(const checkpoint::TopK& config, double dropout, const LayerPlace& place)
+      : width_(config.width), kept_(config.units_per_token), dropout_(dropout), place_(place) {}
   Tensor forward(const Tensor& x_ND, ForwardState& state) const override;
   void visit(const std::string& name, ParameterVisitor& visitor) override;
 
  private:
-  const checkpoint::Dense config_;
+  const std::int64_t width_, kept_;
   const double dropout_;
   const LayerPlace place_;
   Linear up_, down_;

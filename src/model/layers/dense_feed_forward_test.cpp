@@ -15,7 +15,7 @@ using Tensors = std::vector<Tensor>;
 
 DenseFeedForward dense(std::int64_t dim, std::int64_t width, double dropout,
                        const Tensors& up_bias_down_bias) {
-  DenseFeedForward layer({width}, dropout, {0, 1, dim, 1});
+  DenseFeedForward layer(checkpoint::Dense{width}, dropout, {0, 1, dim, 1});
   const Tensors& w = up_bias_down_bias;
   Setter setter(
       {{"up.weight", w[0]}, {"up.bias", w[1]}, {"down.weight", w[2]}, {"down.bias", w[3]}});
@@ -69,6 +69,27 @@ TEST(DenseFeedForward, IsTheMixtureOfAllExpertsAtGateOne) {
   const Tensor x = fill(1, {9, dim}).abs() + 0.5;
   testing::expect_close(run_layer(mixture, x, test_pass()).y_ND,
                         run_layer(layer, x, test_pass()).y_ND, 1e-6);
+}
+
+// specs/sparse-ffn vector B: the experts of vector A side by side, all hidden units and the three
+// largest.
+TEST(TopK, GivesVectorBOfTheSpecification) {
+  const Tensor x = fill(1, {6, 4}), up = fill(2, {4, 4, 3}).transpose(1, 2).reshape({12, 4}),
+               down = fill(3, {4, 3, 4}).reshape({12, 4}).t().contiguous();
+  const Tensors weights = {up, torch::zeros({12}), down, torch::zeros({4})};
+  const Tensor all = run_layer(dense(4, 12, 0, weights), x, test_pass()).y_ND;
+  testing::expect_values(all[0], {-0.047709, -0.067256, -0.054299, -0.015101}, 2e-6);
+  EXPECT_NEAR(all.sum().item<double>(), -0.376196, 2e-6);
+  EXPECT_NEAR(all.square().sum().item<double>(), 0.041965, 2e-6);
+  DenseFeedForward layer(checkpoint::TopK{12, 3}, 0, {0, 1, 4, 1});
+  Setter setter({{"up.weight", weights[0]},
+                 {"up.bias", weights[1]},
+                 {"down.weight", weights[2]},
+                 {"down.bias", weights[3]}});
+  layer.visit("ff", setter);
+  const Tensor kept = run_layer(layer, x, test_pass()).y_ND;
+  testing::expect_values(kept[0], {-0.017045, -0.107996, -0.146755, -0.114591}, 2e-6);
+  EXPECT_NEAR(kept.sum().item<double>(), 0.230339, 2e-6);
 }
 
 }  // namespace

@@ -2,8 +2,8 @@
 
 #include <cmath>
 
-#include "base/check.h"
 #include "train/optimizer/dense.h"
+#include "train/optimizer/rows.h"
 
 namespace mote::train {
 
@@ -23,19 +23,21 @@ void Optimizer::flush() {
   for (const auto& group : groups_) group->flush(steps_done_);
 }
 
+void Optimizer::restore(std::int64_t steps_done) {
+  steps_done_ = steps_done;
+  for (const auto& group : groups_) group->restore(steps_done);
+}
+
 void Optimizer::visit_state(const StateVisitor& visitor) {
   for (const auto& group : groups_) group->visit_state(visitor);
 }
 
 std::unique_ptr<Optimizer> make_optimizer(const model::Trainable& parameters,
-                                          const TrainingConfig& config, const Executor& executor) {
-  if (!parameters.tables.empty())
-    throw Error(ErrorKind::unsupported,
-                concat("'", parameters.tables.front()->name(),
-                       "' is a table of rows, which no optimiser updates yet"))
-        .at(parameters.tables.front()->name());
+                                          const TrainingConfig& config, const kernels::Run& run) {
   std::vector<std::unique_ptr<OptimizerGroup>> groups;
-  groups.push_back(std::make_unique<DenseGroup>(parameters.tensors, config, executor));
+  groups.push_back(std::make_unique<DenseGroup>(parameters.tensors, config, *run.executor));
+  for (const model::RowTablePtr& table : parameters.tables)
+    groups.push_back(std::make_unique<RowGroup>(table, config, run));
   return std::make_unique<Optimizer>(std::move(groups), config.clip_norm);
 }
 

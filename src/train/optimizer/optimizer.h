@@ -25,6 +25,8 @@ class OptimizerGroup {
   // Brings rows that are behind up to date: before evaluation and saving. `step`: steps done.
   virtual void flush(std::int64_t /*step*/) {}
   virtual void visit_state(const StateVisitor& visitor) = 0;
+  // The state was filled with that of a group flushed after so many steps.
+  virtual void restore(std::int64_t /*steps_done*/) {}
 };
 
 class Optimizer {
@@ -38,7 +40,7 @@ class Optimizer {
   void flush();
   void visit_state(const StateVisitor& visitor);
   std::int64_t steps_done() const { return steps_done_; }
-  void restore(std::int64_t steps_done) { steps_done_ = steps_done; }
+  void restore(std::int64_t steps_done);
 
  private:
   const std::vector<std::unique_ptr<OptimizerGroup>> groups_;
@@ -46,8 +48,8 @@ class Optimizer {
   std::int64_t steps_done_ = 0;
 };
 
-// The groups of a model's parameters. Throws when it has tables of rows, which no group takes yet.
+// The groups of a model's parameters: one of tensors, and one for each table of rows.
 std::unique_ptr<Optimizer> make_optimizer(const model::Trainable& parameters,
-                                          const TrainingConfig& config, const Executor& executor);
+                                          const TrainingConfig& config, const kernels::Run& run);
 
 }  // namespace mote::train

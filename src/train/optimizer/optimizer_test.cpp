@@ -2,15 +2,19 @@
 
 #include <cmath>
 
+#include "base/check.h"
+#include "model/ops/table_rows.h"
 #include "tests/support/models.h"
-#include "train/optimizer/dense.h"
 
 namespace mote::train {
 namespace {
 
 using testing::fill;
 using testing::fill_double;
-using testing::test_executor;
+
+kernels::Run test_run(int threads = 2) {
+  return {kernels::Isa::amx, &testing::test_executor(threads)};
+}
 
 TrainingConfig config_of(OptimizerKind kind) {
   TrainingConfig config;
@@ -31,7 +35,7 @@ TEST(Optimizer, StepsAsPublished) {
   for (const OptimizerKind kind : {OptimizerKind::adam, OptimizerKind::adamw}) {
     const TrainingConfig c = config_of(kind);
     auto tensors = parameters(7);
-    const auto optimizer = make_optimizer({tensors, {}}, c, test_executor());
+    const auto optimizer = make_optimizer({tensors, {}}, c, test_run());
     std::vector<Tensor> value, mean, square;
     for (const auto& [name, tensor] : tensors) {
       value.push_back(tensor.detach().to(torch::kFloat64));
@@ -73,7 +77,7 @@ TEST(Optimizer, ThreadsDoNotChangeABitOfLargeTensors) {
   const auto stepped = [](int threads) {
     auto tensors = parameters(700'001);
     const auto optimizer =
-        make_optimizer({tensors, {}}, config_of(OptimizerKind::adamw), test_executor(threads));
+        make_optimizer({tensors, {}}, config_of(OptimizerKind::adamw), test_run(threads));
     std::vector<Tensor> all;
     for (int step = 1; step <= 2; ++step) {
       tensors[0].second.mutable_grad() = fill(step, {3, 5});
@@ -92,83 +96,106 @@ TEST(Optimizer, ThreadsDoNotChangeABitOfLargeTensors) {
 
 TEST(Optimizer, AGradientThatIsNotFiniteChangesNothing) {
   auto tensors = parameters(7);
-  const auto optimizer =
-      make_optimizer({tensors, {}}, config_of(OptimizerKind::adam), test_executor());
+  const auto optimizer = make_optimizer({tensors, {}}, config_of(OptimizerKind::adam), test_run());
   tensors[0].second.mutable_grad() = torch::full({3, 5}, NAN);
   EXPECT_FALSE(std::isfinite(optimizer->step(0.1)));
   EXPECT_TRUE(tensors[0].second.equal(fill(1, {3, 5})));
   EXPECT_EQ(optimizer->steps_done(), 0);
 }
 
-// A small user of the groups' interface: plain gradient descent on the rows of a table, with a
-// decay that rows catch up on when they are next read.
-class LazyRows final : public OptimizerGroup, public model::RowUpdater {
- public:
-  explicit LazyRows(model::RowTable& table)
-      : table_(table), updated_N_(torch::zeros({table.values().size(0)}, torch::kInt64)) {
-    table_.set_updater(this);
-  }
-  double squared_norm() override {
-    gradient_ = table_.take_gradient();
-    return gradient_.grad_ND.defined() ? gradient_.grad_ND.square().sum().item<double>() : 0;
-  }
-  void apply(double learning_rate, double factor, std::int64_t step) override {
-    if (gradient_.rows_N.defined()) {
-      bring_to(step, gradient_.rows_N);
-      table_.values().index_add_(0, gradient_.rows_N, gradient_.grad_ND, -learning_rate * factor);
-    }
-    gradient_ = {};
-    step_ = step;
-  }
-  void flush(std::int64_t step) override { bring_to(step, torch::arange(table_.values().size(0))); }
-  void visit_state(const StateVisitor& visitor) override { visitor("updated", updated_N_); }
-  void catch_up(model::RowTable&, const Tensor& rows) override { bring_to(step_, rows); }
+// A table of one row of one number, its gradient given by hand.
+struct OneNumber {
+  model::RowTablePtr table = std::make_shared<model::RowTable>("w", torch::ones({1, 1}));
+  std::unique_ptr<Optimizer> optimizer;
 
- private:
-  void bring_to(std::int64_t step, const Tensor& rows) {
-    const Tensor missed = step - updated_N_.index_select(0, rows);
-    const Tensor factor = torch::pow(torch::full({}, kDecay), missed).unsqueeze(1);
-    table_.values().index_copy_(
-        0, rows, (table_.values().index_select(0, rows) * factor).to(torch::kFloat32));
-    updated_N_.index_fill_(0, rows, step);
+  explicit OneNumber(const TrainingConfig& config)
+      : optimizer(make_optimizer({{}, {table}}, config, test_run())) {}
+  void step(double gradient, double rate = 1e-3) {
+    if (gradient != 0)
+      table->gradients().push_back(
+          {torch::zeros({1}, torch::kInt64), torch::full({1, 1}, gradient)});
+    optimizer->step(rate);
   }
-  static constexpr double kDecay = 0.5;
-  model::RowTable& table_;
-  Tensor updated_N_;
-  model::RowGradient gradient_;
-  std::int64_t step_ = 0;
 };
 
-TEST(OptimizerGroups, AreClippedTogetherAndLazyRowsAreWhereEagerOnesWouldBe) {
-  const Tensor start = fill(1, {5, 2});
-  model::RowTable table("table", start.clone());
-  Tensor dense = fill(2, {3}).requires_grad_();
+// specs/peer.md vector D.
+TEST(RowGroup, GivesVectorDOfTheSpecification) {
   TrainingConfig config;
-  config.learning_rate = 0.1;
-  std::vector<std::unique_ptr<OptimizerGroup>> groups;
-  groups.push_back(std::make_unique<DenseGroup>(
-      std::vector<std::pair<std::string, Tensor>>{{"dense", dense}}, config, test_executor()));
-  groups.push_back(std::make_unique<LazyRows>(table));
-  Optimizer optimizer(std::move(groups), 1.0);
-  Tensor eager = start.clone();
-  const Tensor reads = torch::tensor({1, 3, 3, 0, 1, 4}).view({3, 2});
-  for (std::int64_t step = 0; step < 3; ++step) {
-    const Tensor rows = table.gather(reads[step]);
-    testing::expect_close(rows, eager.index_select(0, reads[step]), 1e-6, "rows are caught up");
-    const Tensor dy = fill(10 + static_cast<int>(step), {2, 2});
-    ((rows * dy).sum() + dense.sum()).backward();
-    Tensor grad = torch::zeros_like(eager);
-    grad.index_add_(0, reads[step], dy);
-    const double norm = std::sqrt(grad.square().sum().item<double>() + 3);
-    EXPECT_NEAR(optimizer.step(0.1), norm, 1e-5);
-    eager = eager * 0.5 - 0.1 * std::min(1.0, 1 / (norm + 1e-6)) * grad;
+  config.clip_norm = 0;
+  for (const auto& [decay, expected] : {std::pair{0.0, 0.9971369596}, {0.1, 0.9961387285}}) {
+    config.optimizer = decay > 0 ? OptimizerKind::adamw : OptimizerKind::adam;
+    config.weight_decay = decay;
+    OneNumber number(config);
+    for (int step = 1; step <= 10; ++step) number.step(step == 3 ? 1 : step == 10 ? -0.5 : 0);
+    EXPECT_NEAR(number.table->values().item<double>(), expected, 2e-7);
   }
-  EXPECT_FALSE(table.values()[2].allclose(eager[2])) << "never read: still behind";
-  optimizer.flush();
-  testing::expect_close(table.values(), eager, 1e-6);
+}
+
+TEST(RowGroup, RefusesADecayInTheGradient) {
+  TrainingConfig config;
+  config.weight_decay = 0.1;
+  EXPECT_THROW(OneNumber{config}, Error);
+}
+
+// Rows and a dense tensor with the same gradients, clipped together, through a warm-up and a falling
+// learning rate; rows are flushed in the middle and at the end.
+void expect_rows_as_dense(OptimizerKind kind, std::int64_t resumed_after) {
+  TrainingConfig config;
+  config.optimizer = kind;
+  config.weight_decay = kind == OptimizerKind::adamw ? 0.1 : 0;
+  config.clip_norm = 1;
+  const Tensor start = fill(1, {9, 5});
+  Tensor dense = start.clone().requires_grad_();
+  auto rows = std::make_shared<model::RowTable>("rows", start.clone());
+  // Each has the other's gradients once more, so that both are clipped alike.
+  const auto one = make_optimizer({{{"dense", dense}}, {}}, config, test_run());
+  auto many = make_optimizer({{}, {rows}}, config, test_run());
+  for (std::int64_t step = 0; step < 40; ++step) {
+    const double rate = 0.01 * std::min(1.0, (static_cast<double>(step) + 1) / 8) *
+                        (1 + std::cos(static_cast<double>(step) / 13));
+    Tensor index = torch::tensor({step % 4, 4 + step * step % 4, step % 4}, torch::kInt32);
+    index = index.view({3, 1});
+    const Tensor dy = fill(static_cast<int>(step), {3, 5});
+    const Tensor y = model::ops::row_sums(torch::ones({3, 1}), rows, model::ops::RowPicks(index, 9),
+                                          testing::test_pass(true));
+    testing::expect_close(y, dense.detach().index_select(0, index.view(-1)), 1e-6,
+                          "rows that are read are up to date");
+    (y * dy).sum().backward();
+    dense.mutable_grad() = torch::zeros_like(start).index_add_(0, index.view(-1), dy);
+    EXPECT_NEAR(one->step(rate), many->step(rate), 1e-5);
+    if (step + 1 == resumed_after) {
+      many->flush();
+      std::map<std::string, Tensor> kept;
+      many->visit_state([&](const std::string& name, Tensor& x) { kept[name] = x.clone(); });
+      many.reset();
+      many = make_optimizer({{}, {rows}}, config, test_run());
+      many->visit_state([&](const std::string& name, Tensor& x) { x.copy_(kept.at(name)); });
+      many->restore(step + 1);
+    }
+  }
+  EXPECT_FALSE(rows->values().allclose(dense.detach(), 1e-4, 1e-6)) << "some rows are behind";
+  many->flush();
+  testing::expect_close(rows->values(), dense.detach(), 2e-6, "after the flush");
+}
+
+TEST(RowGroup, IsDenseAdamThroughWarmUpClippingAndAResume) {
+  for (const OptimizerKind kind : {OptimizerKind::adam, OptimizerKind::adamw})
+    for (const std::int64_t resumed_after : {-1, 17}) expect_rows_as_dense(kind, resumed_after);
+}
+
+TEST(RowGroup, IsClippedTogetherWithDenseTensors) {
+  TrainingConfig config;
+  config.clip_norm = 1;
+  Tensor dense = fill(2, {3}).requires_grad_();
+  const auto table = std::make_shared<model::RowTable>("table", fill(1, {5, 2}));
+  const auto optimizer = make_optimizer({{{"dense", dense}}, {table}}, config, test_run());
+  dense.mutable_grad() = torch::ones({3});
+  table->gradients().push_back({torch::tensor({1, 4}), torch::full({2, 2}, 2.0)});
+  EXPECT_NEAR(optimizer->step(0.1), std::sqrt(3.0 + 16), 1e-6);
   std::vector<std::string> names;
-  optimizer.visit_state([&](const std::string& name, Tensor&) { names.push_back(name); });
-  EXPECT_EQ(names, (std::vector<std::string>{"mean.dense", "square.dense", "updated"}));
+  optimizer->visit_state([&](const std::string& name, Tensor&) { names.push_back(name); });
+  EXPECT_EQ(names,
+            (std::vector<std::string>{"mean.dense", "square.dense", "mean.table", "square.table"}));
 }
 
 }  // namespace

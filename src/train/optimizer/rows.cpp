@@ -1,0 +1,143 @@
+#include "train/optimizer/rows.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/check.h"
+#include "model/ops/bridge.h"
+
+namespace mote::train {
+
+using model::ops::view_of;
+
+RowGroup::RowGroup(model::RowTablePtr table, const TrainingConfig& config, const kernels::Run& run)
+    : table_(std::move(table)),
+      config_(config),
+      run_(run),
+      mean_ND_(torch::zeros_like(table_->values())),
+      square_ND_(torch::zeros_like(table_->values())),
+      step_N_(torch::zeros({table_->values().size(0)}, torch::kInt32)) {
+  if (config_.optimizer == OptimizerKind::adam && config_.weight_decay > 0)
+    throw Error(
+        ErrorKind::config,
+        concat("training.weight_decay: is ", config_.weight_decay, ", but '", table_->name(),
+               "' is a table whose rows are not all updated in every step, "
+               "so that a decay in the gradient cannot be put off; take optimizer = "
+               "\"adamw\", or weight_decay = 0"))
+        .at("training.weight_decay");
+  table_->set_updater(this);
+}
+
+RowGroup::~RowGroup() {
+  table_->set_updater(nullptr);
+}
+
+double RowGroup::squared_norm() {
+  gradient_ = table_->take_gradient();
+  if (!gradient_.rows_N.defined()) return 0;
+  // Squares are summed in float32 within a part, parts in double in their order.
+  constexpr std::int64_t kRows = 1024;
+  const std::int64_t rows = gradient_.grad_ND.size(0);
+  std::vector<double> norms(static_cast<std::size_t>((rows + kRows - 1) / kRows));
+  parallel_for(*run_.executor, static_cast<std::int64_t>(norms.size()), [&](std::int64_t i, int) {
+    const torch::NoGradGuard no_grad;
+    const std::int64_t first = i * kRows;
+    norms[static_cast<std::size_t>(i)] =
+        gradient_.grad_ND.narrow(0, first, std::min(kRows, rows - first)).norm().item<double>();
+  });
+  double squares = 0;
+  for (const double n : norms) squares += n * n;
+  return squares;
+}
+
+kernels::AdamTable RowGroup::tensors() {
+  return {view_of<float, 2>(table_->values()), view_of<float, 2>(mean_ND_),
+          view_of<float, 2>(square_ND_)};
+}
+
+void RowGroup::apply(double learning_rate, double factor, std::int64_t step) {
+  const torch::NoGradGuard no_grad;
+  if (gradient_.rows_N.defined()) {
+    bring_to_now(gradient_.rows_N);
+    const auto t = static_cast<double>(step);
+    kernels::AdamRows args{tensors(), view_of<const std::int64_t, 1>(gradient_.rows_N),
+                           view_of<const float, 2>(gradient_.grad_ND)};
+    args.factor = static_cast<float>(factor);
+    args.decay = static_cast<float>(1 - learning_rate * config_.weight_decay);
+    args.rate = static_cast<float>(learning_rate / (1 - std::pow(config_.beta1, t)));
+    args.root = static_cast<float>(1 / std::sqrt(1 - std::pow(config_.beta2, t)));
+    args.beta1 = static_cast<float>(config_.beta1), args.beta2 = static_cast<float>(config_.beta2);
+    args.epsilon = static_cast<float>(config_.epsilon);
+    kernels::adam_rows(args, run_);
+    step_N_.index_fill_(0, gradient_.rows_N, step);
+  }
+  gradient_ = {};
+  steps_done_ = step;
+  rates_.push_back(learning_rate);
+  update_moves();
+}
+
+void RowGroup::update_moves() {
+  const double ratio = config_.beta1 / std::sqrt(config_.beta2);
+  double decay = 1, rate = 0;
+  moves_.resize(rates_.size());
+  for (std::size_t behind = 1; behind <= moves_.size(); ++behind) {
+    const auto s = static_cast<double>(steps_done_ - static_cast<std::int64_t>(behind) + 1);
+    const double lr = rates_[rates_.size() - behind];
+    const double root = std::sqrt(1 - std::pow(config_.beta2, s));
+    rate = ratio * (lr * root / (1 - std::pow(config_.beta1, s)) * decay + rate);
+    decay *= 1 - lr * config_.weight_decay;
+    moves_[behind - 1] = {static_cast<float>(decay), static_cast<float>(rate),
+                          static_cast<float>(config_.epsilon * root / std::sqrt(config_.beta2)),
+                          static_cast<float>(std::pow(config_.beta1, static_cast<double>(behind))),
+                          static_cast<float>(std::pow(config_.beta2, static_cast<double>(behind)))};
+  }
+}
+
+void RowGroup::bring_to_now(const Tensor& rows) {
+  const auto* row = rows.const_data_ptr<std::int64_t>();
+  auto* step = step_N_.mutable_data_ptr<std::int32_t>();
+  std::vector<std::int64_t> late;
+  std::vector<kernels::RowMove> moves;
+  for (std::int64_t i = 0; i < rows.numel(); ++i) {
+    const std::int64_t behind = steps_done_ - step[row[i]];
+    if (behind == 0) continue;
+    late.push_back(row[i]);
+    moves.push_back(moves_[static_cast<std::size_t>(behind - 1)]);
+    step[row[i]] = static_cast<std::int32_t>(steps_done_);
+  }
+  kernels::move_rows(
+      {tensors(),
+       kernels::view<const std::int64_t>(late.data(), static_cast<std::int64_t>(late.size())),
+       moves.data()},
+      run_);
+}
+
+void RowGroup::catch_up(model::RowTable&, const Tensor& rows) {
+  const torch::NoGradGuard no_grad;
+  bring_to_now(rows);
+}
+
+void RowGroup::flush(std::int64_t) {
+  const torch::NoGradGuard no_grad;
+  constexpr std::int64_t kRows = 1 << 16;
+  const std::int64_t all = step_N_.size(0);
+  for (std::int64_t first = 0; first < all; first += kRows)
+    bring_to_now(torch::arange(first, std::min(all, first + kRows), torch::kInt64));
+  rates_.clear();
+  moves_.clear();
+}
+
+void RowGroup::visit_state(const StateVisitor& visitor) {
+  visitor("mean." + table_->name(), mean_ND_);
+  visitor("square." + table_->name(), square_ND_);
+}
+
+void RowGroup::restore(std::int64_t steps_done) {
+  steps_done_ = steps_done;
+  step_N_.fill_(steps_done);
+  rates_.clear();
+  moves_.clear();
+}
+
+}  // namespace mote::train
