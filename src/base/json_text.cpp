@@ -1,6 +1,7 @@
 #include "base/json_text.h"
 
 #include <array>
+#include <unordered_set>
 
 #include "base/file.h"
 
@@ -13,12 +14,15 @@ AnyJson read_object(const std::string& path, std::uint64_t most_bytes, std::size
   const auto refuse = [&](const std::string& what) {
     throw Error(ErrorKind::file, concat(path, ": ", what)).in(path);
   };
-  std::array<std::size_t, kDeepest + 2> keys{};  // of the object being read, per level
-  const auto check = [&](int depth, auto event, const AnyJson&) {
+  std::array<std::unordered_set<std::string>, kDeepest + 2> keys;  // of the object being read
+  const auto check = [&](int depth, auto event, const AnyJson& parsed) {
     if (depth > kDeepest) refuse(concat("is nested deeper than ", kDeepest, " levels"));
     const auto level = static_cast<std::size_t>(depth);
-    if (event == AnyJson::parse_event_t::object_start) keys[level + 1] = 0;
-    if (event == AnyJson::parse_event_t::key && ++keys[level] > most_keys)
+    if (event == AnyJson::parse_event_t::object_start) keys[level + 1] = {};
+    if (event != AnyJson::parse_event_t::key) return true;
+    const auto key = parsed.template get<std::string>();
+    if (!keys[level].insert(key).second) refuse(concat("has the key '", key, "' twice"));
+    if (keys[level].size() > most_keys)
       refuse(concat("has an object of more than ", most_keys,
                     " keys; is it the file that was meant?"));
     return true;
@@ -27,7 +31,7 @@ AnyJson read_object(const std::string& path, std::uint64_t most_bytes, std::size
   try {
     json = AnyJson::parse(read_file(path, most_bytes), check);
   } catch (const nlohmann::detail::exception& error) {
-    refuse(error.what());
+    refuse(concat("is not JSON: ", error.what()));
   }
   if (!json.is_object()) refuse("is not a JSON object");
   return json;

@@ -37,6 +37,19 @@ TEST(Settings, WithMoreKeysThanAnyHasAreRefused) {
   EXPECT_NE(refusal([&] { read_toml(toml.string()); }).find("60000 keys"), std::string::npos);
 }
 
+TEST(Settings, WithAKeyTwiceAreRefused) {
+  const test::TemporaryFolder folder;
+  const auto said = [&](const std::string& text) {
+    return refusal([&] { read_json_object(folder.file("config.json", text).string()); });
+  };
+  EXPECT_NE(said(R"({"dim": 1, "dim": 2})").find("config.json: has the key 'dim' twice"),
+            std::string::npos);
+  EXPECT_NE(said(R"({"a": {"dim": 1}, "b": [{"dim": 2}, {"x": 1, "x": 1}]})").find("'x' twice"),
+            std::string::npos);
+  EXPECT_EQ(said(R"({"a": {"dim": 1}, "dim": 2, "b": [{"dim": 2}, {"dim": {"dim": 3}}]})"),
+            "accepted");
+}
+
 TEST(Settings, ThatDoNotEndAreRefused) {
   EXPECT_NE(refusal([] { read_json_object("/dev/zero"); }).find("/dev/zero: has more than"),
             std::string::npos);

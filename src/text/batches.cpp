@@ -129,18 +129,12 @@ void write_ids(const Corpus& corpus, const Tokenizer& tokenizer, const fs::path&
 }
 
 Header read_header(const fs::path& path) {
-  Json json;
-  try {
-    json = Json::parse(read_file(path));
-  } catch (const Json::exception& problem) {
-    throw Error(ErrorKind::file, concat(path.string(), ": not JSON: ", problem.what()))
-        .in(path.string());
-  }
+  const Json json = read_json_object(path.string());
   const Place place{path.string(), ""};
   for (const char* key : {"format", "tokens", "bytes", "vocab_size", "width"})
-    if (json.is_object() && !json.contains(key))
+    if (!json.contains(key))
       throw_config_error(place.inside(key), "is missing; prepare the text again");
-  if (json.is_object() && json["format"].is_number_integer() && json["format"] > kFormat)
+  if (json["format"].is_number_integer() && json["format"] > kFormat)
     throw Error(ErrorKind::unsupported,
                 concat(path.string(), ": format is ", json["format"].dump(),
                        " and this mote reads ", kFormat, "; use a newer mote"))

@@ -249,7 +249,7 @@ TEST_F(DamagedTokenFile, WithoutAHeaderOrWithOneThatIsNotJsonIsRefused) {
     expect_refused("", "not JSON", ErrorKind::file);
   }
   write_file(path, "[1]");
-  expect_refused("", "must be a table", ErrorKind::config);
+  expect_refused("", "not a JSON object", ErrorKind::file);
   fs::remove(path);
   expect_refused("", "No such file", ErrorKind::system);
 }

@@ -5,12 +5,15 @@
 #include <nlohmann/json.hpp>
 
 #include "base/check.h"
+#include "base/counted.h"
 #include "base/file.h"
+#include "base/log.h"
 #include "base/nearest.h"
 #include "base/process.h"
 #include "text/batches.h"
 #include "text/gzip.h"
 #include "text/program_output.h"
+#include "text/utf8.h"
 
 namespace mote::text {
 namespace {
@@ -39,6 +42,8 @@ class StoredCorpus final : public Corpus {
   }
   void cut_to(std::uint64_t max_bytes);
   void keep_split(Split split);
+
+  bool has_json_lines = false;
 
  private:
   std::deque<std::string> texts_;  // deques, so that what the views see never moves
@@ -145,6 +150,7 @@ std::string json_text(std::string_view line, const fs::path& path, std::size_t n
 
 void add_json_lines(StoredCorpus& corpus, std::string_view text, const fs::path& path,
                     const std::string& key) {
+  corpus.has_json_lines = true;
   for (std::size_t number = 1; !text.empty(); ++number) {
     stop_if_interrupted();
     const std::size_t end = std::min(text.find('\n'), text.size());
@@ -162,32 +168,52 @@ void add_json_lines(StoredCorpus& corpus, std::string_view text, const fs::path&
       .in(path.string());
 }
 
-// Text has no zero bytes, and of other control characters few.
-bool is_binary(std::string_view text) {
+// Text has no zero bytes, and of other control characters few, from the beginning up to any block.
+void check_is_text(std::string_view text, const fs::path& path) {
   std::size_t control = 0;
-  text = text.substr(0, kBlockBytes);
-  for (const char c : text) {
-    if (c == 0) return true;
-    const bool usual = (c >= '\a' && c <= '\r') || c == '\x1b';
-    control += static_cast<unsigned char>(c) < ' ' && !usual;
+  for (std::size_t at = 0; at < text.size(); at += kBlockBytes) {
+    stop_if_interrupted();
+    const std::string_view block = text.substr(at, kBlockBytes);
+    const std::size_t zero = block.find('\0');
+    control += static_cast<std::size_t>(std::count_if(block.begin(), block.end(), [](char c) {
+      const bool usual = (c >= '\a' && c <= '\r') || c == '\x1b';
+      return static_cast<unsigned char>(c) < ' ' && !usual;
+    }));
+    std::string found;
+    if (zero != std::string_view::npos)
+      found = concat("byte ", at + zero, " is zero");
+    else if (control > (at + block.size()) / 20)
+      found = concat(control, " of its first ", at + block.size(), " bytes are control characters");
+    if (!found.empty())
+      refuse_as_text(path, concat("is not text: ", found,
+                                  "; give a file of text, JSON lines or gzip of either,"));
   }
-  return control > text.size() / 20;
 }
 
-void add_file(StoredCorpus& corpus, const fs::path& path, const TextFormat& format) {
+// What a name ends in, in small letters and without the dot; the part before is left in `name`.
+std::string take_extension(fs::path& name) {
+  std::string extension = name.extension().string();
+  name = name.stem();
+  for (char& c : extension)
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+  return extension.empty() ? "" : extension.substr(1);
+}
+
+// The first `max_bytes` bytes are looked at, or all.
+void add_file(StoredCorpus& corpus, const fs::path& path, std::uint64_t max_bytes,
+              const TextFormat& format) {
   std::string_view text = corpus.keep_file(path);
+  if (is_gzip(std::as_bytes(std::span(text)))) text = corpus.keep(read_gzip(path));
   fs::path name = path.filename();
-  if (text.starts_with("\x1f\x8b")) {
-    text = corpus.keep(read_gzip(path));
-    if (name.extension() == ".gz") name = name.stem();
-  }
-  if (name.extension() == ".jsonl") return add_json_lines(corpus, text, path, format.json_key);
-  if (!format.binary && name.extension() == ".json")
+  std::string kind = take_extension(name);
+  if (kind == "gz") kind = take_extension(name);
+  if (kind == "jsonl" || kind == "ndjson")
+    return add_json_lines(corpus, text, path, format.json_key);
+  if (!format.binary && kind == "json")
     refuse_as_text(path,
-                   "is one JSON value; write a line {\"text\": ...} for each document into a "
-                   ".jsonl file,");
-  if (!format.binary && is_binary(text))
-    refuse_as_text(path, "is not text; give a file of text, JSON lines or gzip of either,");
+                   "is one JSON value by its name; give a .jsonl file with a line {\"text\": ...} "
+                   "for each document,");
+  if (!format.binary) check_is_text(max_bytes ? text.substr(0, max_bytes) : text, path);
   corpus.add_document(text);
 }
 
@@ -228,16 +254,22 @@ bool is_model_folder(const fs::path& folder) {
 }
 
 // All plain files below `folder` by path; names with a dot in front are hidden and left out.
-void add_folder(StoredCorpus& corpus, const fs::path& folder, const TextFormat& format) {
+void add_folder(StoredCorpus& corpus, const fs::path& folder, std::uint64_t max_bytes,
+                const TextFormat& format) {
   if (!format.binary && is_model_folder(folder))
     refuse_as_text(folder, "is a model's folder; give the text that it is to read,");
   std::vector<fs::path> paths;
   try {
     for (fs::recursive_directory_iterator at(folder), end; at != end; ++at) {
+      stop_if_interrupted();
       if (at->path().filename().string().starts_with("."))
         at.disable_recursion_pending();
       else if (at->is_regular_file())
         paths.push_back(at->path());
+      else if (at->is_symlink() || !at->is_directory())
+        log::warn(concat(at->path().string(),
+                         ": is left out; of a folder, only files and links to "
+                         "files are read"));
     }
   } catch (const fs::filesystem_error& problem) {
     throw Error(ErrorKind::system,
@@ -245,23 +277,29 @@ void add_folder(StoredCorpus& corpus, const fs::path& folder, const TextFormat& 
         .in(folder.string());
   }
   std::sort(paths.begin(), paths.end());
-  for (const fs::path& path : paths) add_file(corpus, path, format);
+  for (const fs::path& path : paths) add_file(corpus, path, max_bytes, format);
 }
 
 [[noreturn]] void throw_not_found(const std::string& name) {
   const std::string head = name.substr(0, name.find(':'));
-  throw Error(
-      ErrorKind::system,
-      concat("there is no file, folder or corpus '", name, "'", did_you_mean(head, source_names()),
-             "; known corpora are gcide and kjv, each with :train, :valid and :test"))
+  std::error_code ignored;
+  const std::string from =
+      fs::path(name).is_relative() ? concat(" seen from ", fs::current_path(ignored).string()) : "";
+  throw Error(ErrorKind::system,
+              concat("there is no file, folder or corpus '", name, "'", from,
+                     did_you_mean(head, source_names()),
+                     "; known corpora are gcide and kjv, each with :train, :valid and :test"))
       .in(name);
+}
+
+bool is_source(const std::string& name) {
+  const std::vector<std::string> sources = source_names();
+  return std::find(sources.begin(), sources.end(), name) != sources.end();
 }
 
 bool is_there(const std::string& name) {
   std::error_code ignored;
-  const std::vector<std::string> sources = source_names();
-  return std::find(sources.begin(), sources.end(), name) != sources.end() ||
-         fs::exists(name, ignored);
+  return is_source(name) || fs::exists(name, ignored);
 }
 
 void add_named(StoredCorpus& corpus, const std::string& name, std::uint64_t max_bytes,
@@ -272,12 +310,31 @@ void add_named(StoredCorpus& corpus, const std::string& name, std::uint64_t max_
   if (is_prepared(name))
     add_prepared(corpus, name, max_bytes);
   else if (fs::is_directory(name, ignored))
-    add_folder(corpus, name, format);
+    add_folder(corpus, name, max_bytes, format);
   else
-    add_file(corpus, name, format);
+    add_file(corpus, name, max_bytes, format);
+}
+
+// Absolute, and short where that leads to the same place (a link may stand before "..").
+std::string absolute_path(const fs::path& path) {
+  std::error_code ignored;
+  const fs::path whole = fs::absolute(path), shorter = whole.lexically_normal();
+  return (fs::equivalent(whole, shorter, ignored) ? shorter : whole).string();
 }
 
 }  // namespace
+
+std::string named_from_anywhere(const std::string& name) {
+  for (const std::size_t end : {std::string::npos, name.rfind(':')}) {
+    const std::string head = name.substr(0, end);
+    std::error_code ignored;
+    if (is_source(head)) return name;
+    if (!fs::exists(head, ignored)) continue;
+    const std::string whole = absolute_path(head) + name.substr(head.size());
+    return valid_utf8_prefix(whole) == whole.size() ? whole : name;
+  }
+  return name;
+}
 
 std::uint64_t Corpus::bytes() const {
   std::uint64_t total = 0;
@@ -297,10 +354,13 @@ std::unique_ptr<Corpus> open_corpus(const std::string& name, std::uint64_t max_b
     if (colon == std::string::npos || !is_there(head)) throw_not_found(name);
     const Split split = parse_split(head, name.substr(colon + 1));
     add_named(*corpus, head, 0, format);
-    blocks = concat(" (its text has ", corpus->bytes(), " bytes; of every 20 blocks of ",
+    blocks = concat(" (its text has ", counted(corpus->bytes(), "byte"), "; of every 20 blocks of ",
                     kBlockBytes, " valid is the 19th, test the 20th)");
     corpus->keep_split(split);
   }
+  if (format.json_key != TextFormat{}.json_key && !corpus->has_json_lines)
+    log::warn(concat(name, ": has no JSON lines, so that no text is under the key '",
+                     format.json_key, "' that was named"));
   if (max_bytes > 0) corpus->cut_to(max_bytes);
   if (corpus->documents().empty())
     throw Error(ErrorKind::file,

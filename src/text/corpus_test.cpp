@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 #include <zlib.h>
+#include <map>
 
 #include "base/check.h"
 #include "tests/support/files.h"
@@ -83,6 +84,21 @@ TEST(Corpus, AFolderIsItsFilesByPathWithoutHiddenOnes) {
   EXPECT_EQ(documents(folder.path()), (Documents{"first", "second", "third", "fourth"}));
 }
 
+TEST(Corpus, AFolderSaysWhatOfItIsNotRead) {
+  const TemporaryFolder folder;
+  folder.file("text/a.txt", "first");
+  folder.file("elsewhere/b.txt", "second");
+  fs::create_symlink("../elsewhere/b.txt", folder.path() / "text" / "b.txt");
+  fs::create_directory_symlink("../elsewhere", folder.path() / "text" / "to-folder");
+  fs::create_symlink("gone", folder.path() / "text" / "to-nothing");
+  ::testing::internal::CaptureStderr();
+  EXPECT_EQ(documents(folder.path() / "text"), (Documents{"first", "second"}));
+  const std::string said = ::testing::internal::GetCapturedStderr();
+  for (const char* name : {"to-folder: is left out", "to-nothing: is left out"})
+    EXPECT_NE(said.find(name), std::string::npos) << said;
+  EXPECT_EQ(said.find("b.txt: "), std::string::npos) << said;
+}
+
 TEST(Corpus, IsCutToTheFirstBytes) {
   const TemporaryFolder folder;
   folder.file("a", "12345");
@@ -103,14 +119,49 @@ TEST(Corpus, IsDecompressed) {
     return path;
   };
   EXPECT_EQ(documents(compressed("my.txt.gz", "some words")), Documents{"some words"});
-  EXPECT_EQ(documents(compressed("my.jsonl.gz", "{\"text\": \"a\"}\n{\"text\": \"b\"}\n")),
-            (Documents{"a", "b"}));
+  for (const char* name : {"my.jsonl.gz", "my.JSONL.GZ", "my.ndjson.gz"})
+    EXPECT_EQ(documents(compressed(name, "{\"text\": \"a\"}\n{\"text\": \"b\"}\n")),
+              (Documents{"a", "b"}))
+        << name;
+  fs::path cut = compressed("cut.txt.gz", "some words");
+  fs::resize_file(cut, fs::file_size(cut) - 1);
+  expect_refused(cut.string(), ErrorKind::file, "cut.txt.gz: is cut short");
+}
+
+TEST(Corpus, NamesOfJsonMayBeInCapitals) {
+  const TemporaryFolder folder;
+  for (const char* name : {"x.JSONL", "x.JsonL", "x.ndjson", "x.NDJSON"})
+    EXPECT_EQ(documents(folder.file(name, "{\"text\": \"a\"}\n{\"text\": \"b\"}\n")),
+              (Documents{"a", "b"}))
+        << name;
+  expect_refused(folder.file("x.JSON", "{\"text\": \"a\"}").string(), ErrorKind::file,
+                 "x.JSON: is one JSON value");
+}
+
+// Of a long text only its beginning may be text; what is not read is not looked at.
+TEST(Corpus, RefusesWhatIsNoTextFromSomewhereOn) {
+  const TemporaryFolder folder;
+  const std::string words(200'000, 'w');
+  const std::string zero = folder.file("zero.txt", words + std::string(1, '\0')).string();
+  expect_refused(zero, ErrorKind::file, "zero.txt: is not text: byte 200000 is zero");
+  EXPECT_EQ(documents(zero, 200'000), Documents{words});
+  EXPECT_EQ(open_corpus(zero, 0, {.binary = true})->bytes(), 200'001u);
+  expect_refused(folder.file("late.txt", words + std::string(200'000, '\x02')).string(),
+                 ErrorKind::file, "bytes are control characters");
 }
 
 TEST(Corpus, TakesTheKeyOfJsonLinesThatIsNamed) {
   const TemporaryFolder folder;
   const auto path = folder.file("x.jsonl", "{\"content\": \"a\", \"text\": 3}\n").string();
+  ::testing::internal::CaptureStderr();
   EXPECT_EQ(documents(*open_corpus(path, 0, {.json_key = "content"})), Documents{"a"});
+  EXPECT_EQ(::testing::internal::GetCapturedStderr(), "");
+  const auto plain = folder.file("plain.txt", "words").string();
+  ::testing::internal::CaptureStderr();
+  open_corpus(plain, 0, {.json_key = "content"});
+  const std::string said = ::testing::internal::GetCapturedStderr();
+  EXPECT_NE(said.find("plain.txt: has no JSON lines"), std::string::npos) << said;
+  EXPECT_NE(said.find("'content'"), std::string::npos) << said;
   expect_refused(path, ErrorKind::file, "has a 'text' that is a number");
 }
 
@@ -165,6 +216,29 @@ TEST(Corpus, AFileIsSplitByBlocksOverAllItsDocuments) {
   expect_refused(folder.file("short.txt", "a few words").string() + ":valid", ErrorKind::file,
                  "its text has 11 bytes; of every 20 blocks of 65536 valid is the 19th");
   EXPECT_EQ(documents(folder.file("odd:train", "has this name")), Documents{"has this name"});
+}
+
+TEST(Corpus, IsNamedFromAnywhere) {
+  const TemporaryFolder folder;
+  folder.file("my.txt", "words");
+  folder.file("a/b:valid", "words");
+  fs::create_directory_symlink(folder.path() / "a", folder.path() / "link");
+  const fs::path before = fs::current_path();
+  fs::current_path(folder.path());
+  std::map<std::string, std::string> named;
+  for (const char* name : {"my.txt", "./my.txt", "my.txt:valid", "a/../my.txt", "link/../my.txt",
+                           "a/b:valid", "kjv", "gcide:test", "gone.txt", "gone.txt:test", ""})
+    named[name] = named_from_anywhere(name);
+  expect_refused("gone.txt", ErrorKind::system, "'gone.txt' seen from " + folder.path().string());
+  fs::current_path(before);
+  const std::string root = folder.path().string();
+  for (const char* name : {"my.txt", "./my.txt", "a/../my.txt"})
+    EXPECT_EQ(named[name], root + "/my.txt") << name;
+  EXPECT_EQ(named["my.txt:valid"], root + "/my.txt:valid");
+  EXPECT_EQ(named["link/../my.txt"], root + "/my.txt");
+  EXPECT_EQ(named["a/b:valid"], root + "/a/b:valid");
+  for (const char* name : {"kjv", "gcide:test", "gone.txt", "gone.txt:test", ""})
+    EXPECT_EQ(named[name], name);
 }
 
 TEST(Corpus, RefusesWhatIsEmpty) {

@@ -12,6 +12,7 @@
 #include <sstream>
 
 #include "base/check.h"
+#include "base/process.h"
 
 namespace mote::text {
 namespace {
@@ -93,6 +94,7 @@ std::string program_output(const std::vector<std::string>& command) {
   std::string text;
   const bool complete = read_all(reader.get(), text);
   const int status = wait_for(child);
+  stop_if_interrupted();  // a terminal's Ctrl-C ends both
   if (!complete) fail(program, "its output cannot be read");
   if (WIFSIGNALED(status)) fail(program, concat("it was ended by signal ", WTERMSIG(status)));
   if (WEXITSTATUS(status) != 0) fail(program, concat("it ended with status ", WEXITSTATUS(status)));

@@ -323,7 +323,8 @@ BpeModel parse_tokenizer_json(std::string json, const std::string& file) {
 
 std::unique_ptr<Tokenizer> load_tokenizer(const std::filesystem::path& folder) {
   const fs::path path = folder / kTokenizerFile;
-  BpeModel model = parse_tokenizer_json(read_file(path), path.string());
+  constexpr std::uint64_t kMostBytes = 100'000'000;  // three times the largest in use
+  BpeModel model = parse_tokenizer_json(read_file(path, kMostBytes), path.string());
   try {
     return make_bpe_tokenizer(std::move(model));
   } catch (Error& error) {
