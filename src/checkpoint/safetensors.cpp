@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cstdio>
+#include <cstring>
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -251,6 +252,19 @@ void check_coverage(const std::vector<std::pair<const std::string, Entry>*>& ord
     refuse(file, "", concat("tensors cover ", covered, " of ", data_bytes, " bytes of data"));
 }
 
+// What is left out of a model must be what the writer puts between its tensors, and no weights.
+void check_padding(const Entry& is, const std::string& file, const std::string& tensor) {
+  const bool number = tensor.size() > std::strlen(kPadding) &&
+                      tensor.find_first_not_of("0123456789", std::strlen(kPadding)) == tensor.npos;
+  if (number && is.dtype == Dtype::u8 && is.shape.size() == 1 && is.end - is.begin > 0 &&
+      is.end - is.begin < kAlignment)
+    return;
+  refuse(file, tensor,
+         concat("has shape ", in_brackets(is.shape), " of ", name(is.dtype),
+                "; such names are kept for padding, ", kPadding, "NUMBER of 1 to ", kAlignment - 1,
+                " bytes of U8: give the tensor another"));
+}
+
 std::span<const std::byte> header_of(std::span<const std::byte> bytes, const std::string& file) {
   std::uint64_t length = 0;
   if (bytes.size() < sizeof length)
@@ -337,10 +351,13 @@ Safetensors parse_safetensors(std::span<const std::byte> bytes, const std::strin
 
   Safetensors contents;
   contents.metadata = std::move(reader.metadata);
-  for (auto& [tensor, is] : reader.entries)
-    if (!tensor.starts_with(kPadding))
+  for (auto& [tensor, is] : reader.entries) {
+    if (tensor.starts_with(kPadding))
+      check_padding(is, file, tensor);
+    else
       contents.tensors[tensor] = {is.dtype, std::move(is.shape),
                                   data.subspan(is.begin, is.end - is.begin)};
+  }
   return contents;
 }
 

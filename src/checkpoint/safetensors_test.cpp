@@ -123,6 +123,28 @@ TEST(Safetensors, RefusesMisalignedElementsButCopiesThem) {
   }
 }
 
+TEST(SafetensorsRefuses, PaddingThatIsNotAsItIsWritten) {
+  const auto file_with = [](const std::string& name, const char* dtype, const std::string& shape,
+                            int bytes) {
+    const std::string end = std::to_string(2 + bytes);
+    return file_of(
+        "{" + entry("t", "U8", "2", "0,2") + "," + entry(name, dtype, shape, "2," + end) + "}",
+        std::string(static_cast<std::size_t>(2 + bytes), '\0'));
+  };
+  EXPECT_EQ(parse(file_with("__pad.0", "U8", "63", 63)).tensors.size(), 1u);
+  const auto refuse = [&](const std::string& name, const char* dtype, const std::string& shape,
+                          int bytes) {
+    expect_refused("1 to 63 bytes of U8", file_with(name, dtype, shape, bytes), name);
+  };
+  refuse("__pad.0", "U8", "64", 64);
+  refuse("__pad.0", "U8", "0", 0);
+  refuse("__pad.0", "F32", "2", 8);
+  refuse("__pad.0", "U8", "2,2", 4);
+  refuse("__pad.0", "U8", "", 1);
+  refuse("__pad.", "U8", "2", 2);
+  refuse("__pad.blocks.0.norm", "U8", "2", 2);
+}
+
 TEST(SafetensorsRefuses, FilesCutShort) {
   const std::string whole = file_of("{" + entry("t", "F32", "2", "0,8") + "}", "12345678");
   expect_refused("at least 8", whole.substr(0, 0));

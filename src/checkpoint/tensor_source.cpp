@@ -78,11 +78,12 @@ void UsedTensors::check_all_used() const {
   for (const auto& [name, unused] : tensors())
     if (!used_.contains(name)) left.push_back(name);
   if (left.empty()) return;
-  throw Error(ErrorKind::file,
-              concat(path().string(), ": tensor '", left.front(), "'",
-                     left.size() > 1 ? concat(" and ", left.size() - 1, " more") : "",
-                     " belong to nothing that config.json describes; the two files do not belong "
-                     "together"))
+  throw Error(
+      ErrorKind::file,
+      concat(path().string(), ": tensor '", left.front(), "'",
+             left.size() > 1 ? concat(" and ", left.size() - 1, " more belong") : " belongs",
+             " to nothing that config.json describes; the two files do not belong "
+             "together"))
       .in(path().string())
       .at(left.front());
 }

@@ -107,6 +107,15 @@ TEST_F(ShardedModel, NamesTheTensorsThatNobodyAskedFor) {
     FAIL() << "accepted";
   } catch (const Error& error) {
     EXPECT_EQ(error.field(), "c");
+    EXPECT_NE(std::string(error.what()).find("tensor 'c' belongs to nothing"), std::string::npos);
+  }
+  try {
+    const UsedTensors unused(*source);
+    unused.check_all_used();
+    FAIL() << "accepted";
+  } catch (const Error& error) {
+    EXPECT_NE(std::string(error.what()).find("tensor 'a' and 4 more belong to nothing"),
+              std::string::npos);
   }
   used.at("c");
   EXPECT_NO_THROW(used.check_all_used());
