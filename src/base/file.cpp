@@ -257,13 +257,17 @@ void create_folder(const fs::path& path) {
 }
 
 fs::path followed(const fs::path& path) {
-  fs::path whole = fs::absolute(path).lexically_normal();
-  if (whole.filename().empty()) whole = whole.parent_path();
   std::error_code error;
+  // Links above the last part are resolved, so that ".." behind one is the folder above its target.
+  const auto resolved = [&](const fs::path& some) {
+    const fs::path whole = fs::weakly_canonical(fs::absolute(some), error);
+    if (error) errno = error.value(), throw_system("follow", path);
+    return whole.has_filename() ? whole : whole.parent_path();
+  };
+  fs::path whole = resolved(path);
   for (int links = 0; fs::is_symlink(whole, error); ++links) {
     if (links == 40) errno = ELOOP, throw_system("follow", path);
-    whole = (whole.parent_path() / fs::read_symlink(whole, error)).lexically_normal();
-    if (whole.filename().empty()) whole = whole.parent_path();
+    whole = resolved(whole.parent_path() / fs::read_symlink(whole, error));
   }
   return whole;
 }

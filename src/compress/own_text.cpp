@@ -19,7 +19,7 @@ void read(const Json& data, const char* key, const fs::path& recipe, T& value) {
 }  // namespace
 
 std::optional<OwnText> own_text(const fs::path& model_folder) {
-  const fs::path folder = fs::absolute(model_folder).lexically_normal();
+  const fs::path folder = fs::canonical(model_folder);
   for (const fs::path& run : {folder, folder.parent_path().parent_path()}) {
     const fs::path recipe = run / kRecipe;
     if (!fs::exists(recipe)) continue;
@@ -35,6 +35,7 @@ std::optional<OwnText> own_text(const fs::path& model_folder) {
     read(*data, "text_key", recipe, own.format.json_key);
     read(*data, "binary", recipe, own.format.binary);
     read(*data, "valid_bytes", recipe, valid_bytes);
+    for (std::string* name : {&own.train, &own.valid}) *name = text::named_from_anywhere(*name);
     own.valid_bytes = static_cast<std::uint64_t>(std::max<std::int64_t>(0, valid_bytes));
     return own;
   }

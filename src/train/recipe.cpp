@@ -4,6 +4,7 @@
 
 #include "base/toml.h"
 #include "checkpoint/families/mote.h"
+#include "text/utf8.h"
 
 namespace mote::train {
 namespace {
@@ -56,6 +57,26 @@ bool related(const std::string& a, const std::string& b) {
   std::string what = error.what();
   if (what.starts_with(path + ": ")) what.erase(0, path.size() + 2);
   throw Error(error.kind(), concat(blamed.substr(1), ": ", what)).at(error.field());
+}
+
+// A recipe is kept beside the model and read again from other folders.
+void name_from_anywhere(Recipe& recipe, const std::string& file) {
+  DataConfig& data = recipe.data;
+  const auto check_utf8 = [&](const char* key, const std::string& text) {
+    if (text::valid_utf8_prefix(text) != text.size())
+      throw_config_error({file, key}, concat("is ", quoted(Json(text)),
+                                             " and not UTF-8, as recipes are; rename the file, or "
+                                             "give a link to it"));
+  };
+  check_utf8("data.text_key", data.text_key);
+  for (const auto& [key, name] :
+       {std::pair{"data.train", &data.train}, std::pair{"data.valid", &data.valid},
+        std::pair{"data.tokenizer", &data.tokenizer},
+        std::pair{"training.from", &recipe.training.from}}) {
+    check_utf8(key, *name);
+    const bool is_kind = name == &data.tokenizer && (*name == "bytes" || *name == "bpe");
+    if (!is_kind) *name = text::named_from_anywhere(*name);
+  }
 }
 
 }  // namespace
@@ -114,7 +135,9 @@ Recipe recipe_from(Json table, const std::string& file) {
       *model = checkpoint::upgraded_model_table(*model);
     table["version"] = checkpoint::kMoteVersion;
   }
-  return read_config<Recipe>(table, file);
+  auto recipe = read_config<Recipe>(table, file);
+  name_from_anywhere(recipe, file);
+  return recipe;
 }
 
 Recipe load_recipe(const std::string& path, const std::vector<std::string>& overrides) {

@@ -97,8 +97,9 @@ struct Recipe {
 };
 
 // Reads a recipe and applies `overrides` (key=value), both spelled as its version has it: 1 where
-// it says none (checkpoint/families/mote.h). The vocabulary size of the model is filled in later,
-// from the tokenizer.
+// it says none (checkpoint/families/mote.h). Files and folders that are there get absolute names, so
+// that the recipe means the same wherever it is read. The vocabulary size of the model is filled in
+// later, from the tokenizer.
 Recipe load_recipe(const std::string& path, const std::vector<std::string>& overrides);
 Recipe recipe_from(Json table, const std::string& file);
 // Checks what does not need the tokenizer; `file` is for messages.

@@ -105,6 +105,32 @@ TEST_F(RecipeFile, BlamesTheOverrideForWhatItBroke) {
   EXPECT_TRUE(refusal({"training.steps=3000"}).starts_with(path_)) << "the recipe's own fault";
 }
 
+TEST_F(RecipeFile, NamesFilesSoThatTheyMeanTheSameFromAnyFolder) {
+  const fs::path before = fs::current_path();
+  folder_.file("my.txt", "words");
+  folder_.file("tokens/tokenizer.json", "{}");
+  fs::current_path(folder_.path());
+  const Recipe recipe = load_recipe(path_, {"data.train=my.txt:train", "data.valid=kjv:valid",
+                                            "data.tokenizer=tokens", "training.from=./tokens"});
+  const Recipe missing = load_recipe(path_, {"data.train=gone.txt"});
+  fs::current_path(before);
+  const std::string folder = fs::canonical(folder_.path()).string();
+  EXPECT_EQ(recipe.data.train, folder + "/my.txt:train");
+  EXPECT_EQ(recipe.data.valid, "kjv:valid");
+  EXPECT_EQ(recipe.data.tokenizer, folder + "/tokens");
+  EXPECT_EQ(recipe.training.from, folder + "/tokens");
+  EXPECT_EQ(missing.data.train, "gone.txt") << "so that the error names what was given";
+}
+
+// recipe.toml could not be read again.
+TEST_F(RecipeFile, RefusesNamesThatAreNotUtf8) {
+  for (const char* key : {"data.train", "data.valid", "data.tokenizer", "data.text_key"}) {
+    const std::string said = refusal({concat(key, "=caf\xE9.txt")});
+    EXPECT_NE(said.find(concat("'", key, "' is ")), std::string::npos) << said;
+    EXPECT_NE(said.find("not UTF-8"), std::string::npos) << said;
+  }
+}
+
 TEST(Recipes, DifferInWhatChangesTheComputation) {
   Recipe a;
   a.training.schedule_steps = a.training.steps;

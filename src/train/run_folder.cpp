@@ -82,6 +82,14 @@ bool has_steps(const fs::path& checkpoints) {
   throw Error(ErrorKind::system, concat(folder.string(), " ", what)).in(folder.string());
 }
 
+// Where it leads, if its last part is a link; else the path as it was given: what messages call it.
+fs::path if_link_followed(const fs::path& path) {
+  fs::path name = path.lexically_normal();
+  if (!name.has_filename()) name = name.parent_path();
+  std::error_code ignored;
+  return fs::is_symlink(name, ignored) ? followed(path) : path;
+}
+
 std::string value_at(const Recipe& recipe, const std::string& field) {
   const Json json = to_json(recipe);
   const Json* at = &json;
@@ -90,7 +98,7 @@ std::string value_at(const Recipe& recipe, const std::string& field) {
     if (!at->is_object() || !at->contains(key)) return "absent";
     at = &(*at)[key];
   }
-  return quoted(*at);
+  return at->is_string() ? json_text(*at) : quoted(*at);
 }
 
 // Tokens of a prepared folder are taken as they are, if they are of the tokenizer that is wanted.
@@ -135,7 +143,7 @@ void tokenise(const Recipe& recipe, const text::Corpus* corpus, const fs::path& 
 }  // namespace
 
 RunFolder::RunFolder(const Recipe& recipe, const fs::path& folder, bool resume, int threads)
-    : recipe_(recipe), folder_(fs::is_symlink(folder) ? followed(folder) : folder) {
+    : recipe_(recipe), folder_(if_link_followed(folder)) {
   // A lock outlives its process only where that was killed.
   const bool killed = fs::exists(folder_ / kLock);
   const Holds holds = look(resume, killed);

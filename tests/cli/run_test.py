@@ -126,6 +126,42 @@ class Starting(ProgramTest):
         self.assertEqual(names_in(self.scratch), ["disk", "link"])
 
 
+    def test_a_link_with_a_slash_or_in_a_chain_is_followed_too(self):
+        model = self.scratch / "model"
+        self.assert_done(self.train(model, "--set", "training.steps=1"))
+        verbs = {"train": lambda out: self.train(out, "--set", "training.steps=1"),
+                 "prepare": lambda out: mote("prepare", self.shared / "valid.txt", "--out", out),
+                 "compress": lambda out: mote("compress", model, out, "--bits", "2", "--method", "rtn")}
+        for verb, call in verbs.items():
+            disk = self.scratch / verb
+            (disk / "real").mkdir(parents=True)
+            for number, end in enumerate(("", "/", "//", "/.")):
+                there = disk / "real" / f"there-{number}"
+                last, first = disk / f"last-{number}", disk / f"first-{number}"
+                last.symlink_to(f"real/{there.name}")
+                first.symlink_to(last.name + "/")
+                with self.subTest(verb=verb, end=end):
+                    self.assert_done(call(f"{first}{end}"))
+                    self.assertTrue(first.is_symlink() and last.is_symlink())
+                    self.assertTrue(any(there.iterdir()))
+                    self.assert_nothing_temporary(disk)
+            # Through a link the folder above is the target's.
+            (disk / "deep" / "inner").mkdir(parents=True)
+            (disk / "jump").symlink_to("deep/inner")
+            self.assert_done(call(f"{disk}/jump/../out"))
+            self.assertTrue(any((disk / "deep" / "out").iterdir()))
+            self.assertFalse((disk / "out").exists())
+            (disk / "a").symlink_to("b")
+            (disk / "b").symlink_to("a")
+            self.assert_refused(call(disk / "a"), 1, disk / "a")
+            note = disk / "note.txt"
+            note.write_text("mine")
+            (disk / "to-note").symlink_to("note.txt")
+            for out in (note, disk / "to-note", note / "below"):
+                self.assert_refused(call(out), 1, note)
+            self.assertEqual(note.read_text(), "mine")
+
+
 class TwoProcesses(ProgramTest):
     def start(self, *words):
         process = subprocess.Popen([PROGRAM, *map(os.fspath, words)], stderr=subprocess.PIPE,
@@ -334,6 +370,25 @@ class GoingOn(ProgramTest):
         self.assertEqual((out / "model.safetensors").read_bytes(),
                          (whole / "model.safetensors").read_bytes())
         self.assertIn("steps = 60\n", (out / "recipe.toml").read_text())
+
+    def test_from_another_folder_takes_no_other_text_of_the_same_name(self):
+        out, elsewhere = self.scratch / "out", self.scratch / "elsewhere"
+        elsewhere.mkdir()
+        (elsewhere / "train.txt").write_text(make_text(4000, seed=9))
+        words = (*self.COSINE, "--set", "data.train=train.txt")
+        self.assert_done(self.train(out, *words, "--set", "training.steps=25", cwd=self.shared))
+        self.assertIn(f'train = "{self.shared}/train.txt"\n', (out / "recipe.toml").read_text())
+        self.assert_refused(self.train(out, "--resume", *words, cwd=elsewhere), 1, "data.train",
+                            self.shared / "train.txt", elsewhere / "train.txt")
+        self.assert_done(self.train(out, "--resume", *words, cwd=self.shared))
+
+    def test_with_a_name_that_is_not_utf8_is_refused_before_it_begins(self):
+        text, out = os.fsencode(self.scratch) + b"/caf\xe9.txt", self.scratch / "out"
+        shutil.copy(self.shared / "train.txt", text)
+        result = self.train(out, "--set", b"data.train=" + text, "--json")
+        self.assert_refused(result, 1, "data.train", "UTF-8")
+        self.assertEqual(result.json()["error"]["field"], "data.train")
+        self.assertFalse(out.exists())
 
     def test_is_refused_where_the_learning_rate_follows_the_steps(self):
         out = self.scratch / "out"
@@ -559,6 +614,16 @@ class Stopping(TrainedTest):
         # On an idle machine well within a second; others may hold this one's cores.
         self.assertLess(self.interrupt(*words, after=2), 10)
         self.assertEqual(names_in(self.scratch), ["line.txt"])
+
+    def test_a_long_prompt_or_text_can_be_interrupted(self):
+        text = self.scratch / "text.txt"
+        text.write_text(make_text(5_000_000, seed=5))
+        for words in (("generate", self.model, "-f", text), ("eval", self.model, "--data", text),
+                      ("compress", self.model, self.scratch / "out", "--bits", "2", "--method", "rtn",
+                       "--validation", text, "--validation-bytes", "0")):
+            with self.subTest(verb=words[0]):
+                self.assertLess(self.interrupt(*words, after=2), 10)
+        self.assertEqual(names_in(self.scratch), ["text.txt"])
 
     def test_settings_without_end_are_refused(self):
         self.assert_refused(mote("train", "/dev/zero", "--out", self.scratch / "run"), 1, "/dev/zero",
