@@ -197,6 +197,25 @@ class WeightsThatAreNotNumbers(TrainedTest):
                         self.assertFalse(out.exists())
                         self.assert_nothing_temporary(self.scratch)
 
+    def test_compression_of_huge_weights_says_what_eval_finds(self):
+        out = self.scratch / "out"
+        for value in (1e20, 1e30):
+            set_weights(self.copy, "blocks.1.feed_forward.experts.up", [value, -value] * 16)
+            for bits in ("ternary", "2"):
+                for method in ("rtn", "gptq"):
+                    with self.subTest(value=value, bits=bits, method=method):
+                        words = ["compress", self.copy, out, "--bits", bits, "--method", method]
+                        if method == "gptq":  # its squared errors overflow
+                            self.assert_numeric(words, "blocks.1.feed_forward.experts.up", f"{value:g}")
+                            self.assertFalse(out.exists())
+                            continue
+                        result = mote(*words, "--json")
+                        self.assert_done(result)
+                        scored = mote("eval", out, "--data", self.shared / "valid.txt", "--json")
+                        self.assert_done(scored)
+                        self.assertAlmostEqual(scored.json()["loss"], result.json()["loss_after"], delta=1e-6)
+                        shutil.rmtree(out)
+
     def test_generate_says_after_how_many_tokens(self):
         set_weights(self.copy, "head.bias", [math.nan])
         self.assert_numeric(["generate", self.copy, "-p", "abc", "-n", "3"], "head.bias", "after 4 tokens")

@@ -188,6 +188,40 @@ TEST(SecondOrder, ThreadsDoNotChangeABit) {
   EXPECT_TRUE(with(1).equal(with(3)));
 }
 
+// Two bits of weights from -3e38 to 3e38 have the scale 2e38, which bfloat16 holds, and would stand
+// for -4e38.
+TEST(Methods, WeightsThatOverflowWhenPackedAreRefusedByNameAndValue) {
+  for (const MethodKind kind : {MethodKind::gptq, MethodKind::rtn})
+    for (const Bits bits : {Bits::ternary, Bits::two}) {
+      MethodOptions options;
+      options.bits = bits;
+      Problem p = make_problem(1, 4, 8, 20, 3);
+      const auto refuse = [&](float large, const std::string& value) {
+        p.w_EOI[0][1][2] = large, p.w_EOI[0][1][3] = -large;
+        try {
+          run(kind, p, options);
+          ADD_FAILURE() << enum_name(kind) << " " << enum_name(bits) << " " << value;
+        } catch (const Error& error) {
+          EXPECT_EQ(error.kind(), ErrorKind::numeric);
+          EXPECT_EQ(error.field(), "w");
+          EXPECT_NE(std::string(error.what()).find("'w' has weights up to " + value),
+                    std::string::npos)
+              << error.what();
+        }
+      };
+      if (bits == Bits::ternary)
+        refuse(3.4e38f, "3.4e+38");
+      else
+        refuse(3e38f, "3e+38");
+      if (kind == MethodKind::gptq) {  // the squares of its errors overflow before
+        refuse(1e30f, "1e+30");
+        continue;
+      }
+      p.w_EOI[0][1][2] = 1e30f, p.w_EOI[0][1][3] = -1e30f;
+      EXPECT_TRUE(run(kind, p, options).weight->to_dense().isfinite().all().item<bool>());
+    }
+}
+
 TEST(PackedWeight, MultipliesAsItsDenseFormDoes) {
   for (const Bits bits : {Bits::ternary, Bits::two}) {
     MethodOptions options;

@@ -36,6 +36,15 @@ void count_symbols(const Tensor& symbols_EOI, const Tensor& levels_EO2, Bits bit
   }
 }
 
+// Whether every value that symbols on these levels may stand for is finite: in two bits scale *
+// (code - zero) goes further than the scale.
+bool holds(const Tensor& levels_EO2, Bits bits) {
+  if (bits == Bits::ternary) return levels_EO2.isfinite().all().item<bool>();
+  const Tensor scale_EO = levels_EO2.select(2, 0), zero_EO = levels_EO2.select(2, 1);
+  return (scale_EO * zero_EO).isfinite().all().item<bool>() &&
+         (scale_EO * (3 - zero_EO)).isfinite().all().item<bool>();
+}
+
 }  // namespace
 
 kernels::Grid grid_of(Bits bits) {
@@ -55,17 +64,22 @@ Tensor as_stack(const model::Weight& weight) {
   return (dense.dim() == 3 ? dense : dense.unsqueeze(0)).contiguous();
 }
 
+void check_levels(const Tensor& levels_EO2, Bits bits, const Tensor& w_EOI,
+                  const std::string& name) {
+  if (!holds(levels_EO2, bits))
+    throw_overflow("what is stored of them, levels in bfloat16, overflows", w_EOI, name);
+}
+
+void throw_overflow(const std::string& what, const Tensor& w_EOI, const std::string& name) {
+  throw Error(ErrorKind::numeric,
+              concat("'", name, "' has weights up to ", w_EOI.abs().max().item<float>(), ": ", what,
+                     "; the model is damaged or diverged in training: take another checkpoint"))
+      .at(name);
+}
+
 void pack(const Tensor& symbols_EOI, const Tensor& levels_EO2, Bits bits,
           const model::WeightShape& shape, const std::string& name, const model::Pass& pass,
           MethodResult& result) {
-  if (!levels_EO2.isfinite().all().item<bool>())
-    throw Error(
-        ErrorKind::numeric,
-        concat("'", name,
-               "': a row has weights so large that its levels are infinite in "
-               "bfloat16, as they are stored; the model is damaged or diverged in training: "
-               "take another checkpoint"))
-        .at(name);
   count_symbols(symbols_EOI, levels_EO2, bits, result);
   const auto stack = std::make_shared<const kernels::PackedStack>(
       kernels::coder_of(grid_of(bits))
@@ -77,7 +91,9 @@ void pack(const Tensor& symbols_EOI, const Tensor& levels_EO2, Bits bits,
 MethodResult RoundToNearest::compress(const model::Weight& weight, const Statistics&,
                                       const std::string& name, const model::Pass& pass) const {
   const Tensor w_EOI = as_stack(weight);
-  const Tensor levels_EO2 = row_levels(w_EOI, options_.bits, pass);
+  const Tensor levels_EO2 =
+      naming(name, w_EOI, [&] { return row_levels(w_EOI, options_.bits, pass); });
+  check_levels(levels_EO2, options_.bits, w_EOI, name);
   Tensor symbols_EOI = torch::empty(w_EOI.sizes(), torch::kUInt8);
   kernels::round_to_nearest(
       {view_of<const float, 3>(w_EOI), grid_of(options_.bits), view_of<const float, 3>(levels_EO2),

@@ -25,6 +25,23 @@ Tensor row_levels(const Tensor& w_EOI, Bits bits, const model::Pass& pass);
 // The matrices as [E, out, in], one matrix as a stack of one.
 Tensor as_stack(const model::Weight& weight);
 
+// Throws where weights are so large that what is stored of them would not be finite.
+void check_levels(const Tensor& levels_EO2, Bits bits, const Tensor& w_EOI,
+                  const std::string& name);
+[[noreturn]] void throw_overflow(const std::string& what, const Tensor& w_EOI,
+                                 const std::string& name);
+
+// Does `work` on weights whose name kernels, which refuse numbers that overflow, do not know.
+template <class Work>
+auto naming(const std::string& name, const Tensor& w_EOI, const Work& work) {
+  try {
+    return work();
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::numeric) throw;
+    throw_overflow(error.what(), w_EOI, name);
+  }
+}
+
 // Packs symbols on their grid as a weight of that shape, and counts zeros and entropy into
 // `result`.
 void pack(const Tensor& symbols_EOI, const Tensor& levels_EO2, Bits bits,

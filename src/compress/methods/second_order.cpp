@@ -57,8 +57,11 @@ MethodResult SecondOrder::compress(const model::Weight& weight, const Statistics
     statistics.tokens.assign(static_cast<std::size_t>(w_EOI.size(0)), 0);
   }
   const std::int64_t experts = w_EOI.size(0), out = w_EOI.size(1), in = w_EOI.size(2);
-  const Tensor levels_EO2 = options_.search_clip ? search_levels(w_EOI, statistics, options_, pass)
-                                                 : row_levels(w_EOI, options_.bits, pass);
+  const Tensor levels_EO2 = naming(name, w_EOI, [&] {
+    return options_.search_clip ? search_levels(w_EOI, statistics, options_, pass)
+                                : row_levels(w_EOI, options_.bits, pass);
+  });
+  check_levels(levels_EO2, options_.bits, w_EOI, name);
   Statistics ordered = statistics;
   Tensor order_EI;
   if (options_.act_order) {
@@ -84,7 +87,7 @@ MethodResult SecondOrder::compress(const model::Weight& weight, const Statistics
   args.objective_ER = view_of<float, 2>(objective_EO);
   args.scratch =
       kernels::view(static_cast<std::byte*>(scratch.mutable_data_ptr()), scratch.size(0));
-  kernels::gptq(args, pass.run);
+  naming(name, w_EOI, [&] { kernels::gptq(args, pass.run); });
   if (options_.act_order) {
     Tensor back_EOI = torch::empty_like(symbols_EOI);
     back_EOI.scatter_(2, order_EI.unsqueeze(1).expand({experts, out, in}), symbols_EOI);
