@@ -129,6 +129,7 @@ void Report::rate(const std::string& name, const std::string& shape, const std::
               {"clock", "wall"}};
   row.update(extra);
   print_(row);
+  any_ = true;
 }
 
 double Report::peak_flops_per_second() const {

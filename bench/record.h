@@ -34,6 +34,8 @@ class Report {
   void rate(const std::string& name, const std::string& shape, const std::string& dtype,
             const std::string& unit, double work, const std::vector<double>& seconds,
             const Json& extra = Json::object()) const;
+  // Whether there was one.
+  bool any() const { return any_; }
 
   // Measured once when first asked for, on the report's threads.
   double peak_flops_per_second() const;
@@ -43,6 +45,7 @@ class Report {
   const Options options_;
   const std::function<void(const Json&)> print_;
   mutable double peak_ = 0, bandwidth_ = 0;
+  mutable bool any_ = false;
 };
 
 // "Model name [avx2 ...]".

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <CLI/CLI.hpp>
+#include <charconv>
 #include <memory>
 #include <optional>
 #include <string>
@@ -26,24 +27,37 @@ struct Context {
   }
 };
 
-// A number from `least` to `most`; NaN lies in no range.
+// A number from `least` to `most` as people write it: CLI11 itself would read 010 as 8, wrap -1 and
+// clamp what is too large. NaN lies in no range.
 template <class Number>
 CLI::Validator from_to(Number least, Number most) {
+  constexpr bool kWhole = std::is_integral_v<Number>;
   const std::string range = concat(least, " to ", most);
   const auto check = [=](const std::string& text) -> std::string {
     Number value{};
+    const char* end = text.data() + text.size();
+    const auto [stop, error] = std::from_chars(text.data(), end, value);
     const bool read =
-        (std::is_signed_v<Number> || !text.starts_with('-')) &&  // which CLI11 would wrap
-        CLI::detail::lexical_cast(text, value);
-    return read && value >= least && value <= most ? "" : concat(text, " is not from ", range);
+        error == std::errc() && stop == end && (!kWhole || std::to_string(value) == text);
+    if (read && value >= least && value <= most) return "";
+    return concat(quoted(Json(text)), " is no ", kWhole ? "whole " : "", "number from ", range);
   };
   return {check, range, "FROM_TO"};
 }
 
 // A text of at least one character.
 inline CLI::Validator not_empty() {
-  return {[](const std::string& text) { return text.empty() ? "is empty; give a name" : ""; }, "",
+  return {[](const std::string& text) { return text.empty() ? "is empty; give a value" : ""; }, "",
           "NOT_EMPTY"};
+}
+
+// Refuses an option that was given where `by`, what was chosen, does not use it and `other` would.
+inline void refuse_unused(const CLI::Option* option, const std::string& by,
+                          const std::string& other) {
+  if (option->count() == 0) return;
+  throw Error(ErrorKind::usage, concat(option->get_name(), ": ", by,
+                                       " does not use it; leave it out, or choose ", other))
+      .at(option->get_name());
 }
 
 // More than any count of tokens or bytes.
@@ -73,14 +87,17 @@ class ActivationsOption {
 class TextFormatOptions {
  public:
   void add(CLI::App& app) {
-    app.add_option("--text-key", format_.json_key, "key of the text in JSON lines")
-        ->check(not_empty());
-    app.add_flag("--binary", format_.binary, "take files that are no text byte by byte");
+    options_ = {
+        app.add_option("--text-key", format_.json_key, "key of the text in JSON lines")
+            ->check(not_empty()),
+        app.add_flag("--binary", format_.binary, "take files that are no text byte by byte")};
   }
   const text::TextFormat& format() const { return format_; }
+  const std::vector<const CLI::Option*>& options() const { return options_; }
 
  private:
   text::TextFormat format_;
+  std::vector<const CLI::Option*> options_;
 };
 
 // Does `work`, whose output appears whole or not at all; an interrupt says which.

@@ -1,6 +1,7 @@
 // The program: `mote <verb>`. The only place that catches errors and decides the exit status.
 #include <algorithm>
 #include <cstdio>
+#include <filesystem>
 #include <iostream>
 #include <limits>
 
@@ -18,15 +19,17 @@
 namespace mote::cli {
 namespace {
 
+constexpr const char* kNoSeed = " (default: none; nothing here is random)";
+
 constexpr Command kCommands[] = {
-    {"prepare", "turn text into tokens", make_prepare},
+    {"prepare", "turn text into tokens", make_prepare, kNoSeed},
     {"train", "fit a model to a corpus", make_train, " (default: the recipe's)"},
-    {"eval", "score a model on a corpus", make_eval},
+    {"eval", "score a model on a corpus", make_eval, kNoSeed},
     {"generate", "continue a text", make_generate, " (default: a fresh one, which is printed)"},
     {"compress", "shrink a checkpoint", make_compress},
-    {"inspect", "list a checkpoint's tensors, experts and bits", make_inspect},
-    {"bench", "measure this machine and mote on it", make_bench},
-    {"doctor", "say what this machine has and what is missing", make_doctor},
+    {"inspect", "list a checkpoint's tensors, experts and bits", make_inspect, kNoSeed},
+    {"bench", "measure this machine and mote on it", make_bench, kNoSeed},
+    {"doctor", "say what this machine has and what is missing", make_doctor, kNoSeed},
 };
 
 constexpr int kFailed = 1, kMisused = 2, kInterrupted = 130;
@@ -48,8 +51,8 @@ void add_common(CLI::App& app, CommonOptions& options, const char* seed) {
       ->check(not_empty());
   app.add_option("-s,--seed", options.seed, std::string("seed of everything random") + seed)
       ->check(from_to(std::uint64_t{0}, std::numeric_limits<std::uint64_t>::max()));
-  app.add_flag("--quiet", options.quiet, "no progress, no notes");
-  app.add_flag("--verbose", options.verbose, "more notes");
+  auto* quiet = app.add_flag("--quiet", options.quiet, "no progress, no notes");
+  app.add_flag("--verbose", options.verbose, "more notes")->excludes(quiet);
 }
 
 std::string version_text() {
@@ -91,6 +94,30 @@ std::string unknown_word(const CLI::App& app) {
                                            : "' is one argument too many";
   return "'" + word + what + (verb == &app ? "" : " of " + verb->get_name()) +
          did_you_mean(word, known);
+}
+
+// The words as CLI11 takes them, the last one first. `--name=` becomes two of them, the second one
+// empty: CLI11 would take the next word for the value.
+std::vector<std::string> words_of(const CLI::App& app, int argc, char** argv) {
+  std::vector<std::string> words;
+  const std::string called = argc > 1 ? argv[1] : "";
+  const auto verbs =
+      app.get_subcommands([&](const CLI::App* sub) { return sub->get_name() == called; });
+  bool options = !verbs.empty();
+  for (int i = 1; i < argc; ++i) {
+    std::string word = argv[i];
+    options = options && word != "--";
+    const std::string name = word.substr(0, word.find('='));
+    const bool empty_value = options && word.starts_with("--") && word == name + "=";
+    const CLI::Option* option = empty_value ? verbs[0]->get_option_no_throw(name) : nullptr;
+    if (option && option->get_items_expected_max() > 0) {
+      words.push_back(name);
+      word.clear();
+    }
+    words.push_back(word);
+  }
+  std::reverse(words.begin(), words.end());
+  return words;
 }
 
 // What CLI11 found wrong.
@@ -160,7 +187,7 @@ int main_checked(int argc, char** argv) {
     verbs.back()->add_options(*sub);
   }
   try {
-    app.parse(argc, argv);
+    app.parse(words_of(app, argc, argv));
   } catch (const CLI::Success& success) {  // --help, --version
     return app.exit(success);
   } catch (const CLI::ParseError& error) {
@@ -196,6 +223,12 @@ int main_checked(int argc, char** argv) {
   } catch (const c10::Error& error) {
     return report(Error(ErrorKind::system, concat("LibTorch: ", error.what_without_backtrace())),
                   options.json);
+  } catch (const std::filesystem::filesystem_error& error) {
+    const std::string path = error.path1().string();
+    return report(
+        Error(ErrorKind::system, concat("cannot use ", path, ": ", error.code().message()))
+            .in(path),
+        options.json);
   } catch (const std::exception& error) {
     return report(Error(ErrorKind::system, error.what()), options.json);
   }

@@ -33,6 +33,7 @@ class Bench final : public Verb {
   Json run(const Context& context) override {
     keep_freed_memory();  // as in training
     on_interrupt(context.json ? end_with_json : end);
+    stop_if_interrupted();  // it may have come before
     std::vector<std::string> known;
     for (const Workload& w : kWorkloads) known.push_back(w.name);
     for (const std::string& name : names_)
@@ -45,6 +46,11 @@ class Bench final : public Verb {
     for (const Workload& w : kWorkloads)
       if (names_.empty() || std::find(names_.begin(), names_.end(), w.name) != names_.end())
         w.run(report);
+    if (!report.any())
+      throw Error(ErrorKind::usage, concat("--only ", quoted(Json(only_)),
+                                           ": no row has all these words in its name and shape; "
+                                           "leave it out to see the rows"))
+          .at("--only");
     return nullptr;
   }
 

@@ -13,10 +13,11 @@ class Compress final : public Verb {
         ->required()
         ->check(not_empty());
     app.add_option("OUT", out_, "a new folder")->required()->check(not_empty());
-    app.add_option("--bits", bits_, "ternary or 2")->required();
+    app.add_option("--bits", bits_, "ternary or 2")->required()->check(not_empty());
     app.add_option("--method", method_,
-                   "gptq (error-corrected; also called qmoe) or rtn (to nearest)");
-    app.add_option("--coder", coder_, "auto, q16 (ternary) or two_bit (2)");
+                   "gptq (error-corrected; also called qmoe) or rtn (to nearest)")
+        ->check(not_empty());
+    app.add_option("--coder", coder_, "auto, q16 (ternary) or two_bit (2)")->check(not_empty());
     app.add_option("--layers", options_.layers,
                    "experts, all (but routers), or a pattern of names such as 'blocks.*.out.*'")
         ->check(not_empty());
@@ -43,7 +44,8 @@ class Compress final : public Verb {
         app.add_flag("--true-sequential", options_.true_sequential,
                      "moments of what the packed weights before make"),
         app.add_flag("--match-outputs", options_.match_outputs,
-                     "refit each weight to the packed ones before it")};
+                     "refit each weight to the packed ones before it (and --true-sequential)"),
+        app.get_option("--seed")};
     format_.add(app);
   }
 
@@ -105,12 +107,12 @@ class Compress final : public Verb {
     if (method_ != "gptq" && method_ != "qmoe" && method_ != "rtn")
       refuse("--method", method_, "gptq, qmoe or rtn");
     options_.method = method_ == "rtn" ? compress::MethodKind::rtn : compress::MethodKind::gptq;
-    for (const CLI::Option* option : calibrated_)
-      if (options_.method == compress::MethodKind::rtn && option->count() > 0)
-        throw Error(ErrorKind::usage, concat(option->get_name(),
-                                             ": --method rtn rounds without calibration and does "
-                                             "not use it; leave it out, or choose gptq"))
-            .at(option->get_name());
+    if (options_.method == compress::MethodKind::rtn)
+      for (const CLI::Option* option : calibrated_) refuse_unused(option, "--method rtn", "gptq");
+    if (options_.calibration.empty() && options_.validation.empty())
+      for (const CLI::Option* option : format_.options())
+        refuse_unused(option, "the model's own text, read as its recipe says,",
+                      "another by --calibration or --validation");
     const std::string coder = bits_ == "2" ? "two_bit" : "q16";
     if (coder_ != "auto" && coder_ != coder)
       refuse("--coder", coder_, concat("auto or ", coder, " with --bits ", bits_));

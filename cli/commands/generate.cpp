@@ -3,6 +3,7 @@
 #include <random>
 #include <sstream>
 
+#include "base/counted.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "base/process.h"
@@ -38,13 +39,14 @@ class Generate final : public Verb {
     run::SamplerConfig& sampler = options_.sampler;
     app.add_option("--temperature,--temp", sampler.temperature, "0: always the most probable token")
         ->check(from_to(0.0, run::kMostTemperature));
-    app.add_option("--top-k", sampler.top_k, "draw from the k most probable; 0: all")
-        ->check(from_to(std::int64_t{0}, run::kMostTopK));
-    app.add_option("--top-p", sampler.top_p, "draw from the most probable share")
-        ->check(from_to(0.0, 1.0));
-    app.add_option("--min-p", sampler.min_p,
-                   "leave out what is less probable than this share of the first")
-        ->check(from_to(0.0, 1.0));
+    of_draws_ = {app.add_option("--top-k", sampler.top_k, "draw from the k most probable; 0: all")
+                     ->check(from_to(std::int64_t{0}, run::kMostTopK)),
+                 app.add_option("--top-p", sampler.top_p, "draw from the most probable share")
+                     ->check(from_to(0.0, 1.0)),
+                 app.add_option("--min-p", sampler.min_p,
+                                "leave out what is less probable than this share of the first")
+                     ->check(from_to(0.0, 1.0)),
+                 app.get_option("--seed")};
     app.add_option("--repeat-penalty", sampler.repeat_penalty, "above 1: repeat less")
         ->check(from_to(1 / run::kMostPenalty, run::kMostPenalty));
     app.add_option("--stop", options_.stop, "end before this text")
@@ -55,6 +57,9 @@ class Generate final : public Verb {
   }
 
   Json run(const Context& context) override {
+    if (options_.sampler.temperature == 0) warn_of_draws();
+    for (const std::string& stop : options_.stop)  // what is said is UTF-8 and would never have it
+      check_utf8(stop, ErrorKind::usage, "--stop", "");
     const std::vector<std::string> prompts = read_prompts();
     options_.sampler.seed = context.seed ? *context.seed : std::random_device()();
     const std::filesystem::path folder = model::find_model(model_);
@@ -83,11 +88,28 @@ class Generate final : public Verb {
   }
 
  private:
+  static constexpr std::uint64_t kMostPromptBytes = 100'000'000;
+
+  // Peers' command lines give them all, so that they are no misuse.
+  void warn_of_draws() const {
+    std::string given;
+    for (const CLI::Option* option : of_draws_)
+      if (option->count() > 0) given += (given.empty() ? "" : ", ") + option->get_name();
+    if (!given.empty())
+      log::warn(concat("--temperature 0 always takes the most probable token: no use is made of ",
+                       given));
+  }
+
   static void check_utf8(const std::string& text, ErrorKind kind, const std::string& place,
                          const std::string& file) {
     if (text::valid_utf8_prefix(text) == text.size()) return;
-    Error error(kind, place + ": the prompt is not valid UTF-8; convert it first");
+    Error error(kind, place + ": is not valid UTF-8; convert it first");
     throw file.empty() ? error.at(place) : error.in(file);
+  }
+
+  static void drop_line_break(std::string& line) {
+    if (line.ends_with('\n')) line.pop_back();
+    if (line.ends_with('\r')) line.pop_back();
   }
 
   std::vector<std::string> read_prompts() const {
@@ -96,16 +118,18 @@ class Generate final : public Verb {
       return {prompt_};
     }
     if (prompts_file_.empty()) {
-      std::string prompt = read_file(prompt_file_);
-      if (prompt.ends_with('\n')) prompt.pop_back();
+      std::string prompt = read_file(prompt_file_, kMostPromptBytes);
+      drop_line_break(prompt);
       check_utf8(prompt, ErrorKind::file, prompt_file_, prompt_file_);
       return {prompt};
     }
     std::vector<std::string> prompts;
-    std::istringstream lines(read_file(prompts_file_));
-    for (std::string line; std::getline(lines, line); prompts.push_back(line))
+    std::istringstream lines(read_file(prompts_file_, kMostPromptBytes));
+    for (std::string line; std::getline(lines, line); prompts.push_back(line)) {
+      drop_line_break(line);
       check_utf8(line, ErrorKind::file, concat(prompts_file_, ":", prompts.size() + 1),
                  prompts_file_);
+    }
     if (prompts.empty())
       throw Error(ErrorKind::file, prompts_file_ + ": holds no prompt").in(prompts_file_);
     return prompts;
@@ -117,9 +141,9 @@ class Generate final : public Verb {
   static std::string timing(const run::Generated& g, std::uint64_t seed) {
     const auto count = static_cast<std::int64_t>(g.ids.size());
     std::ostringstream line;
-    line << std::fixed << std::setprecision(1) << g.prompt_tokens << " tokens of prompt at "
-         << rate(g.prompt_tokens, g.prompt_seconds) << " a second, " << count << " new at "
-         << rate(count, g.new_seconds) << "; seed " << seed;
+    line << std::fixed << std::setprecision(1) << counted(g.prompt_tokens, "token")
+         << " of prompt at " << rate(g.prompt_tokens, g.prompt_seconds) << " a second, " << count
+         << " new at " << rate(count, g.new_seconds) << "; seed " << seed;
     return line.str();
   }
   Json facts_of(const run::Generated& g) const {
@@ -138,6 +162,7 @@ class Generate final : public Verb {
   std::int64_t context_size_ = 0;
   ActivationsOption activations_;
   run::GenerateOptions options_;
+  std::vector<const CLI::Option*> of_draws_;  // what only drawing tokens uses
 };
 
 }  // namespace

@@ -29,13 +29,16 @@ class Prepare final : public Verb {
   void add_options(CLI::App& app) override {
     app.add_option("CORPUS", corpora_, "NAME[:SPLIT], FILE[:SPLIT] or folders")->required();
     app.add_option("--out", out_, "a new folder for the tokens")->required()->check(not_empty());
-    app.add_option("--tokenizer", tokenizer_, "bytes, bpe, or a folder with a tokenizer.json");
-    app.add_option("--vocab-size", vocab_size_, "tokens of a new bpe tokenizer")
-        ->check(from_to(257, 1000000));
+    app.add_option("--tokenizer", tokenizer_, "bytes, bpe, or a folder with a tokenizer.json")
+        ->check(not_empty());
+    size_option_ = app.add_option("--vocab-size", vocab_size_, "tokens of a new bpe tokenizer")
+                       ->check(from_to(257, 1000000));
     format_.add(app);
   }
 
   Json run(const Context& context) override {
+    if (tokenizer_ != "bpe" && tokenizer_ != "unigram")
+      refuse_unused(size_option_, "--tokenizer " + tokenizer_, "bpe");
     return whole_or_nothing(out_, [&] { return prepare(context); });
   }
 
@@ -59,6 +62,7 @@ class Prepare final : public Verb {
   std::string out_, tokenizer_ = "bpe";
   TextFormatOptions format_;
   int vocab_size_ = 32768;
+  const CLI::Option* size_option_ = nullptr;
 };
 
 }  // namespace

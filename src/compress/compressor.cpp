@@ -2,6 +2,7 @@
 
 #include <map>
 
+#include "base/counted.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "base/process.h"
@@ -140,22 +141,29 @@ struct Sources {
 
 Sources sources_for(const fs::path& model_folder, const CompressOptions& options) {
   constexpr std::uint64_t kValidationBytes = 300'000;
-  const std::optional<OwnText> own = own_text(model_folder);
-  const std::string recipe = own ? own->recipe.string() : "";
-  Sources sources{{options.calibration, "--calibration", "", options.format},
-                  {options.validation, "--validation", "", options.format},
+  const std::string train = ":train";
+  const OwnText own = own_text(model_folder).value_or(OwnText{});
+  const auto source = [&](const char* flag, const std::string& given, const std::string& of_model) {
+    return given.empty() && !of_model.empty()
+               ? Source{of_model, flag, own.recipe.string(), own.format}
+               : Source{given, flag, "", options.format};
+  };
+  Sources sources{source("--calibration", options.calibration, own.train),
+                  source("--validation", options.validation, own.valid),
                   options.validation_bytes.value_or(kValidationBytes)};
-  if (options.calibration.empty() && own && !own->train.empty())
-    sources.calibration = {own->train, "--calibration", recipe, own->format};
-  else if (options.calibration.empty())
-    sources.calibration.corpus = "gcide:train";
-  if (options.validation.empty() && own && !own->valid.empty())
-    sources.validation = {own->valid, "--validation", recipe, own->format};
-  else if (options.validation.empty() && sources.calibration.corpus.ends_with(":train"))
-    sources.validation.corpus =
-        sources.calibration.corpus.substr(0, sources.calibration.corpus.size() - 6) + ":valid";
-  if (own && sources.validation.corpus == own->valid && !options.validation_bytes)
-    sources.validation_bytes = own->valid_bytes;
+  Source &calibration = sources.calibration, &validation = sources.validation;
+  if (calibration.corpus.empty()) calibration.corpus = "gcide" + train;
+  if (validation.corpus.empty() && calibration.corpus.ends_with(train)) {
+    validation.recipe = calibration.recipe, validation.format = calibration.format;
+    validation.corpus = calibration.corpus;
+    validation.corpus.replace(validation.corpus.size() - train.size(), train.size(), ":valid");
+  }
+  if (validation.corpus.empty() && options.validation_bytes)
+    throw Error(ErrorKind::usage,
+                "--validation-bytes: there is no text to score; name one by --validation")
+        .at("--validation-bytes");
+  if (!own.valid.empty() && validation.corpus == own.valid && !options.validation_bytes)
+    sources.validation_bytes = own.valid_bytes;
   return sources;
 }
 
@@ -176,12 +184,14 @@ void tell_calibration(const CompressReport& report,
                       const CompressOptions& options) {
   std::size_t tokens = 0;
   for (const auto& sample : samples) tokens += sample.size();
-  const std::string what = concat("calibrating on ", report.calibration, ": ", report.samples,
-                                  " samples, ", tokens, " tokens");
+  const std::string what =
+      concat("calibrating on ", report.calibration, ": ", counted(report.samples, "sample"), ", ",
+             counted(tokens, "token"));
   if (report.samples == options.samples)
     log::info(what);
   else
-    log::warn(concat(what, ", where ", options.samples, " samples were asked for; give more text"));
+    log::warn(
+        concat(what, ", of ", counted(options.samples, "sample"), " asked for; give more text"));
 }
 
 }  // namespace
@@ -222,7 +232,8 @@ CompressReport compress(const fs::path& source, const fs::path& target,
     validation = sources.validation.open(sources.validation_bytes);
     report.validation = sources.validation.corpus;
     report.validation_bytes = static_cast<std::int64_t>(validation->bytes());
-    log::info(concat("validating on ", report.validation, ", ", report.validation_bytes, " bytes"));
+    log::info(concat("validating on ", report.validation, ", ",
+                     counted(report.validation_bytes, "byte")));
   }
   const auto loss = [&] {
     model::CorpusLossOptions stop;

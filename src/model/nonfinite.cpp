@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "base/check.h"
+#include "base/process.h"
 
 namespace mote::model {
 namespace {
@@ -21,6 +22,7 @@ class LargestNumber final : public ParameterVisitor {
 
  private:
   void look(const std::string& name, const Tensor& value) {
+    stop_if_interrupted();
     if (!finite || !value.defined() || value.numel() == 0) return;
     const torch::NoGradGuard no_grad;
     const auto most = value.max().to(torch::kFloat64).item<double>(),

@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "base/json_text.h"
+#include "base/process.h"
 #include "checkpoint/families/mote.h"
 #include "model/packed_weight.h"
 
@@ -101,6 +102,7 @@ class Filler final : public ParameterVisitor {
   }
 
   void matrix(const Parameter& p, WeightPtr& weight) override {
+    stop_if_interrupted();  // packed parts are read whole, to check them
     const WeightShape wanted = weight_shape(p);
     for (const checkpoint::PackedTensor& t : packed()) {
       if (t.name != p.name) continue;

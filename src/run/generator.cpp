@@ -1,5 +1,6 @@
 #include "run/generator.h"
 
+#include "base/counted.h"
 #include "base/process.h"
 #include "base/stopwatch.h"
 #include "model/buffers.h"
@@ -107,8 +108,8 @@ Generated generate(const model::Model& model, const text::Tokenizer& tokenizer,
     // Rows of the output layer beyond the tokenizer's ids are no text.
     const std::span<const float> of_tokens(logits.const_data_ptr<float>(), vocabulary);
     if (!all_finite(of_tokens))
-      model::throw_nonfinite(model,
-                             concat("the logits after ", history.size(), " tokens are not finite"));
+      model::throw_nonfinite(
+          model, concat("the logits after ", counted(history.size(), "token"), " are not finite"));
     const text::TokenId id = sampler.next(of_tokens, history);
     if (id == tokenizer.end_of_text()) {
       result.stop_reason = "end_of_text";

@@ -101,12 +101,27 @@ class Compression(TrainedTest):
 
     def test_rounding_to_nearest_refuses_what_it_does_not_use(self):
         for words in (["--calibration", "missing.txt"], ["--samples", "8"], ["--damping", "0.1"],
-                      ["--act-order"], ["--search-clip"], ["--true-sequential"], ["--match-outputs"]):
+                      ["--act-order"], ["--search-clip"], ["--true-sequential"], ["--match-outputs"],
+                      ["--seed", "3"]):
             out = self.scratch / "out"
             result = mote("compress", self.model, out, "--bits", "2", "--method", "rtn", *words, "--json")
             self.assert_refused(result, 2, words[0], "rtn", "gptq")
             self.assertEqual(result.json()["error"]["field"], words[0])
             self.assertFalse(out.exists())
+
+    def test_options_of_texts_that_are_not_named_are_refused(self):
+        out = self.scratch / "out"
+        words = ("compress", self.model, out, "--bits", "2", "--method", "rtn")
+        for more in (["--text-key", "content"], ["--binary"]):
+            self.assert_refused(mote(*words, *more), 2, more[0], "--validation")
+        bare = self.scratch / "bare"  # no recipe that names a text
+        bare.mkdir()
+        for name in ("config.json", "model.safetensors", "tokenizer.json"):
+            shutil.copy(self.model / name, bare)
+        self.assert_refused(mote("compress", bare, out, "--bits", "2", "--calibration",
+                                 self.shared / "train.txt", "--validation-bytes", "100"),
+                            2, "--validation-bytes", "--validation")
+        self.assertFalse(out.exists())
 
     def test_it_reads_the_models_own_text_by_default_and_says_so(self):
         out = self.scratch / "out"
@@ -124,9 +139,34 @@ class Compression(TrainedTest):
 
     def test_a_checkpoint_of_a_run_reads_that_runs_text(self):
         latest = self.model / "checkpoints" / (self.model / "checkpoints" / "latest").read_text().strip()
-        result = mote("compress", latest, self.scratch / "out", "--bits", "2", "--samples", "4", "--json")
+        link = self.scratch / "link"
+        link.symlink_to(latest)
+        for number, name in enumerate((latest, f"{latest}/", link, latest / "model.safetensors")):
+            result = mote("compress", name, self.scratch / str(number), "--bits", "2", "--samples", "4", "--json")
+            self.assert_done(result)
+            self.assertEqual(result.json()["calibration"], str(self.shared / "train.txt"))
+
+    def test_own_text_is_found_from_any_folder(self):
+        home, model = self.scratch / "home", self.scratch / "model"
+        home.mkdir()
+        for name in ("train.txt", "valid.txt"):
+            shutil.copy(self.shared / name, home)
+        self.assert_done(self.train(model, "--set", "data.train=train.txt", "--set", "data.valid=valid.txt",
+                                    "--set", "training.steps=2", cwd=home))
+        (self.scratch / "train.txt").write_text("another text of that name")
+        words = ("compress", model, self.scratch / "out", "--bits", "2", "--samples", "4", "--json")
+        result = mote(*words, cwd=self.scratch)
         self.assert_done(result)
-        self.assertEqual(result.json()["calibration"], str(self.shared / "train.txt"))
+        report = result.json()
+        self.assertEqual((report["calibration"], report["validation"]),
+                         (str(home / "train.txt"), str(home / "valid.txt")))
+        # A run of a program that wrote names as given says from where it looked for them.
+        recipe = model / "recipe.toml"
+        recipe.write_text(recipe.read_text().replace(f"{home}/", ""))
+        (self.scratch / "train.txt").unlink()
+        shutil.rmtree(self.scratch / "out")
+        self.assert_refused(mote(*words, cwd=self.scratch), 1, recipe, "'train.txt'",
+                            f"seen from {self.scratch}", "--calibration")
 
     def test_own_text_that_is_gone_names_the_recipe_and_the_flag(self):
         moved = self.scratch / "model"
@@ -150,7 +190,7 @@ class Compression(TrainedTest):
         self.assert_done(result)
         self.assertEqual((result.json()["samples"], result.json()["calibration_tokens"]), (1, 14))
         self.assertIn("warning: ", result.stderr)
-        for part in (text, "1 samples", "14 tokens", "128 samples"):
+        for part in (text, "1 sample, 14 tokens", "128 samples"):
             self.assertIn(str(part), result.stderr)
         enough = mote(*self.words(self.scratch / "enough", "--bits", "2", "--samples", "4"))
         self.assertNotIn("warning", enough.stderr)

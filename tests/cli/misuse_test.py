@@ -32,6 +32,43 @@ class CommandLine(ProgramTest):
         self.assert_refused(self.train(out, "--set", "steps"), 2, "steps", "key=value")
         self.assertFalse(out.exists())
 
+    def test_numbers_are_read_whole_or_not_at_all(self):
+        for value in ("18446744073709551616", "-1", "1e3", "", "0x10", "010", "+5", " 5", "5 ", "1.0"):
+            for word in (["-s", value], ["--seed", value], ["--seed=" + value]):
+                result = mote("doctor", *word)
+                self.assert_refused(result, 2, "--seed", f'"{value}"', "0 to 18446744073709551615")
+        self.assert_refused(mote("doctor", "-t", "99999999999999999999"), 2, "--threads", "1 to 1024")
+        self.assert_done(mote("doctor", "-s", "18446744073709551615"))
+
+    def test_an_empty_value_is_named_with_its_option(self):
+        for verb, words in (("compress", ["--bits=", "model", "out"]), ("compress", ["--method=", "model", "out"]),
+                            ("compress", ["--coder=", "model", "out"]), ("generate", ["--stop=", "model"]),
+                            ("generate", ["--top-p=", "model"]), ("generate", ["--file=", "model"]),
+                            ("eval", ["--data=", "model"]), ("eval", ["--activations=", "model"]),
+                            ("prepare", ["--out=", "text"]), ("prepare", ["--tokenizer=", "text"]),
+                            ("prepare", ["--text-key=", "text"]), ("bench", ["--only="]),
+                            ("train", ["--out=", "recipe"]), ("train", ["--from=", "recipe"]),
+                            ("inspect", ["--isa=", "model"]), ("doctor", ["--threads="])):
+            with self.subTest(verb=verb, words=words):
+                self.assert_refused(mote(verb, *words), 2, words[0][:-1])
+        self.assert_refused(self.train(self.scratch / "out", "--set=data.tokenizer="), 1, "--set data.tokenizer=: ")
+
+    def test_quiet_and_verbose_exclude_each_other(self):
+        self.assert_refused(mote("doctor", "--quiet", "--verbose"), 2, "--verbose", "--quiet")
+
+    def test_prepare_refuses_a_size_that_its_tokenizer_has_not_got(self):
+        out = self.scratch / "out"
+        for name in ("bytes", self.shared):
+            result = mote("prepare", self.shared / "valid.txt", "--out", out, "--tokenizer", name,
+                          "--vocab-size", "300", "--json")
+            self.assert_refused(result, 2, "--vocab-size", f"--tokenizer {name}", "bpe")
+            self.assertEqual(result.json()["error"]["field"], "--vocab-size")
+            self.assertFalse(out.exists())
+
+    def test_bench_refuses_words_that_no_row_has(self):
+        result = mote("bench", "memory", "--only", "no such row", "--json")
+        self.assert_refused(result, 2, "--only", "no such row")
+
     def test_help_and_version_succeed(self):
         for words in (["--help"], ["train", "--help"], ["--version"]):
             result = mote(*words)
@@ -73,6 +110,29 @@ class Interrupts(ProgramTest):
             self.assertLess(time.monotonic() - begin, 1)
             self.assertEqual((process.returncode, stderr), (130, b"mote: interrupted\n"))
             self.assertEqual(json.loads(stdout.splitlines()[-1])["error"]["kind"], "interrupted")
+
+
+    def test_every_workload_of_bench_stops_within_a_second(self):
+        for name in ("memory", "matvec", "moe-layer", "lm-train", "decode", "quantize"):
+            process = subprocess.Popen([PROGRAM, "bench", name, "--repeat", "1000"],
+                                       stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+            time.sleep(2)
+            with self.subTest(name=name):
+                self.assertIsNone(process.poll(), "ended before it could be interrupted")
+                begin = time.monotonic()
+                process.send_signal(signal.SIGINT)
+                stderr = process.communicate(timeout=60)[1]
+                self.assertLess(time.monotonic() - begin, 1)
+                self.assertEqual((process.returncode, stderr), (130, b"mote: interrupted\n"))
+
+    def test_bench_that_is_interrupted_while_it_starts_stops(self):
+        for delay in (0.05, 0.1, 0.2, 0.3, 0.4, 0.5):
+            process = subprocess.Popen([PROGRAM, "bench", "memory", "--repeat", "1000"],
+                                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            time.sleep(delay)
+            process.send_signal(signal.SIGINT)
+            # Before the program runs the system ends it.
+            self.assertIn(process.wait(timeout=10), (130, -signal.SIGINT))
 
 
 class InstructionSets(ProgramTest):
@@ -188,6 +248,16 @@ class Folders(TrainedTest):
         note.write_text("mine")
         self.assert_refused(self.train(note), 1, note)
         self.assertEqual(note.read_text(), "mine")
+
+    def test_a_name_longer_than_the_system_takes_is_named(self):
+        out = self.scratch / ("x" * 300)
+        for words in (["train", self.recipe, "--out", out], ["inspect", out],
+                      ["prepare", self.shared / "valid.txt", "--out", out],
+                      ["compress", self.model, out, "--bits", "2", "--method", "rtn"]):
+            result = mote(*words, "--json")
+            self.assert_refused(result, 1, out)
+            self.assertIn(str(out), result.json()["error"]["file"])
+            self.assertNotIn("filesystem error", result.stderr)
 
     def test_resume_refuses_another_recipe(self):
         result = self.train(self.model, "--resume", "--set", "model.dim=32")

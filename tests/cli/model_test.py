@@ -65,6 +65,7 @@ class Generation(TrainedTest):
         result = mote("generate", self.model, "--json", "-p", b"\xff\xfe")
         self.assert_refused(result, 2, "-p", "UTF-8")
         self.assertEqual(result.json()["error"]["field"], "-p")
+        self.assert_refused(mote("generate", self.model, "-p", "a", "--stop", b"\xff"), 2, "--stop", "UTF-8")
 
     def test_a_prompt_may_come_from_a_file(self):
         prompt = self.scratch / "prompt.txt"
@@ -76,6 +77,16 @@ class Generation(TrainedTest):
         prompt.write_bytes(b"\xff\xfe")
         self.assert_refused(mote("generate", self.model, "-f", prompt), 1, prompt, "UTF-8")
         self.assert_refused(mote("generate", self.model, "-f", prompt, "-p", "a"), 2, "--prompt")
+
+    def test_lines_of_prompts_may_end_as_in_windows(self):
+        prompt = self.scratch / "prompt.txt"
+        prompt.write_bytes(b"the small\r\n")
+        wanted = self.generate("-n", "5", "--temp", "0")["token_ids"]
+        for words in (["-f", prompt], ["--prompts", prompt]):
+            result = mote("generate", self.model, *words, "-n", "5", "--temp", "0", "--json")
+            self.assert_done(result)
+            facts = result.json()
+            self.assertEqual(facts.get("results", [facts])[0]["token_ids"], wanted)
 
     def test_a_fresh_seed_is_drawn_printed_and_repeats_its_text(self):
         first, second = (self.generate("-n", "30", "--temp", "1") for _ in range(2))
@@ -118,9 +129,24 @@ class Generation(TrainedTest):
                 ("--top-p", "1.5", "0", "1"), ("--top-p", "nan", "0", "1"),
                 ("--top-k", "-2", "0", "1000000000"), ("--min-p", "2", "0", "1"),
                 ("--repeat-penalty", "0", "0.001", "1000"), ("-n", "-1", "0"), ("-n", "many"),
-                ("-c", "-1", "0"), ("-t", "0", "1", "1024"), ("-s", "-1", "0")):
+                ("-c", "-1", "0"), ("-t", "0", "1", "1024"), ("-s", "-1", "0"),
+                ("-s", "18446744073709551616", "0"), ("-n", "1e3", "0"), ("--top-k", "", "0")):
             result = mote("generate", self.model, "-p", "a", flag, value)
             self.assert_refused(result, 2, value, *limits)
+
+    def test_what_greedy_decoding_does_not_use_is_said(self):
+        words = ("generate", self.model, "-p", "a", "-n", "2", "--temp", "0")
+        result = mote(*words, "--top-p", "0.5", "-s", "3")
+        self.assert_done(result)
+        self.assertIn("warning: --temperature 0", result.stderr)
+        self.assertIn("--top-p, --seed", result.stderr)
+        self.assertNotIn("warning", mote(*words).stderr)
+
+    def test_an_empty_prompt_may_be_given(self):
+        for words in (["-p", ""], ["--prompt="]):
+            result = mote("generate", self.model, *words, "-n", "3", "--temp", "0", "--json")
+            self.assert_done(result)
+            self.assertEqual(result.json()["prompt_tokens"], 1)
 
     def test_an_empty_stop_text_is_misuse(self):
         self.assert_refused(mote("generate", self.model, "-p", "a", "--stop", ""), 2, "--stop", "empty")
