@@ -2,6 +2,7 @@
 
 import math
 import os
+import pty
 import random
 import re
 import resource
@@ -70,11 +71,13 @@ class Resuming(ProgramTest):
         self.assert_same_as_whole(out)
 
     def test_an_interrupt_leaves_a_checkpoint_that_goes_on(self):
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             out = self.scratch / number.name
             process = self.start(out)
             self.wait_for_step(process, out, 100)
             process.send_signal(number)
+            if number == signal.SIGHUP:
+                process.send_signal(number)  # a shell passes on what the terminal said already
             stderr = process.communicate(timeout=60)[1].decode()
             self.assertEqual(process.returncode, 130, stderr)
             self.assertIn("mote: interrupted", stderr)
@@ -87,6 +90,32 @@ class Resuming(ProgramTest):
             going_on = int(re.search(r"going on after step (\d+)", result.stderr).group(1))
             self.assertIn(going_on, (stopped, stopped + 1))
             self.assert_same_as_whole(out)
+
+    def test_a_terminal_that_closes_leaves_a_checkpoint(self):
+        out = self.scratch / "run"
+        child, terminal = pty.fork()
+        if child == 0:
+            words = ["train", self.recipe, "--out", out, "--quiet", *self.LONG]
+            os.execv(PROGRAM, [PROGRAM, *map(os.fspath, words)])
+        deadline = time.monotonic() + 60
+        while logged_steps(out) < 10:
+            self.assertLess(time.monotonic(), deadline, "the run does not get there")
+        os.close(terminal)
+        self.assertEqual(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), 130)
+        self.assertTrue(state_of(out).exists())
+        self.assert_done(self.train(out, "--resume", *self.LONG))
+        self.assert_same_as_whole(out)
+
+    def test_what_nohup_started_goes_on_without_its_terminal(self):
+        out = self.scratch / "run"
+        command = [PROGRAM, "train", self.recipe, "--out", out, *self.LONG]
+        process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE,
+                                   preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
+        self.wait_for_step(process, out, 10)
+        process.send_signal(signal.SIGHUP)
+        stderr = process.communicate(timeout=120)[1].decode()
+        self.assertEqual(process.returncode, 0, stderr)
+        self.assert_same_as_whole(out)
 
     def test_resume_on_nothing_starts_afresh(self):
         out = self.scratch / "run"
