@@ -133,7 +133,8 @@ Header read_header(const fs::path& path) {
   try {
     json = Json::parse(read_file(path));
   } catch (const Json::exception& problem) {
-    throw Error(ErrorKind::file, concat(path.string(), ": not JSON: ", problem.what()))
+    throw Error(ErrorKind::file,
+                concat(path.string(), ": ", json_problem(problem), "; prepare the text again"))
         .in(path.string());
   }
   const Place place{path.string(), ""};

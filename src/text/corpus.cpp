@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "base/file.h"
+#include "base/json_text.h"
 #include "base/nearest.h"
 #include "base/process.h"
 #include "text/batches.h"
@@ -134,7 +135,7 @@ std::string json_text(std::string_view line, const fs::path& path, std::size_t n
   try {
     json = nlohmann::json::parse(line);
   } catch (const nlohmann::json::exception& problem) {
-    throw fail(concat("is not JSON (", problem.what(), ")"));
+    throw fail(json_problem(problem));
   }
   const auto found = json.is_object() ? json.find(key) : json.end();
   if (!json.is_object() || found == json.end())
