@@ -1,3 +1,7 @@
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
 #include "base/json_text.h"
 #include "base/process.h"
 #include "cli/command.h"
@@ -41,6 +45,11 @@ class Train final : public Verb {
     if (out_.empty() && !dry_run_)
       throw Error(ErrorKind::usage, "--out is required (see mote train --help)").at("--out");
     keep_freed_memory();  // activations of one step are those of the next
+    constexpr std::uint64_t kMostSeed = std::numeric_limits<std::int64_t>::max();
+    if (context.seed > kMostSeed)
+      throw Error(ErrorKind::usage,
+                  concat("--seed ", *context.seed, ": a recipe's seed is at most ", kMostSeed))
+          .at("--seed");
     if (context.seed) overrides_.push_back(concat("training.seed=", *context.seed));
     if (!from_.empty()) overrides_.push_back(concat("training.from=", json_text(from_)));
     if (binary_) overrides_.push_back("data.binary=true");
