@@ -1,28 +1,31 @@
 // What a run takes, before it is made.
 #pragma once
 
+#include <filesystem>
+
 #include "model/model.h"
 #include "train/recipe.h"
 
 namespace mote::train {
 
+// Bytes that a run needs beside what the process has, by its shapes: weights, moments, and of a step
+// the gradients or what is kept for them, whichever is more. `vocab_size`: tokens of the tokenizer.
+double memory_to_train(const Recipe& recipe, std::int64_t vocab_size);
+
 struct Estimate {
   std::int64_t steps = 0, tokens = 0;
   model::ParameterCounts parameters;
-  std::uint64_t memory_bytes = 0;  // largest resident memory
-  double seconds = 0;              // of the steps; 0: not measured
+  double memory_bytes = 0;  // largest resident memory
+  double seconds = 0;       // of the steps; 0: not measured
 };
 
-// Runs a step forwards and backwards twice, without an update, and takes the second for all
-// `steps`. `has_state`: the optimiser's moments are in memory already.
-Estimate estimate(model::Model& model, const Tensor& ids_BT, const Tensor& targets_BT,
-                  const model::Pass& pass, std::int64_t steps, bool has_state);
+// Of the steps that are left of the run in `folder` (empty: of a new one), which is read and not
+// changed. Runs a step forwards and backwards twice, without an update, and takes the second for
+// all; what does not fit into this machine's memory is not run.
+Estimate dry_run(const Recipe& recipe, const std::filesystem::path& folder,
+                 const kernels::Run& run);
 
-// The same for a recipe, whose folder is neither made nor read. What could not fit into this
-// machine's memory is not run: then the memory is that of weights, gradients and moments alone.
-Estimate dry_run(const Recipe& recipe, const kernels::Run& run);
-
-// Refuses a recipe whose weights, gradients and moments alone do not fit into this machine's memory.
-void check_memory(const Recipe& recipe);
+// Refuses a recipe for which there is not enough memory.
+void check_memory(const Recipe& recipe, std::int64_t vocab_size);
 
 }  // namespace mote::train

@@ -18,6 +18,7 @@
 #include "train/run_folder.h"
 #include "train/schedule.h"
 #include "train/state.h"
+#include "train/tokens.h"
 #include "train/watchers.h"
 
 namespace mote::train {
@@ -43,7 +44,10 @@ class Trainer {
   void evaluate(std::int64_t steps_done);
   void save();
   void check_next_loss();
-  void say_what_it_takes();
+  void check_tokenizer(const fs::path& latest) const;
+  void check_window(const fs::path& state) const;
+  void say_memory() const;
+  void say_time(std::int64_t steps_done, double step_seconds) const;
   [[noreturn]] void stop();
   [[noreturn]] void stop_at_nonfinite(std::int64_t index, const text::Batch& batch,
                                       const model::Memory& before, const std::string& what);
@@ -57,7 +61,9 @@ class Trainer {
   RunFolder& folder_;
   const kernels::Run run_;
   const kernels::Precision precision_;
+  const std::shared_ptr<const text::TokenFile> tokens_;
   const std::unique_ptr<text::Tokenizer> tokenizer_;
+  const double memory_bytes_;  // that the process will have
   const std::unique_ptr<text::BatchStream> batches_;
   const Origin origin_;
   std::unique_ptr<model::Model> model_;
@@ -77,11 +83,13 @@ Trainer::Trainer(RunFolder& folder, const kernels::Run& run)
       folder_(folder),
       run_(run),
       precision_(training_precision(recipe_.training, run)),
-      tokenizer_(text::load_tokenizer(folder.data())),
-      batches_(std::make_unique<text::BatchStream>(
-          std::make_shared<const text::TokenFile>(folder.data()), recipe_.training.streams,
-          recipe_.model.context)),
-      origin_{recipe_, checkpoint::xxh64_of_file(folder.data() / "tokens.bin"), isa_of(run),
+      tokens_(std::make_shared<const text::TokenFile>(folder.data())),
+      tokenizer_(tokens_->tokenizer()),
+      memory_bytes_(static_cast<double>(rss_bytes()) +
+                    memory_to_train(recipe_, tokenizer_->vocab_size())),
+      batches_(std::make_unique<text::BatchStream>(tokens_, recipe_.training.streams,
+                                                   recipe_.model.context)),
+      origin_{recipe_, checkpoint::xxh64_of_file(folder.data() / text::kIdsFile), isa_of(run),
               precision_ == kernels::Precision::bf16 ? "bf16" : "f32", version()} {
   const std::optional<fs::path> latest = folder_.latest();
   if (latest) {
@@ -265,22 +273,24 @@ void Trainer::tell(std::int64_t steps_done, double loss) {
   window_ = {};
 }
 
-void Trainer::say_what_it_takes() {
+void Trainer::say_memory() const {
+  const model::ParameterCounts& parameters = result_.parameters;
+  log::info(concat(parameters.total, " parameters, ", parameters.active,
+                   " of them for a token; about ", format_bytes(memory_bytes_), " of memory"));
+}
+
+// The first step is not like the others: its memory is new.
+void Trainer::say_time(std::int64_t steps_done, double step_seconds) const {
   const std::int64_t steps = recipe_.training.steps - first_step_;
-  if (steps == 0) return;
-  const text::Batch batch = batches_->at(first_step_);
-  const Estimate e = estimate(*model_, ids_of(batch.ids), ids_of(batch.targets),
-                              training_pass(first_step_), steps, first_step_ > 0);
-  log::info(concat(e.parameters.total, " parameters, ", e.parameters.active,
-                   " of them for a token; about ",
-                   format_bytes(static_cast<double>(e.memory_bytes)), " of memory and ",
-                   std::lround(e.seconds), " s for ", steps, " steps"));
+  if (steps_done == first_step_ + 2 && steps > 2)
+    log::info(concat("about ", std::ceil(step_seconds * static_cast<double>(steps)), " s for ",
+                     steps, " steps"));
 }
 
 TrainResult Trainer::go() {
   const TrainingConfig& training = recipe_.training;
   const std::int64_t eval_every = training.steps_between_evaluations();
-  say_what_it_takes();
+  say_memory();
   log::Progress progress("training", training.steps, "steps");
   progress.start_at(first_step_);
   for (std::int64_t index = first_step_; index < training.steps; ++index) {
@@ -289,9 +299,11 @@ TrainResult Trainer::go() {
     if (index > 0 && index % eval_every == 0) evaluate(index);
     const Stopwatch step_stopwatch;
     const double loss = step(index);
-    training_seconds_ += step_stopwatch.seconds();
+    const double step_seconds = step_stopwatch.seconds();
+    training_seconds_ += step_seconds;
     window_.sum += loss, ++window_.steps;
     const std::int64_t done = index + 1;
+    say_time(done, step_seconds);
     if (done % training.log_every == 0 || done == training.steps) tell(done, loss);
     progress.update(done, concat("loss ", loss));
     if (done % training.save_every == 0) save();
