@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import math
 import os
 import random
 import resource
@@ -13,7 +14,8 @@ import time
 import unittest
 from pathlib import Path
 
-from program import PROGRAM, ProgramTest, TrainedTest, losses, make_text, mote, state_of
+from program import (PROGRAM, ProgramTest, TrainedTest, losses, make_text, mote, set_numbers, state_of,
+                     tensors_in)
 
 
 def names_in(folder):
@@ -67,7 +69,7 @@ class Starting(ProgramTest):
     def test_a_loss_that_is_not_finite_leaves_nothing(self):
         out = self.scratch / "run"
         result = self.train(out, "--set", "training.learning_rate=1e30", "--set", "training.steps=1")
-        self.assert_free_for_the_corrected_recipe(out, result, "the loss is", "none was saved yet")
+        self.assert_free_for_the_corrected_recipe(out, result, "the loss of", "none was saved yet")
 
     def test_an_interrupt_while_tokenising_leaves_nothing(self):
         out = self.scratch / "run"
@@ -290,6 +292,54 @@ class States(TrainedTest):
 
         change_header(state_of(self.run_folder), shorter)
         self.assert_refused(self.resume(), 1, "memory.0", "[8, 8, 16]", "[4, 16, 16]")
+
+    def test_with_numbers_that_no_run_leaves_is_refused_by_tensor(self):
+        for tensor, value in (("mean.embedding.weight", math.inf), ("mean.norm.bias", math.nan),
+                              ("square.head.weight", -1.0), ("square.norm.weight", math.nan),
+                              ("memory.0", -math.inf)):
+            state = state_of(self.run_folder)
+            kept = state.read_bytes()
+            set_numbers(state, tensor, [value], at=3)
+            self.assert_refused(self.resume(), 1, state, f"'{tensor}' holds {value:g} as number 3",
+                                "checkpoints/latest")
+            state.write_bytes(kept)
+
+    def test_with_losses_to_tell_that_were_told_is_refused(self):
+        self.refuse_metadata("window_steps", "3", "window_steps is 3", "up to step 60 of 60")
+        self.refuse_metadata("window_loss", "2.5", "window_loss is 2.5")
+
+    def test_without_the_last_lines_of_metrics_goes_on_and_says_so(self):
+        metrics = self.run_folder / "metrics.jsonl"
+        lines = metrics.read_text().splitlines(keepends=True)
+        metrics.write_text("".join(lines[:40]))
+        result = self.resume()
+        self.assert_done(result)
+        self.assertRegex(result.stderr, r"losses of steps \d+ to 60 are told nowhere")
+
+    def test_of_more_layers_than_the_model_is_refused(self):
+        self.refuse_metadata("memory_layers", "3", "memory_layers is 3, the model has 2 layers")
+
+    def test_with_any_damage_to_its_numbers_is_refused_where_no_run_leaves_them(self):
+        state = state_of(self.run_folder)
+        whole = state.read_bytes()
+        tensors = tensors_in(state)
+        draw = random.Random(5)
+        for _ in range(20):
+            tensor = draw.choice(sorted(tensors))
+            begin, end = tensors[tensor]
+            value = draw.choice((math.nan, math.inf, -math.inf, -1.0, 1.0))
+            set_numbers(state, tensor, [value], at=draw.randrange((end - begin) // 4))
+            result = self.resume()
+            if math.isfinite(value) and not (value < 0 and tensor.startswith("square.")):
+                self.assert_done(result)
+            else:
+                self.assert_refused(result, 1, state, f"'{tensor}' holds {value:g}")
+            state.write_bytes(whole)
+
+    def test_beside_another_tokenizer_is_refused(self):
+        tokenizer = self.run_folder / "data" / "tokenizer.json"
+        tokenizer.write_text(tokenizer.read_text().replace("<|endoftext|>", "</s>"))
+        self.assert_refused(self.resume(), 1, tokenizer, state_of(self.run_folder).parent, "differ")
 
     def test_made_with_other_instructions_goes_on_and_says_so(self):
         result = self.resume("--isa", "reference")

@@ -13,7 +13,7 @@ import time
 import unittest
 from pathlib import Path
 
-from program import PROGRAM, ProgramTest, losses, mote, state_of
+from program import PROGRAM, ProgramTest, losses, mote, set_weights, state_of
 
 
 def logged_steps(folder):
@@ -173,6 +173,37 @@ class BrokenNumbers(ProgramTest):
         on = self.train(self.scratch / "on", "--from", good, "--set", "training.steps=1",
                         "--set", "training.learning_rate=0")
         self.assert_done(on)
+
+
+    def test_a_validation_loss_that_is_not_finite_names_step_text_and_tensor(self):
+        # A row of the embedding that the training text never reads and the validation text does.
+        model = self.scratch / "model"
+        self.assert_done(self.train(model, "--set", "training.steps=1"))
+        set_weights(model, "embedding.weight", [3e38] * 16, at=ord("Z") * 16)
+        valid = self.scratch / "z.txt"
+        valid.write_text("a Z in it\n")
+        words = ("--from", model, "--set", f"data.valid={valid}", "--json")
+        out = self.scratch / "run"
+        result = self.train(out, *words)
+        self.assert_refused(result, 1, "after step 20", valid, "'embedding.weight'",
+                            f"last good checkpoint: {out}/checkpoints/step-14 ")
+        self.assertEqual(result.json()["error"]["kind"], "numeric")
+        self.assertEqual(state_of(out).parent.name, "step-14")
+        for changes in (("save_every=20", "steps=60"), ("save_every=1000", "steps=20")):
+            out = self.scratch / "nothing"
+            every = [word for change in changes for word in ("--set", f"training.{change}")]
+            result = self.train(out, *words, *every)
+            self.assert_refused(result, 1, "after step ", valid, "none was saved yet")
+            self.assertFalse(out.exists(), "what has no loss was saved")
+
+    def test_weights_that_are_not_finite_are_refused_before_training(self):
+        model = self.scratch / "model"
+        self.assert_done(self.train(model))
+        latest = state_of(model).parent
+        set_weights(latest, "norm.bias", [math.nan])
+        for words in ((model, "--resume"), (self.scratch / "out", "--from", latest)):
+            self.assert_refused(self.train(*words), 1, latest, "'norm.bias'", "nan")
+        self.assertFalse((self.scratch / "out").exists())
 
 
 class FullDisk(ProgramTest):
