@@ -137,25 +137,25 @@ class Unpacker final : public model::ParameterVisitor {
   void tensor(const model::Parameter&, Tensor&) override {}
 };
 
-// The same function with one expert's first matrix so large that the squares of what enters its
-// second overflow: only the second is not calibrated.
+// Where all hidden units of an expert are the same, the moments of what enters its second matrix have
+// no inverse, unless they are damped; those of the first are as before.
 TEST_F(Compressor, AnExpertFallsBackWhereEitherOfItsMatricesDoes) {
   const auto model = model::make_model(model::load_config(path("model")).model);
   model::load_parameters(*model, path("model"));
   for (auto& [name, value] : model::trainable_parameters(*model).tensors) {
     const torch::NoGradGuard no_grad;
-    if (name == "blocks.0.feed_forward.experts.up") value[0].mul_(1e25);
-    if (name == "blocks.0.feed_forward.experts.down") value[0].mul_(1e-25);
+    if (name == "blocks.0.feed_forward.experts.up")
+      value[0].copy_(value[0][0].unsqueeze(0).expand_as(value[0]) * 1000);
   }
-  fs::create_directory(path("scaled"));
-  model::save_model(*model, path("scaled"));
-  model::save_tokenizer(*text::load_tokenizer(path("model")), path("scaled"));
-  const CompressReport all = run("all-calibrated", options(Bits::two)),
-                       scaled = compress(path("scaled"), path("one-falls-back"), options(Bits::two),
-                                         test_pass());
-  EXPECT_NEAR(scaled.loss_before, all.loss_before, 1e-4);
-  EXPECT_EQ(scaled.experts, all.experts);
-  EXPECT_EQ(scaled.calibrated, all.calibrated - 1);
+  fs::create_directory(path("same"));
+  model::save_model(*model, path("same"));
+  model::save_tokenizer(*text::load_tokenizer(path("model")), path("same"));
+  CompressOptions o = options(Bits::two);
+  o.rounding.damping = 1e-12;
+  const CompressReport all = run("all-calibrated", o),
+                       same = compress(path("same"), path("one-falls-back"), o, test_pass());
+  EXPECT_EQ(same.experts, all.experts);
+  EXPECT_EQ(same.calibrated, all.calibrated - 1);
 }
 
 TEST_F(Compressor, PackedModelComputesWhatItsDequantisedFormDoes) {

@@ -19,11 +19,6 @@ checkpoint::ModelConfig config_of(const Recipe& recipe, std::int64_t vocab_size)
   return config;
 }
 
-// Where dropout is: a mask, what it left, and the holes between them. Measured.
-constexpr double kDropped = 3.5;
-// Of code and tables, what a process touches with its first step. Measured.
-constexpr double kFirstStepBytes = 20e6;
-
 // Numbers, as doubles: any product of a recipe's sizes is one.
 struct Kept {
   double step = 0;   // until backward has passed, of all layers
@@ -38,7 +33,7 @@ Kept numbers_kept(const Recipe& recipe, const checkpoint::ModelConfig& config) {
   const double n = streams * context;
   Kept kept;
   // Ids; embedding and last norm; the head's input and its gradient.
-  kept.step = 6 * n + 3 * n * d + (config.dropout > 0 ? 2 * kDropped * n * d : 0);
+  kept.step = 6 * n + 3 * n * d + (config.dropout > 0 ? 2 * n * d : 0);
   kept.layer = std::min(n, 336.0) * vocabulary;  // logits (kernels/loss/head_loss)
   for (std::int64_t i = 0; i < config.layers; ++i) {
     const checkpoint::LayerConfig layer = checkpoint::layer_config(config, i);
@@ -50,14 +45,14 @@ Kept numbers_kept(const Recipe& recipe, const checkpoint::ModelConfig& config) {
     const bool dropout = layer.dropout > 0;
     // Residual stream, in and between; norms; queries, keys, values, output.
     double step = 3 * n * d + seen * d + 2 * n * inner + 2 * seen * inner + n * heads +
-                  (dropout ? 2 * kDropped * n * d : 0);
+                  (dropout ? 2 * n * d : 0);
     if (blocks > 0) step += (seen - n) * d + seen * d;  // remembered before; both together
     if (blocks > 1) step += seen * d;                   // remembered from now on
     if (xl) step += (context + blocks * context) * (d + inner);
     double work = 2 * n * d + 4 * seen * d + 2 * n * inner + 4 * seen * inner;
     if (const auto* dense = layer.feed_forward.get_if<checkpoint::Dense>()) {
       const double hidden = n * static_cast<double>(dense->width);
-      step += hidden * (dropout ? kDropped : 1);
+      step += hidden * (dropout ? 3 : 1);
       work = std::max(work, 2 * n * d + hidden * (dropout ? 4 : 2));
     } else if (const auto* mixture = layer.feed_forward.get_if<checkpoint::Mixture>()) {
       const auto experts = static_cast<double>(mixture->experts),
@@ -74,6 +69,7 @@ Kept numbers_kept(const Recipe& recipe, const checkpoint::ModelConfig& config) {
   return kept;
 }
 
+// Of the last of the steps that are tried: the third one has what earlier ones left in memory.
 double seconds_of_a_step(const Recipe& recipe, const checkpoint::ModelConfig& config,
                          const kernels::Run& run) {
   const TrainingConfig& training = recipe.training;
@@ -88,8 +84,9 @@ double seconds_of_a_step(const Recipe& recipe, const checkpoint::ModelConfig& co
   pass.train = true;
   model::Memory memory;
   double seconds = 0;
-  for (int i = 0; i < 2; ++i) {
+  for (int i = 0; i < kStepsTried; ++i) {
     const Stopwatch stopwatch;
+    const model::Memory before = memory;  // kept as a run keeps it
     model->loss(ids_BT, ids_BT, memory, pass).total.backward();
     for (auto& [name, value] : model::trainable_parameters(*model).tensors)
       value.mutable_grad() = Tensor();
@@ -100,15 +97,14 @@ double seconds_of_a_step(const Recipe& recipe, const checkpoint::ModelConfig& co
 
 }  // namespace
 
-double memory_to_train(const Recipe& recipe, std::int64_t vocab_size) {
+double least_memory(const Recipe& recipe, std::int64_t vocab_size) {
   constexpr double kNumber = sizeof(float);
   const checkpoint::ModelConfig config = config_of(recipe, vocab_size);
   const auto parameters = static_cast<double>(model::count_parameters(config).total);
   const Kept kept = numbers_kept(recipe, config);
   // Gradients take the place of what was kept for them, but for the head's, which is made first.
   const double head = static_cast<double>(config.vocab_size) * static_cast<double>(config.dim);
-  return kFirstStepBytes +
-         kNumber * (3 * parameters + std::max(parameters, kept.step + head) + kept.layer);
+  return kNumber * (3 * parameters + std::max(parameters, kept.step + head) + kept.layer);
 }
 
 Estimate dry_run(const Recipe& recipe, const fs::path& folder, const kernels::Run& run) {
@@ -120,20 +116,23 @@ Estimate dry_run(const Recipe& recipe, const fs::path& folder, const kernels::Ru
   e.steps = training.steps - done;
   e.tokens = e.steps * training.streams * config.context;
   e.parameters = model::count_parameters(config);
-  const double needed = memory_to_train(recipe, vocab_size);
-  e.memory_bytes = static_cast<double>(rss_bytes()) + needed;
-  if (needed <= static_cast<double>(available_memory_bytes()))
-    e.seconds = seconds_of_a_step(recipe, config, run) * static_cast<double>(e.steps);
+  const double least = least_memory(recipe, vocab_size);
+  e.memory_bytes = static_cast<double>(rss_bytes()) + least;
+  if (least > static_cast<double>(available_memory_bytes())) return e;
+  e.seconds = seconds_of_a_step(recipe, config, run) * static_cast<double>(e.steps);
+  constexpr double kMomentBytes = 8;  // per parameter
+  e.memory_bytes = static_cast<double>(peak_rss_bytes()) +
+                   kMomentBytes * static_cast<double>(e.parameters.total);
   return e;
 }
 
 void check_memory(const Recipe& recipe, std::int64_t vocab_size) {
-  const double needed = memory_to_train(recipe, vocab_size),
+  const double needed = least_memory(recipe, vocab_size),
                there = static_cast<double>(available_memory_bytes());
   if (needed > there)
     throw Error(ErrorKind::config,
-                concat("[model] and training.streams = ", recipe.training.streams, " take ",
-                       format_bytes(needed), " of memory, ", format_bytes(there),
+                concat("[model] and training.streams = ", recipe.training.streams,
+                       " take at least ", format_bytes(needed), " of memory, ", format_bytes(there),
                        " are free; make the model, training.streams or model.context smaller"))
         .at("model");
 }

@@ -8,9 +8,8 @@
 
 namespace mote::train {
 
-// Bytes that a run needs beside what the process has, by its shapes: weights, moments, and of a step
-// the gradients or what is kept for them, whichever is more. `vocab_size`: tokens of the tokenizer.
-double memory_to_train(const Recipe& recipe, std::int64_t vocab_size);
+// The steps after which the time of one, and the most memory that all had, are those of a run.
+constexpr int kStepsTried = 3;
 
 struct Estimate {
   std::int64_t steps = 0, tokens = 0;
@@ -20,12 +19,13 @@ struct Estimate {
 };
 
 // Of the steps that are left of the run in `folder` (empty: of a new one), which is read and not
-// changed. Runs a step forwards and backwards twice, without an update, and takes the second for
-// all; what does not fit into this machine's memory is not run.
+// changed. Tries some steps forwards and backwards, without an update. What cannot fit into this
+// machine's memory is not tried: then the memory is what it takes at least, by its shapes.
 Estimate dry_run(const Recipe& recipe, const std::filesystem::path& folder,
                  const kernels::Run& run);
 
-// Refuses a recipe for which there is not enough memory.
+// Refuses a recipe for which there cannot be enough memory: weights, moments, and of a step the
+// gradients or what is kept for them, whichever is more. `vocab_size`: tokens of the tokenizer.
 void check_memory(const Recipe& recipe, std::int64_t vocab_size);
 
 }  // namespace mote::train

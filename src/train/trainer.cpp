@@ -1,5 +1,6 @@
 #include "train/trainer.h"
 
+#include <algorithm>
 #include <cmath>
 #include <memory>
 
@@ -49,8 +50,7 @@ class Trainer {
   void check_next_loss();
   void check_tokenizer(const fs::path& latest) const;
   void check_window(const fs::path& state) const;
-  void say_memory() const;
-  void say_time(std::int64_t steps_done, double step_seconds) const;
+  void say_what_it_takes(std::int64_t steps_done, double step_seconds) const;
   [[noreturn]] void stop();
   [[noreturn]] void stop_at_nonfinite(std::int64_t index, const text::Batch& batch,
                                       const model::Memory& before, const std::string& what);
@@ -67,7 +67,6 @@ class Trainer {
   const kernels::Precision precision_;
   const std::shared_ptr<const text::TokenFile> tokens_;
   const std::unique_ptr<text::Tokenizer> tokenizer_;
-  const double memory_bytes_;  // that the process will have
   const std::unique_ptr<text::BatchStream> batches_;
   const Origin origin_;
   std::unique_ptr<model::Model> model_;
@@ -89,8 +88,6 @@ Trainer::Trainer(RunFolder& folder, const kernels::Run& run)
       precision_(training_precision(recipe_.training, run)),
       tokens_(std::make_shared<const text::TokenFile>(folder.data())),
       tokenizer_(tokens_->tokenizer()),
-      memory_bytes_(static_cast<double>(rss_bytes()) +
-                    memory_to_train(recipe_, tokenizer_->vocab_size())),
       batches_(std::make_unique<text::BatchStream>(tokens_, recipe_.training.streams,
                                                    recipe_.model.context)),
       origin_{recipe_, checkpoint::xxh64_of_file(folder.data() / text::kIdsFile), isa_of(run),
@@ -320,24 +317,19 @@ void Trainer::tell(std::int64_t steps_done, double loss) {
   window_ = {};
 }
 
-void Trainer::say_memory() const {
-  const model::ParameterCounts& parameters = result_.parameters;
-  log::info(concat(parameters.total, " parameters, ", parameters.active,
-                   " of them for a token; about ", format_bytes(memory_bytes_), " of memory"));
-}
-
-// The first step is not like the others: its memory is new.
-void Trainer::say_time(std::int64_t steps_done, double step_seconds) const {
+void Trainer::say_what_it_takes(std::int64_t steps_done, double step_seconds) const {
   const std::int64_t steps = recipe_.training.steps - first_step_;
-  if (steps_done == first_step_ + 2 && steps > 2)
-    log::info(concat("about ", std::ceil(step_seconds * static_cast<double>(steps)), " s for ",
-                     steps, " steps"));
+  if (steps_done - first_step_ == std::min<std::int64_t>(kStepsTried, steps))
+    log::info(concat(result_.parameters.total, " parameters, ", result_.parameters.active,
+                     " of them for a token; about ",
+                     format_bytes(static_cast<double>(peak_rss_bytes())), " of memory and ",
+                     std::ceil(step_seconds * static_cast<double>(steps)), " s for ", steps,
+                     " steps"));
 }
 
 TrainResult Trainer::go() {
   const TrainingConfig& training = recipe_.training;
   const std::int64_t eval_every = training.steps_between_evaluations();
-  say_memory();
   log::Progress progress("training", training.steps, "steps");
   progress.start_at(first_step_);
   for (std::int64_t index = first_step_; index < training.steps; ++index) {
@@ -352,7 +344,7 @@ TrainResult Trainer::go() {
     training_seconds_ += step_seconds;
     window_.sum += loss, ++window_.steps;
     const std::int64_t done = index + 1;
-    say_time(done, step_seconds);
+    say_what_it_takes(done, step_seconds);
     if (done % training.log_every == 0 || done == training.steps) tell(done, loss);
     progress.update(done, concat("loss ", loss));
   }
