@@ -40,15 +40,15 @@ Kept numbers_kept(const Recipe& recipe, const checkpoint::ModelConfig& config) {
     const auto heads = static_cast<double>(checkpoint::heads_of(layer.attention)),
                inner = heads * static_cast<double>(checkpoint::head_dim_of(layer.attention));
     const auto* xl = layer.attention.get_if<checkpoint::TransformerXl>();
-    const double blocks = xl ? static_cast<double>(std::min(xl->memory_blocks, training.steps)) : 0;
-    const double seen = n + streams * blocks * context;  // positions, with those remembered
+    // At least: how many blocks there are to remember, the text will say.
+    const bool remembers = xl && xl->memory_blocks > 0 && training.steps > 1;
+    const double seen = remembers ? 2 * n : n;  // positions, with those remembered
     const bool dropout = layer.dropout > 0;
     // Residual stream, in and between; norms; queries, keys, values, output.
     double step = 3 * n * d + seen * d + 2 * n * inner + 2 * seen * inner + n * heads +
                   (dropout ? 2 * n * d : 0);
-    if (blocks > 0) step += (seen - n) * d + seen * d;  // remembered before; both together
-    if (blocks > 1) step += seen * d;                   // remembered from now on
-    if (xl) step += (context + blocks * context) * (d + inner);
+    if (remembers) step += n * d + seen * d;  // what was before; both together
+    if (xl) step += (remembers ? 2 : 1) * context * (d + inner);
     double work = 2 * n * d + 4 * seen * d + 2 * n * inner + 4 * seen * inner;
     if (const auto* dense = layer.feed_forward.get_if<checkpoint::Dense>()) {
       const double hidden = n * static_cast<double>(dense->width);

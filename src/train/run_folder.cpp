@@ -310,12 +310,19 @@ void RunFolder::save(std::int64_t steps_done,
                      const std::function<void(const fs::path& folder)>& fill) {
   const std::string name = kStep + std::to_string(steps_done);
   const fs::path target = checkpoint(steps_done);
-  if (started_) write_file(folder_ / "recipe.toml", to_toml(to_json(recipe_)));
   fs::remove_all(target);  // of a run that was killed before `latest` named it
   StagedFolder staged(target);
   fill(staged.path());
-  staged.commit();
-  write_file(checkpoints() / "latest", name + "\n");
+  try {
+    if (started_) write_file(folder_ / "recipe.toml", to_toml(to_json(recipe_)));
+    staged.commit();
+    write_file(checkpoints() / "latest", name + "\n");
+  } catch (...) {
+    std::error_code ignored;
+    for (const fs::path& path : {folder_ / "recipe.toml", target})
+      if (started_) fs::remove_all(path, ignored);  // a checkpoint or nothing
+    throw;
+  }
   started_ = false;
   link_top_level(target);
   prune();

@@ -265,6 +265,19 @@ TEST_F(Run, WhoseBestCannotBeReadIsRefusedBeforeItGoesOn) {
   }
 }
 
+TEST_F(Run, WhoseFirstCheckpointFailsLeavesNothing) {
+  {
+    RunFolder run = open(false);
+    EXPECT_THROW(run.save(1, [](const fs::path& folder) { read_file(folder / "missing"); }), Error);
+    EXPECT_FALSE(fs::exists(out() / "recipe.toml"));
+    // Where `latest` is to be written there is a folder.
+    fs::create_directories(out() / "checkpoints" / "latest");
+    EXPECT_THROW(save(run, 2), Error);
+    fs::remove(out() / "checkpoints" / "latest");
+  }
+  EXPECT_FALSE(fs::exists(out()));
+}
+
 TEST_F(Run, TellsTheStepsDoneAndChangesNothing) {
   EXPECT_EQ(RunFolder::steps_done(recipe_, out()), 0);
   {
