@@ -75,11 +75,17 @@ bool holds_model(const fs::path& folder) {
   return false;
 }
 
-bool has_steps(const fs::path& checkpoints) {
+std::set<std::int64_t> steps_in(const fs::path& checkpoints) {
+  std::set<std::int64_t> steps;
   std::error_code ignored;
   for (const auto& entry : fs::directory_iterator(checkpoints, ignored))
-    if (step_of(entry.path().filename().string()) >= 0) return true;
-  return fs::exists(checkpoints / "latest");
+    if (const std::int64_t step = step_of(entry.path().filename().string()); step >= 0)
+      steps.insert(step);
+  return steps;
+}
+
+bool has_steps(const fs::path& checkpoints) {
+  return !steps_in(checkpoints).empty() || fs::exists(checkpoints / "latest");
 }
 
 [[noreturn]] void refuse(const fs::path& folder, const std::string& what) {
@@ -159,11 +165,11 @@ RunFolder::Holds RunFolder::look(const fs::path& folder, bool resume, bool kille
                        "program that began it, or train anew"))
         .in(folder.string());
   if (!fs::exists(checkpoints / "latest")) {
-    if (has_steps(checkpoints))
+    if (has_steps(checkpoints) && !killed)
       refuse(folder,
              "has checkpoints but no checkpoints/latest; write step-N, the one to go on "
              "from, into it");
-    if (holds_model(folder))
+    if (holds_model(folder) && !has_steps(checkpoints))
       refuse(folder,
              "is a finished model without its training_state: there is nothing to go on "
              "from" +
@@ -216,6 +222,9 @@ Recipe RunFolder::recipe_in(const fs::path& folder, Recipe now) {
 }
 
 void RunFolder::go_on() {
+  // Killed between its first checkpoint, which is whole, and naming it.
+  if (const auto steps = steps_in(checkpoints()); !steps.empty() && !latest())
+    write_file(checkpoints() / "latest", kStep + std::to_string(*steps.rbegin()) + "\n");
   const Recipe then = recipe_in(folder_, recipe_);
   recipe_.training.from = then.training.from;
   same_valid_text_ =
@@ -337,10 +346,7 @@ void RunFolder::link_top_level(const fs::path& checkpoint) const {
 }
 
 void RunFolder::prune() const {
-  std::set<std::int64_t> steps;
-  for (const auto& entry : fs::directory_iterator(checkpoints()))
-    if (const std::int64_t step = step_of(entry.path().filename().string()); step >= 0)
-      steps.insert(step);
+  const std::set<std::int64_t> steps = steps_in(checkpoints());
   const std::optional<Best> best = this->best();
   const std::int64_t latest = latest_step();
   std::int64_t newer = 0;

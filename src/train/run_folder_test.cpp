@@ -265,6 +265,18 @@ TEST_F(Run, WhoseBestCannotBeReadIsRefusedBeforeItGoesOn) {
   }
 }
 
+TEST_F(Run, ThatWasKilledBeforeItsFirstCheckpointWasNamedGoesOnFromIt) {
+  {
+    RunFolder run = open(false);
+    save(run, 3);
+  }
+  fs::remove(out() / "checkpoints" / "latest");
+  EXPECT_NE(refusal(true).find("no checkpoints/latest"), std::string::npos) << "nobody was killed";
+  folder_.file("out/.run.lock", "process 7");
+  RunFolder run = open(true);
+  EXPECT_EQ(run.latest()->filename(), "step-3");
+}
+
 TEST_F(Run, WhoseFirstCheckpointFailsLeavesNothing) {
   {
     RunFolder run = open(false);
