@@ -112,6 +112,10 @@ auto whole_or_nothing(const std::string& out, const Work& work) {
   }
 }
 
+// From now on an interrupt ends the process at once, saying so: for work that leaves nothing behind
+// and has nowhere to look whether someone asked it to stop.
+void end_on_interrupt(bool json);
+
 class Verb {
  public:
   virtual ~Verb() = default;

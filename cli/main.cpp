@@ -1,4 +1,6 @@
 // The program: `mote <verb>`. The only place that catches errors and decides the exit status.
+#include <unistd.h>
+
 #include <algorithm>
 #include <cstdio>
 #include <filesystem>
@@ -148,6 +150,20 @@ int report(const Error& error, bool json) {
 
 bool json_on_failure = false;
 
+// From a signal handler: no function that may have been interrupted.
+void tell(int descriptor, std::string_view text) {
+  if (write(descriptor, text.data(), text.size()) < 0) _exit(kInterrupted);
+}
+void end_interrupted() {
+  tell(STDERR_FILENO, "mote: interrupted\n");
+  _exit(kInterrupted);
+}
+void end_interrupted_with_json() {
+  tell(STDOUT_FILENO, R"({"error":{"kind":"interrupted","message":"interrupted"}})"
+                      "\n");
+  end_interrupted();
+}
+
 // A signal handler, but of a read in our own code (base/file.h): it may print.
 [[noreturn]] void end_of_lost_file(const char* path) {
   report(Error(ErrorKind::file, concat(path,
@@ -243,6 +259,11 @@ int check_stdout(int status) {
 }
 
 }  // namespace
+
+void end_on_interrupt(bool json) {
+  on_interrupt(json ? end_interrupted_with_json : end_interrupted);
+  stop_if_interrupted();
+}
 
 int run_program(int argc, char** argv) {
   fill_standard_streams();

@@ -1,5 +1,3 @@
-#include <unistd.h>
-
 #include <cstdio>
 #include <iostream>
 
@@ -31,9 +29,8 @@ class Bench final : public Verb {
   }
 
   Json run(const Context& context) override {
-    keep_freed_memory();  // as in training
-    on_interrupt(context.json ? end_with_json : end);
-    stop_if_interrupted();  // it may have come before
+    keep_freed_memory();             // as in training
+    end_on_interrupt(context.json);  // rows stand as they were printed
     std::vector<std::string> known;
     for (const Workload& w : kWorkloads) known.push_back(w.name);
     for (const std::string& name : names_)
@@ -55,21 +52,6 @@ class Bench final : public Verb {
   }
 
  private:
-  // Rows stand as they were printed and nothing else is written, so that there is nothing to wait
-  // for. From a signal handler: no function that may have been interrupted.
-  static void end() {
-    tell(STDERR_FILENO, "mote: interrupted\n");
-    _exit(130);
-  }
-  static void end_with_json() {
-    tell(STDOUT_FILENO, R"({"error":{"kind":"interrupted","message":"interrupted"}})"
-                        "\n");
-    end();
-  }
-  static void tell(int descriptor, std::string_view text) {
-    if (write(descriptor, text.data(), text.size()) < 0) _exit(130);
-  }
-
   static void print(const Json& row, bool json) {
     if (json) {
       std::cout << row.dump() << std::endl;

@@ -1,3 +1,7 @@
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
 #include "base/json_text.h"
 #include "base/process.h"
 #include "cli/command.h"
@@ -28,7 +32,9 @@ class Train final : public Verb {
     app.add_option("--set", overrides_, "override a field of the recipe: key=value")
         ->allow_extra_args(false);
     app.add_flag("--binary", binary_, "take files that are no text byte by byte");
-    app.add_flag("--dry-run", dry_run_, "only say how many parameters, memory and time it takes");
+    app.add_flag("--dry-run", dry_run_,
+                 "only say how many parameters, memory and time it takes; with --resume, the steps "
+                 "left of the run in --out");
     fields_ = app.add_option("--fields", prefix_,
                              "only list the recipe's fields that begin with this (default: all)")
                   ->expected(0, 1);
@@ -38,14 +44,21 @@ class Train final : public Verb {
     if (fields_->count() > 0) return list_fields(context.json);
     if (recipe_.empty())
       throw Error(ErrorKind::usage, "RECIPE is required (see mote train --help)");
-    if (out_.empty() && !dry_run_)
+    if (out_.empty() && (!dry_run_ || resume_))
       throw Error(ErrorKind::usage, "--out is required (see mote train --help)").at("--out");
     keep_freed_memory();  // activations of one step are those of the next
+    constexpr std::uint64_t kMostSeed = std::numeric_limits<std::int64_t>::max();
+    if (context.seed > kMostSeed)
+      throw Error(ErrorKind::usage,
+                  concat("--seed ", *context.seed, ": a recipe's seed is at most ", kMostSeed))
+          .at("--seed");
     if (context.seed) overrides_.push_back(concat("training.seed=", *context.seed));
     if (!from_.empty()) overrides_.push_back(concat("training.from=", json_text(from_)));
     if (binary_) overrides_.push_back("data.binary=true");
     const train::Recipe recipe = train::load_recipe(recipe_, overrides_);
-    return dry_run_ ? estimate(recipe, context) : fit(recipe, context);
+    if (!dry_run_) return fit(recipe, context);
+    end_on_interrupt(context.json);
+    return estimate(recipe, context);
   }
 
  private:
@@ -69,8 +82,11 @@ class Train final : public Verb {
   }
 
   Json estimate(const train::Recipe& recipe, const Context& context) const {
-    const train::Estimate e = train::dry_run(recipe, context.run);
-    Json facts = {{"steps", e.steps}, {"tokens", e.tokens}, {"memory_bytes", e.memory_bytes}};
+    const train::Estimate e = train::dry_run(recipe, resume_ ? out_ : "", context.run);
+    constexpr double kMostBytes = 1e18;
+    Json facts = {{"steps", e.steps},
+                  {"tokens", e.tokens},
+                  {"memory_bytes", std::llround(std::min(e.memory_bytes, kMostBytes))}};
     if (e.seconds > 0) {
       facts["tokens_per_second"] = static_cast<double>(e.tokens) / e.seconds;
       facts["seconds"] = e.seconds;

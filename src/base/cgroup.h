@@ -10,4 +10,8 @@ namespace mote {
 // versions 1 and 2 are read.
 double cgroup_cpus(const std::filesystem::path& membership, const std::filesystem::path& root);
 
+// Bytes of memory left to the group and those above it, what the system keeps of files not counted;
+// infinity where no limit is set.
+double cgroup_memory(const std::filesystem::path& membership, const std::filesystem::path& root);
+
 }  // namespace mote

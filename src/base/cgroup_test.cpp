@@ -13,6 +13,9 @@ class Cgroup : public ::testing::Test {
   double cpus(const std::string& membership) {
     return cgroup_cpus(folder_.file("cgroup", membership), folder_.path() / "fs");
   }
+  double memory(const std::string& membership) {
+    return cgroup_memory(folder_.file("cgroup", membership), folder_.path() / "fs");
+  }
   test::TemporaryFolder folder_;
 };
 
@@ -38,7 +41,19 @@ TEST_F(Cgroup, OfVersion1IsRead) {
   EXPECT_EQ(cpus("4:cpu,cpuacct:/free\n"), INFINITY);
 }
 
+TEST_F(Cgroup, LeavesWhatIsNeitherUsedNorOfFiles) {
+  folder_.file("fs/a/memory.max", "1000000\n");
+  folder_.file("fs/a/memory.current", "700000\n");
+  folder_.file("fs/a/memory.stat", "anon 100000\ninactive_file 600000\n");
+  folder_.file("fs/a/b/memory.max", "max\n");
+  EXPECT_EQ(memory("0::/a/b\n"), 900000);
+  folder_.file("fs/memory/job/memory.limit_in_bytes", "500000\n");
+  folder_.file("fs/memory/job/memory.usage_in_bytes", "600000\n");
+  EXPECT_EQ(memory("11:memory:/job\n4:cpu,cpuacct:/a\n"), 0);
+}
+
 TEST_F(Cgroup, WithoutOneHasNoLimit) {
+  EXPECT_EQ(cgroup_memory(folder_.path() / "none", folder_.path()), INFINITY);
   EXPECT_EQ(cgroup_cpus(folder_.path() / "none", folder_.path()), INFINITY);
 }
 

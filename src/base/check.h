@@ -19,7 +19,7 @@ enum class ErrorKind {
   numeric,      // NaN or Inf where a finite number was needed
   unsupported,  // this build or this machine cannot do it
   usage,        // the command line itself
-  interrupted,  // Ctrl-C or SIGTERM, after what could be saved was saved
+  interrupted,  // Ctrl-C, SIGTERM or SIGHUP, after what could be saved was saved
 };
 
 const char* name(ErrorKind kind);

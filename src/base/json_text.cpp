@@ -31,13 +31,21 @@ AnyJson read_object(const std::string& path, std::uint64_t most_bytes, std::size
   try {
     json = AnyJson::parse(read_file(path, most_bytes), check);
   } catch (const nlohmann::detail::exception& error) {
-    refuse(concat("is not JSON: ", error.what()));
+    refuse(concat(json_problem(error), "; put the file back or write it anew"));
   }
   if (!json.is_object()) refuse("is not a JSON object");
   return json;
 }
 
 }  // namespace
+
+std::string json_problem(const nlohmann::detail::exception& error) {
+  std::string text = error.what();
+  for (const std::string_view name : {"] ", "parse error at "})  // "[json.exception.NAME.NUMBER] "
+    if (const std::size_t at = text.find(name); at != std::string::npos)
+      text.erase(0, at + name.size());
+  return "is not JSON: " + text;
+}
 
 Json read_json_object(const std::string& path) {
   return read_object<Json>(path, kMostSettingsBytes, kMostSettingsKeys);

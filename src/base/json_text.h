@@ -13,6 +13,9 @@ inline std::string json_text(const Json& json, int indent = -1) {
   return json.dump(indent, ' ', false, Json::error_handler_t::replace);
 }
 
+// What a parser found wrong, without its own names: "is not JSON: line 1, column 2: ...".
+std::string json_problem(const nlohmann::detail::exception& error);
+
 // The JSON object that a file holds. Throws a file error that names it for anything else, and for
 // values nested deeper than any config is (copying them would take a recursion of that depth) and
 // for more bytes or keys than settings have (base/file.h).

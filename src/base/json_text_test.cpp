@@ -50,6 +50,14 @@ TEST(Settings, WithAKeyTwiceAreRefused) {
             "accepted");
 }
 
+TEST(Settings, ThatAreNotJsonAreRefusedByLineAndColumn) {
+  const test::TemporaryFolder folder;
+  const std::string file = folder.file("config.json", "{\"a\":\n x}").string();
+  const std::string said = refusal([&] { read_json_object(file); });
+  EXPECT_TRUE(said.starts_with(file + ": is not JSON: line 2, column 2: ")) << said;
+  EXPECT_NE(said.find("; put the file back"), std::string::npos) << said;
+}
+
 TEST(Settings, ThatDoNotEndAreRefused) {
   EXPECT_NE(refusal([] { read_json_object("/dev/zero"); }).find("/dev/zero: has more than"),
             std::string::npos);

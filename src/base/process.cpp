@@ -4,11 +4,13 @@
 #include <malloc.h>
 #include <sys/resource.h>
 #include <unistd.h>
+#include <algorithm>
 #include <atomic>
 #include <csignal>
 #include <cstdlib>
 #include <fstream>
 
+#include "base/cgroup.h"
 #include "base/check.h"
 
 namespace mote {
@@ -17,10 +19,11 @@ namespace {
 volatile std::sig_atomic_t interrupt_count = 0;
 std::atomic<void (*)()> interrupt_end = nullptr;
 
-extern "C" void count_interrupt(int) {
+// A terminal that closes may say so twice, by itself and by its shell: only the others insist.
+extern "C" void count_interrupt(int signal) {
   if (void (*end)() = interrupt_end) end();
-  interrupt_count = interrupt_count + 1;
-  if (interrupt_count > 1) _exit(130);
+  if (interrupt_count > 0 && signal != SIGHUP) _exit(130);
+  interrupt_count = 1;
 }
 
 std::uint64_t memory_info(const char* wanted) {
@@ -34,6 +37,17 @@ std::uint64_t memory_info(const char* wanted) {
   return 0;
 }
 
+struct OwnMemory {
+  std::uint64_t mapped = 0, resident = 0;  // bytes
+};
+
+OwnMemory own_memory() {
+  std::uint64_t mapped = 0, resident = 0;  // pages
+  std::ifstream("/proc/self/statm") >> mapped >> resident;
+  const auto page = static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE));
+  return {mapped * page, resident * page};
+}
+
 }  // namespace
 
 std::uint64_t peak_rss_bytes() {
@@ -43,9 +57,7 @@ std::uint64_t peak_rss_bytes() {
 }
 
 std::uint64_t rss_bytes() {
-  std::uint64_t total = 0, resident = 0;
-  std::ifstream("/proc/self/statm") >> total >> resident;
-  return resident * static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE));
+  return own_memory().resident;
 }
 
 std::uint64_t memory_bytes() {
@@ -53,7 +65,13 @@ std::uint64_t memory_bytes() {
 }
 
 std::uint64_t available_memory_bytes() {
-  return memory_info("MemAvailable:");
+  auto least = static_cast<double>(memory_info("MemAvailable:"));
+  least = std::min(least, cgroup_memory("/proc/self/cgroup", "/sys/fs/cgroup"));
+  rlimit limit{};
+  if (getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY)
+    least = std::min(least, std::max(0.0, static_cast<double>(limit.rlim_cur) -
+                                              static_cast<double>(own_memory().mapped)));
+  return static_cast<std::uint64_t>(least);
 }
 
 void keep_freed_memory() {
@@ -70,6 +88,8 @@ void fill_standard_streams() {
 void catch_interrupts() {
   std::signal(SIGINT, count_interrupt);
   std::signal(SIGTERM, count_interrupt);
+  // What nohup started outlives its terminal.
+  if (std::signal(SIGHUP, count_interrupt) == SIG_IGN) std::signal(SIGHUP, SIG_IGN);
 }
 
 void on_interrupt(void (*end)()) {

@@ -10,7 +10,8 @@ std::uint64_t peak_rss_bytes();
 // Resident memory now, in bytes.
 std::uint64_t rss_bytes();
 
-// Memory of this machine in all, and what programs could still take of it.
+// Memory of this machine in all, and what this process could still take of it, by the machine, the
+// limits of its control group and its own.
 std::uint64_t memory_bytes();
 std::uint64_t available_memory_bytes();
 
@@ -22,7 +23,8 @@ void keep_freed_memory();
 // place and is written what was meant for them, and writing to them still fails.
 void fill_standard_streams();
 
-// From now on Ctrl-C and SIGTERM only set a flag, and a second one ends the process.
+// From now on Ctrl-C, SIGTERM and a terminal's end (SIGHUP, where it is not ignored) only set a
+// flag, and a second Ctrl-C or SIGTERM ends the process.
 void catch_interrupts();
 // From now on the first one calls `end`, which must not return and is called from a signal handler:
 // for work that has nothing to leave behind and nowhere to look at the flag.

@@ -10,6 +10,7 @@
 #include <set>
 #include <utility>
 
+#include "base/json_text.h"
 #include "base/nearest.h"
 
 namespace mote::checkpoint {
@@ -178,8 +179,7 @@ class HeaderReader : public nlohmann::json_sax<nlohmann::json> {
 
   bool parse_error(std::size_t position, const std::string&,
                    const nlohmann::detail::exception& error) override {
-    refuse(file_, tensor_,
-           concat("the header is not JSON at byte ", 8 + position, ": ", error.what()));
+    refuse(file_, tensor_, concat("the header, at byte ", 8 + position, ", ", json_problem(error)));
   }
 
  private:

@@ -248,6 +248,13 @@ TEST(SafetensorsRefuses, MoreMetadataThanAnyFileHas) {
   expect_refused("more than 10000 entries", with(10'001), "__metadata__");
 }
 
+TEST(SafetensorsRefuses, MoreTensorsThanAnyModelHas) {
+  std::string header = "{";
+  for (int i = 0; i <= 1'000'000; ++i)
+    header += (i > 0 ? "," : "") + entry(std::to_string(i), "U8", "0", "0,0");
+  expect_refused("names more than 1000000 tensors", file_of(header + "}", ""));
+}
+
 TEST(SafetensorsRefuses, DeepNestingWithoutDeepRecursion) {
   std::string lists = "{\"t\":{\"shape\":", tables;
   for (int i = 0; i < 200'000; ++i) lists += "[", tables += "{\"t\":";

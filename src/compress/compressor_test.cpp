@@ -137,6 +137,27 @@ class Unpacker final : public model::ParameterVisitor {
   void tensor(const model::Parameter&, Tensor&) override {}
 };
 
+// Where all hidden units of an expert are the same, the moments of what enters its second matrix have
+// no inverse, unless they are damped; those of the first are as before.
+TEST_F(Compressor, AnExpertFallsBackWhereEitherOfItsMatricesDoes) {
+  const auto model = model::make_model(model::load_config(path("model")).model);
+  model::load_parameters(*model, path("model"));
+  for (auto& [name, value] : model::trainable_parameters(*model).tensors) {
+    const torch::NoGradGuard no_grad;
+    if (name == "blocks.0.feed_forward.experts.up")
+      value[0].copy_(value[0][0].unsqueeze(0).expand_as(value[0]) * 1000);
+  }
+  fs::create_directory(path("same"));
+  model::save_model(*model, path("same"));
+  model::save_tokenizer(*text::load_tokenizer(path("model")), path("same"));
+  CompressOptions o = options(Bits::two);
+  o.rounding.damping = 1e-12;
+  const CompressReport all = run("all-calibrated", o),
+                       same = compress(path("same"), path("one-falls-back"), o, test_pass());
+  EXPECT_EQ(same.experts, all.experts);
+  EXPECT_EQ(same.calibrated, all.calibrated - 1);
+}
+
 TEST_F(Compressor, PackedModelComputesWhatItsDequantisedFormDoes) {
   for (const Bits bits : {Bits::ternary, Bits::two}) {
     const std::string name = std::string("packed-") + enum_name(bits);

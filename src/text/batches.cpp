@@ -12,13 +12,10 @@
 #include "base/log.h"
 #include "base/parallel.h"
 #include "base/process.h"
-#include "text/tokenizer_json.h"
 
 namespace mote::text {
 namespace {
 
-constexpr const char* kIdsFile = "tokens.bin";
-constexpr const char* kHeaderFile = "tokens.json";
 constexpr std::int64_t kFormat = 1;
 constexpr std::int64_t kMostIds16 = std::int64_t{1} << 16;  // vocabulary that two bytes can number
 // Text encoded at once for each thread; the ids of about this much wait in memory for the file.
@@ -167,14 +164,14 @@ bool is_prepared(const std::filesystem::path& folder) {
 }
 
 void link_prepared(const std::filesystem::path& folder, StagedFolder& out) {
-  for (const char* name : {kIdsFile, kHeaderFile, kTokenizerFile})
-    link_or_copy_file(folder / name, out.path() / name);
+  for (const char* name : kPreparedFiles) link_or_copy_file(folder / name, out.path() / name);
   out.commit();
 }
 
 struct TokenFile::State {
-  explicit State(const fs::path& folder)
-      : header(read_header(folder / kHeaderFile)), file(folder / kIdsFile) {}
+  explicit State(const fs::path& path)
+      : folder(path), header(read_header(folder / kHeaderFile)), file(folder / kIdsFile) {}
+  const fs::path folder;
   const Header header;
   const MappedFile file;
   Prepared info;
@@ -229,6 +226,41 @@ TokenId TokenFile::operator[](std::uint64_t i) const {
         .at(concat("token ", i));
   }
   return static_cast<TokenId>(id);
+}
+
+std::unique_ptr<Tokenizer> TokenFile::tokenizer() const {
+  auto tokenizer = load_tokenizer(state_->folder);
+  if (tokenizer->vocab_size() == state_->info.vocab_size) return tokenizer;
+  const std::string path = (state_->folder / kTokenizerFile).string();
+  throw Error(ErrorKind::file,
+              concat(path, ": has ", tokenizer->vocab_size(), " tokens, ", kHeaderFile, " says ",
+                     state_->info.vocab_size,
+                     "; put the tokenizer back that made the tokens, or prepare the text again"))
+      .in(path)
+      .at("vocab_size");
+}
+
+void TokenFile::decode(const Tokenizer& tokenizer, std::uint64_t max_bytes,
+                       FunctionRef<void(std::string_view bytes, bool starts_document)> add) const {
+  Hash hash;
+  std::uint64_t bytes = 0;
+  for (std::uint64_t i = 0; i < size(); ++i) {
+    if (i % 65'536 == 0) stop_if_interrupted();
+    if (max_bytes > 0 && bytes >= max_bytes) return;
+    const TokenId id = (*this)[i];
+    const std::string_view text = tokenizer.bytes(id);
+    hash.add(text);
+    bytes += text.size();
+    add(text, id == tokenizer.end_of_text());
+  }
+  if (hash.hex() == state_->header.xxh64) return;
+  const std::string folder = state_->folder.string();
+  throw Error(ErrorKind::file,
+              concat(folder, ": ", kIdsFile, " decoded by ", kTokenizerFile, " is text of xxh64 ",
+                     hash.hex(), ", ", kHeaderFile, " says ", state_->header.xxh64,
+                     "; one of the three is another text's: prepare the text again"))
+      .in(folder)
+      .at("xxh64");
 }
 
 BatchStream::BatchStream(std::shared_ptr<const TokenFile> tokens, std::int64_t streams,

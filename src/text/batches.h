@@ -1,6 +1,7 @@
 // Token files and the batches cut from them.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <filesystem>
 #include <memory>
@@ -9,10 +10,16 @@
 #include <vector>
 
 #include "base/file.h"
+#include "base/parallel.h"
 #include "text/corpus.h"
 #include "text/tokenizer.h"
 
 namespace mote::text {
+
+// A prepared folder: the ids, what they are, and the tokenizer that made them.
+inline constexpr const char* kIdsFile = "tokens.bin";
+inline constexpr const char* kHeaderFile = "tokens.json";
+inline constexpr std::array kPreparedFiles{kIdsFile, kHeaderFile, kTokenizerFile};
 
 struct Prepared {
   std::uint64_t tokens = 0, bytes = 0;  // end-of-text tokens included; bytes of text
@@ -39,6 +46,14 @@ class TokenFile {
   std::uint64_t size() const;
   TokenId operator[](std::uint64_t i) const;
   const Prepared& info() const;
+
+  // The folder's tokenizer. Throws where it has another number of tokens than tokens.json says.
+  std::unique_ptr<Tokenizer> tokenizer() const;
+  // Calls `add` with the bytes of each token, of an end-of-text token with none, up to about
+  // `max_bytes` (0: all). Where nothing was left out and the text is not the one that was encoded,
+  // by the hash in tokens.json, it throws: the tokens or the tokenizer were exchanged.
+  void decode(const Tokenizer& tokenizer, std::uint64_t max_bytes,
+              FunctionRef<void(std::string_view bytes, bool starts_document)> add) const;
 
  private:
   struct State;

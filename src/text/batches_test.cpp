@@ -76,6 +76,24 @@ TEST(Prepare, DescribesWhatItWrote) {
                                     {"xxh64", "44bc2cf5ad770999"}}));  // xxhsum -H64 of "abc"
 }
 
+TEST(Prepare, SaysOfWhatTextTheTokensAre) {
+  const TemporaryFolder folder;
+  const fs::path out = folder.path() / "out";
+  prepare(*corpus_of(folder, {"ab ab", "c\xFF"}), *make_byte_tokenizer(), "two", out, 1);
+  const auto decoded = [&](std::uint64_t most) {
+    const TokenFile tokens(out);
+    std::string text;
+    tokens.decode(*tokens.tokenizer(), most,
+                  [&](std::string_view bytes, bool starts) { text += starts ? "|" : bytes; });
+    return text;
+  };
+  EXPECT_EQ(decoded(0), "|ab ab|c\xFF");
+  EXPECT_EQ(decoded(3), "|ab ");
+  folder.file("out/tokens.bin", std::string("\0\1b\0a\0 \0a\0b\0\0\1c\0\xFF\0", 18));
+  EXPECT_EQ(decoded(3), "|ba ") << "a part has no hash";
+  EXPECT_THROW(decoded(0), Error);
+}
+
 TEST(Prepare, UsesFourBytesForAVocabularyAbove65536) {
   BpeModel model = byte_model();
   while (model.tokens.size() < 65'537) model.tokens.push_back({"", true, true});

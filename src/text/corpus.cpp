@@ -7,6 +7,7 @@
 #include "base/check.h"
 #include "base/counted.h"
 #include "base/file.h"
+#include "base/json_text.h"
 #include "base/log.h"
 #include "base/nearest.h"
 #include "base/process.h"
@@ -139,7 +140,7 @@ std::string json_text(std::string_view line, const fs::path& path, std::size_t n
   try {
     json = nlohmann::json::parse(line);
   } catch (const nlohmann::json::exception& problem) {
-    throw fail(concat("is not JSON (", problem.what(), ")"));
+    throw fail(json_problem(problem));
   }
   const auto found = json.is_object() ? json.find(key) : json.end();
   if (!json.is_object() || found == json.end())
@@ -220,28 +221,15 @@ void add_file(StoredCorpus& corpus, const fs::path& path, std::uint64_t max_byte
 // The documents of prepared tokens, decoded up to about `max_bytes`.
 void add_prepared(StoredCorpus& corpus, const fs::path& folder, std::uint64_t max_bytes) {
   const TokenFile tokens(folder);
-  const auto tokenizer = load_tokenizer(folder);
-  if (tokenizer->vocab_size() != tokens.info().vocab_size)
-    throw Error(ErrorKind::file, concat(folder.string(), ": tokenizer.json has ",
-                                        tokenizer->vocab_size(), " tokens, tokens.json says ",
-                                        tokens.info().vocab_size, "; prepare the text again"))
-        .in(folder.string())
-        .at("vocab_size");
   std::string text;
-  std::uint64_t bytes = 0;
   const auto end_document = [&] {
-    bytes += text.size();
     corpus.add_document(corpus.keep(std::move(text)));
     text.clear();
   };
-  for (std::uint64_t i = 0; i < tokens.size(); ++i) {
-    if (i % 65'536 == 0) stop_if_interrupted();
-    if (max_bytes > 0 && bytes + text.size() >= max_bytes) break;
-    if (tokens[i] == tokenizer->end_of_text())
-      end_document();
-    else
-      text += tokenizer->bytes(tokens[i]);
-  }
+  tokens.decode(*tokens.tokenizer(), max_bytes, [&](std::string_view bytes, bool starts_document) {
+    if (starts_document) end_document();
+    text += bytes;
+  });
   end_document();
 }
 

@@ -195,7 +195,7 @@ TEST(Corpus, IsThePreparedTextOfAFolderOfTokens) {
   fs::remove(folder.path() / "tokens" / "tokenizer.json");
   make_byte_tokenizer()->save(folder.path() / "tokens");
   expect_refused((folder.path() / "tokens").string(), ErrorKind::file,
-                 "tokenizer.json has 257 tokens, tokens.json says 260");
+                 "tokenizer.json: has 257 tokens, tokens.json says 260");
 }
 
 TEST(Corpus, AFileIsSplitByBlocksOverAllItsDocuments) {

@@ -13,6 +13,8 @@ namespace mote::text {
 
 using TokenId = std::int32_t;
 
+inline constexpr const char* kTokenizerFile = "tokenizer.json";
+
 class Tokenizer {
  public:
   virtual ~Tokenizer() = default;

@@ -7,6 +7,7 @@
 
 #include "base/fields.h"
 #include "base/file.h"
+#include "base/json_text.h"
 #include "text/byte_alphabet.h"
 #include "text/pretokenize.h"
 
@@ -314,7 +315,7 @@ BpeModel parse_tokenizer_json(std::string json, const std::string& file) {
   try {
     root = SortedJson::parse(json);
   } catch (const SortedJson::exception& problem) {
-    throw Error(ErrorKind::file, concat(file, ": not JSON: ", problem.what())).in(file);
+    throw Error(ErrorKind::file, concat(file, ": ", json_problem(problem))).in(file);
   }
   BpeModel model = Reader(file).read(root);
   model.source = std::move(json);

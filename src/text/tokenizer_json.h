@@ -7,7 +7,6 @@
 
 namespace mote::text {
 
-inline constexpr const char* kTokenizerFile = "tokenizer.json";
 inline constexpr const char* kEndOfText = "<|endoftext|>";
 
 // A model with GPT-2's pattern and no added token but kEndOfText, which is what is learned here.

@@ -1,89 +1,139 @@
 #include "train/estimate.h"
 
+#include <algorithm>
+
 #include "base/check.h"
 #include "base/file.h"
 #include "base/process.h"
 #include "base/stopwatch.h"
-#include "model/saved.h"
-#include "text/batches.h"
-#include "text/bpe.h"
 #include "train/first_model.h"
+#include "train/run_folder.h"
+#include "train/tokens.h"
 
 namespace mote::train {
 namespace {
 
-constexpr std::uint64_t kMomentBytes = 8, kTrainedBytes = 16;  // per parameter, float32
-
-std::int64_t vocab_size_of(const Recipe& recipe) {
-  const DataConfig& data = recipe.data;
-  if (text::is_prepared(data.train)) return text::TokenFile(data.train).info().vocab_size;
-  const bool named = data.tokenizer != "bytes" && data.tokenizer != "bpe";
-  if (!named && !recipe.training.from.empty())
-    return model::load_config(model::find_model(recipe.training.from)).model.vocab_size;
-  if (data.tokenizer == "bpe") return data.vocab_size;
-  return text::tokenizer_named(data.tokenizer)->vocab_size();
-}
-
-checkpoint::ModelConfig config_of(const Recipe& recipe) {
+checkpoint::ModelConfig config_of(const Recipe& recipe, std::int64_t vocab_size) {
   checkpoint::ModelConfig config = recipe.model;
-  config.vocab_size = vocab_size_of(recipe);
+  config.vocab_size = vocab_size;
   return config;
 }
 
-std::uint64_t trained_bytes(const model::ParameterCounts& parameters) {
-  return kTrainedBytes * static_cast<std::uint64_t>(parameters.total);
-}
+// Numbers, as doubles: any product of a recipe's sizes is one.
+struct Kept {
+  double step = 0;   // until backward has passed, of all layers
+  double layer = 0;  // beside that, while one layer is at work: the largest
+};
 
-}  // namespace
-
-Estimate estimate(model::Model& model, const Tensor& ids_BT, const Tensor& targets_BT,
-                  const model::Pass& pass, std::int64_t steps, bool has_state) {
-  Estimate e;
-  e.steps = steps;
-  e.tokens = steps * ids_BT.numel();
-  e.parameters = model::count_parameters(model);
-  model::Memory memory;
-  for (int i = 0; i < 2; ++i) {
-    const Stopwatch stopwatch;
-    model.loss(ids_BT, targets_BT, memory, pass).total.backward();
-    for (auto& [name, value] : model::trainable_parameters(model).tensors)
-      value.mutable_grad() = Tensor();
-    e.seconds = stopwatch.seconds() * static_cast<double>(steps);
-  }
-  const auto parameters = static_cast<std::uint64_t>(e.parameters.total);
-  e.memory_bytes = peak_rss_bytes() + (has_state ? 0 : kMomentBytes * parameters);
-  return e;
-}
-
-Estimate dry_run(const Recipe& recipe, const kernels::Run& run) {
+Kept numbers_kept(const Recipe& recipe, const checkpoint::ModelConfig& config) {
   const TrainingConfig& training = recipe.training;
-  const checkpoint::ModelConfig config = config_of(recipe);
-  Estimate e;
-  e.steps = training.steps;
-  e.tokens = training.steps * training.streams * config.context;
-  e.parameters = model::count_parameters(config);
-  e.memory_bytes = trained_bytes(e.parameters);
-  if (e.memory_bytes > available_memory_bytes()) return e;
+  const auto streams = static_cast<double>(training.streams),
+             context = static_cast<double>(config.context), d = static_cast<double>(config.dim),
+             vocabulary = static_cast<double>(config.vocab_size);
+  const double n = streams * context;
+  Kept kept;
+  // Ids; embedding and last norm; the head's input and its gradient.
+  kept.step = 6 * n + 3 * n * d + (config.dropout > 0 ? 2 * n * d : 0);
+  kept.layer = std::min(n, 336.0) * vocabulary;  // logits (kernels/loss/head_loss)
+  for (std::int64_t i = 0; i < config.layers; ++i) {
+    const checkpoint::LayerConfig layer = checkpoint::layer_config(config, i);
+    const auto heads = static_cast<double>(checkpoint::heads_of(layer.attention)),
+               inner = heads * static_cast<double>(checkpoint::head_dim_of(layer.attention));
+    const auto* xl = layer.attention.get_if<checkpoint::TransformerXl>();
+    // At least: how many blocks there are to remember, the text will say.
+    const bool remembers = xl && xl->memory_blocks > 0 && training.steps > 1;
+    const double seen = remembers ? 2 * n : n;  // positions, with those remembered
+    const bool dropout = layer.dropout > 0;
+    // Residual stream, in and between; norms; queries, keys, values, output.
+    double step = 3 * n * d + seen * d + 2 * n * inner + 2 * seen * inner + n * heads +
+                  (dropout ? 2 * n * d : 0);
+    if (remembers) step += n * d + seen * d;  // what was before; both together
+    if (xl) step += (remembers ? 2 : 1) * context * (d + inner);
+    double work = 2 * n * d + 4 * seen * d + 2 * n * inner + 4 * seen * inner;
+    if (const auto* dense = layer.feed_forward.get_if<checkpoint::Dense>()) {
+      const double hidden = n * static_cast<double>(dense->width);
+      step += hidden * (dropout ? 3 : 1);
+      work = std::max(work, 2 * n * d + hidden * (dropout ? 4 : 2));
+    } else if (const auto* mixture = layer.feed_forward.get_if<checkpoint::Mixture>()) {
+      const auto experts = static_cast<double>(mixture->experts),
+                 width = static_cast<double>(mixture->expert_width),
+                 rows = n * static_cast<double>(mixture->router.experts_per_token);
+      const bool hides = mixture->router.expert_dropout > 0,
+                 regular = mixture->router.entropy_weight > 0;
+      step += n * experts * (1 + hides + regular) + rows * (width + 8);
+      work = std::max(work, 2 * n * d + rows * (d + width));
+    }
+    kept.step += step;
+    kept.layer = std::max(kept.layer, work);
+  }
+  return kept;
+}
+
+// Of the last of the steps that are tried: the third one has what earlier ones left in memory.
+double seconds_of_a_step(const Recipe& recipe, const checkpoint::ModelConfig& config,
+                         const kernels::Run& run) {
+  const TrainingConfig& training = recipe.training;
   const auto model = model::make_model(config);
   model::initialize(*model, static_cast<std::uint64_t>(training.seed));
-  const Tensor ids = torch::arange(training.streams * config.context, torch::kInt64)
-                         .remainder(config.vocab_size)
-                         .view({training.streams, config.context});
+  const Tensor ids_BT = torch::arange(training.streams * config.context, torch::kInt64)
+                            .remainder(config.vocab_size)
+                            .view({training.streams, config.context});
   model::Pass pass;
   pass.run = run;
   pass.precision = training_precision(training, run);
   pass.train = true;
-  return estimate(*model, ids, ids, pass, training.steps, false);
+  model::Memory memory;
+  double seconds = 0;
+  for (int i = 0; i < kStepsTried; ++i) {
+    const Stopwatch stopwatch;
+    const model::Memory before = memory;  // kept as a run keeps it
+    model->loss(ids_BT, ids_BT, memory, pass).total.backward();
+    for (auto& [name, value] : model::trainable_parameters(*model).tensors)
+      value.mutable_grad() = Tensor();
+    seconds = stopwatch.seconds();
+  }
+  return seconds;
 }
 
-void check_memory(const Recipe& recipe) {
-  const std::uint64_t needed = trained_bytes(model::count_parameters(config_of(recipe))),
-                      there = available_memory_bytes();
+}  // namespace
+
+double least_memory(const Recipe& recipe, std::int64_t vocab_size) {
+  constexpr double kNumber = sizeof(float);
+  const checkpoint::ModelConfig config = config_of(recipe, vocab_size);
+  const auto parameters = static_cast<double>(model::count_parameters(config).total);
+  const Kept kept = numbers_kept(recipe, config);
+  // Gradients take the place of what was kept for them, but for the head's, which is made first.
+  const double head = static_cast<double>(config.vocab_size) * static_cast<double>(config.dim);
+  return kNumber * (3 * parameters + std::max(parameters, kept.step + head) + kept.layer);
+}
+
+Estimate dry_run(const Recipe& recipe, const fs::path& folder, const kernels::Run& run) {
+  const TrainingConfig& training = recipe.training;
+  const std::int64_t done = folder.empty() ? 0 : RunFolder::steps_done(recipe, folder);
+  const std::int64_t vocab_size = vocab_size_of(recipe, folder.empty() ? folder : folder / "data");
+  const checkpoint::ModelConfig config = config_of(recipe, vocab_size);
+  Estimate e;
+  e.steps = training.steps - done;
+  e.tokens = e.steps * training.streams * config.context;
+  e.parameters = model::count_parameters(config);
+  const double least = least_memory(recipe, vocab_size);
+  e.memory_bytes = static_cast<double>(rss_bytes()) + least;
+  if (least > static_cast<double>(available_memory_bytes())) return e;
+  e.seconds = seconds_of_a_step(recipe, config, run) * static_cast<double>(e.steps);
+  constexpr double kMomentBytes = 8;  // per parameter
+  e.memory_bytes = static_cast<double>(peak_rss_bytes()) +
+                   kMomentBytes * static_cast<double>(e.parameters.total);
+  return e;
+}
+
+void check_memory(const Recipe& recipe, std::int64_t vocab_size) {
+  const double needed = least_memory(recipe, vocab_size),
+               there = static_cast<double>(available_memory_bytes());
   if (needed > there)
-    throw Error(ErrorKind::config, concat("[model]: weights, gradients and moments take ",
-                                          format_bytes(static_cast<double>(needed)), " of memory, ",
-                                          format_bytes(static_cast<double>(there)),
-                                          " are free; make the model smaller"))
+    throw Error(ErrorKind::config,
+                concat("[model] and training.streams = ", recipe.training.streams,
+                       " take at least ", format_bytes(needed), " of memory, ", format_bytes(there),
+                       " are free; make the model, training.streams or model.context smaller"))
         .at("model");
 }
 

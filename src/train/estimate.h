@@ -1,28 +1,31 @@
 // What a run takes, before it is made.
 #pragma once
 
+#include <filesystem>
+
 #include "model/model.h"
 #include "train/recipe.h"
 
 namespace mote::train {
 
+// The steps after which the time of one, and the most memory that all had, are those of a run.
+constexpr int kStepsTried = 3;
+
 struct Estimate {
   std::int64_t steps = 0, tokens = 0;
   model::ParameterCounts parameters;
-  std::uint64_t memory_bytes = 0;  // largest resident memory
-  double seconds = 0;              // of the steps; 0: not measured
+  double memory_bytes = 0;  // largest resident memory
+  double seconds = 0;       // of the steps; 0: not measured
 };
 
-// Runs a step forwards and backwards twice, without an update, and takes the second for all
-// `steps`. `has_state`: the optimiser's moments are in memory already.
-Estimate estimate(model::Model& model, const Tensor& ids_BT, const Tensor& targets_BT,
-                  const model::Pass& pass, std::int64_t steps, bool has_state);
+// Of the steps that are left of the run in `folder` (empty: of a new one), which is read and not
+// changed. Tries some steps forwards and backwards, without an update. What cannot fit into this
+// machine's memory is not tried: then the memory is what it takes at least, by its shapes.
+Estimate dry_run(const Recipe& recipe, const std::filesystem::path& folder,
+                 const kernels::Run& run);
 
-// The same for a recipe, whose folder is neither made nor read. What could not fit into this
-// machine's memory is not run: then the memory is that of weights, gradients and moments alone.
-Estimate dry_run(const Recipe& recipe, const kernels::Run& run);
-
-// Refuses a recipe whose weights, gradients and moments alone do not fit into this machine's memory.
-void check_memory(const Recipe& recipe);
+// Refuses a recipe for which there cannot be enough memory: weights, moments, and of a step the
+// gradients or what is kept for them, whichever is more. `vocab_size`: tokens of the tokenizer.
+void check_memory(const Recipe& recipe, std::int64_t vocab_size);
 
 }  // namespace mote::train

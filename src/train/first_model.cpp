@@ -4,6 +4,7 @@
 
 #include "base/check.h"
 #include "base/log.h"
+#include "model/nonfinite.h"
 #include "model/saved.h"
 
 namespace mote::train {
@@ -78,6 +79,7 @@ std::unique_ptr<model::Model> first_model(const Recipe& recipe, const text::Toke
     log::warn(concat("model.", field, " is not what ", folder.string(), " was trained with"));
   auto made = model::make_model(config);
   model::load_parameters(*made, folder);
+  model::check_finite(*made, folder.string());
   return made;
 }
 

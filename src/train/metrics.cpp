@@ -18,18 +18,20 @@ bool belongs_before(const Json& line, std::int64_t steps_done) {
 }  // namespace
 
 Metrics::Metrics(std::filesystem::path path, std::int64_t steps_done) : path_(std::move(path)) {
-  std::string kept;
-  if (std::filesystem::exists(path_)) {
-    std::istringstream lines(read_file(path_));
-    for (std::string line; std::getline(lines, line);) {
-      const Json json = Json::parse(line, nullptr, false);
-      if (!belongs_before(json, steps_done)) continue;
-      kept += line + "\n";
-      if (const auto found = json.find("seconds"); found != json.end() && found->is_number())
-        seconds_ = found->get<double>();
-    }
+  if (!std::filesystem::exists(path_)) return;
+  std::istringstream lines(read_file(path_));
+  for (std::string line; std::getline(lines, line);) {
+    const Json json = Json::parse(line, nullptr, false);
+    if (!belongs_before(json, steps_done)) continue;
+    kept_ += line + "\n";
+    if (const auto found = json.find("seconds"); found != json.end() && found->is_number())
+      seconds_ = found->get<double>();
+    if (json.contains("mean_loss")) told_until_ = json["step"].get<std::int64_t>();
   }
-  write_file(path_, kept);
+}
+
+void Metrics::begin() {
+  write_file(path_, kept_);
   out_.open(path_, std::ios::app);
 }
 

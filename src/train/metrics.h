@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <fstream>
+#include <string>
 
 #include "base/fields.h"
 
@@ -11,17 +12,21 @@ namespace mote::train {
 
 class Metrics {
  public:
-  // Keeps what was written for steps up to `steps_done`, a torn last line never, and goes on after
-  // it.
+  // Reads what was written for steps up to `steps_done`, a torn last line never.
   Metrics(std::filesystem::path path, std::int64_t steps_done);
+  // Keeps that alone, to go on after it.
+  void begin();
   void write(const Json& line);
-  // Seconds of the last line that is kept.
+  // Seconds of the last line that is kept, and the step that the last mean loss was told after.
   double seconds() const { return seconds_; }
+  std::int64_t told_until() const { return told_until_; }
 
  private:
   std::filesystem::path path_;
+  std::string kept_;
   std::ofstream out_;
   double seconds_ = 0;
+  std::int64_t told_until_ = 0;
 };
 
 }  // namespace mote::train

@@ -44,7 +44,7 @@ bool related(const std::string& a, const std::string& b) {
 }
 
 // What a recipe with overrides was refused for is blamed on the one that names the field, or, where
-// the recipe alone is sound, on all of them.
+// the recipe alone is sound, on all of them: the command line is wrong, the recipe's file is not.
 [[noreturn]] void blame_overrides(const Error& error, const std::string& path,
                                   const std::vector<std::string>& overrides) {
   std::string blamed;
@@ -56,7 +56,7 @@ bool related(const std::string& a, const std::string& b) {
   }
   std::string what = error.what();
   if (what.starts_with(path + ": ")) what.erase(0, path.size() + 2);
-  throw Error(error.kind(), concat(blamed.substr(1), ": ", what)).at(error.field());
+  throw Error(ErrorKind::usage, concat(blamed.substr(1), ": ", what)).at(error.field());
 }
 
 // A recipe is kept beside the model and read again from other folders.
@@ -118,14 +118,19 @@ void validate(const Recipe& recipe, const std::string& file) {
     if (value == 1)
       throw_config_error({file, concat("training.", key)},
                          "is 1, outside 0 to below 1; no gradient would ever count");
-  if (recipe.training.epsilon == 0)
-    throw_config_error({file, "training.epsilon"},
-                       "is 0, outside above 0; weights without gradient would divide 0 by 0");
   if (recipe.training.schedule_steps != 0 && recipe.training.schedule_steps < recipe.training.steps)
     throw_config_error({file, "training.schedule_steps"},
                        concat("is ", recipe.training.schedule_steps,
                               ", less than training.steps = ", recipe.training.steps,
                               "; the cosine would rise again"));
+  constexpr double kMostTokens = 1e18;  // which 64 bits can count
+  if (static_cast<double>(recipe.training.streams) * static_cast<double>(recipe.training.steps) *
+          static_cast<double>(recipe.model.context) >
+      kMostTokens)
+    throw_config_error({file, "training.streams"},
+                       concat("is ", recipe.training.streams, ", and with model.context = ",
+                              recipe.model.context, " and training.steps = ", recipe.training.steps,
+                              " a run has more than ", kMostTokens, " tokens; make one smaller"));
 }
 
 Recipe recipe_from(Json table, const std::string& file) {

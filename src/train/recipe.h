@@ -54,6 +54,7 @@ struct TrainingConfig {
     return eval_every ? eval_every : (steps + 9) / 10;
   }
 
+  // 1e-37 to 1e38 is what float32 holds: other numbers become 0 or infinite in use.
   static auto fields() {
     using C = TrainingConfig;
     return std::tuple{
@@ -61,11 +62,11 @@ struct TrainingConfig {
         Field{&C::streams, "streams", "sequences trained side by side (batch)", 1.0},
         Field{&C::optimizer, "optimizer",
               "adam (weight decay in the gradient) or adamw (decoupled)"},
-        Field{&C::learning_rate, "learning_rate", "peak learning rate", 0.0},
+        Field{&C::learning_rate, "learning_rate", "peak learning rate", 0.0, 1e38},
         Field{&C::beta1, "beta1", "decay of the mean of gradients, below 1", 0.0, 1.0},
         Field{&C::beta2, "beta2", "decay of the mean of squared gradients, below 1", 0.0, 1.0},
-        Field{&C::epsilon, "epsilon", "added to the root of the latter, above 0", 0.0},
-        Field{&C::weight_decay, "weight_decay", "weight decay", 0.0},
+        Field{&C::epsilon, "epsilon", "added to the root of the latter", 1e-37, 1e38},
+        Field{&C::weight_decay, "weight_decay", "weight decay", 0.0, 1e38},
         Field{&C::warmup, "warmup", "steps of linear warm-up", 0.0},
         Field{&C::schedule_steps, "schedule_steps", "horizon of the cosine; 0: steps", 0.0},
         Field{&C::clip_norm, "clip_norm", "largest norm of all gradients together; 0: any", 0.0},

@@ -86,8 +86,10 @@ TEST_F(RecipeFile, RefusesDecaysAndEpsilonsThatMakeNoNumbers) {
             std::string::npos);
   EXPECT_NE(refusal({"training.beta2=-0.5"}).find("'training.beta2' is -0.5, outside"),
             std::string::npos);
-  EXPECT_NE(refusal({"training.epsilon=0"}).find("'training.epsilon' is 0, outside"),
-            std::string::npos);
+  for (const char* epsilon : {"0", "1e-50", "1e+39"})
+    EXPECT_NE(refusal({concat("training.epsilon=", epsilon)})
+                  .find(concat("'training.epsilon' is ", epsilon, ", outside 1e-37 to 1e+38")),
+              std::string::npos);
   EXPECT_EQ(refusal({"training.beta1=0", "training.beta2=0.999999", "training.epsilon=1e-30"}),
             "accepted");
 }

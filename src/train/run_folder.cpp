@@ -10,17 +10,15 @@
 #include "base/json_text.h"
 #include "base/log.h"
 #include "base/toml.h"
-#include "model/saved.h"
 #include "text/batches.h"
-#include "text/bpe.h"
+#include "train/tokens.h"
 
 namespace mote::train {
 namespace {
 
 constexpr const char* kStep = "step-";
 constexpr const char* kLock = ".run.lock";
-constexpr const char* kTokenizer = "tokenizer.json";
-constexpr std::array kData{"tokens.bin", "tokens.json", kTokenizer};
+constexpr const char* kCheckpoints = "checkpoints";
 
 // N of "step-N"; -1 for another name.
 std::int64_t step_of(const std::string& name) {
@@ -31,11 +29,16 @@ std::int64_t step_of(const std::string& name) {
   return error == std::errc() && stop == end && step >= 0 ? step : -1;
 }
 
+// Steps done by a checkpoint; by none, 0.
+std::int64_t step_of(const std::optional<fs::path>& checkpoint) {
+  return checkpoint ? step_of(checkpoint->filename().string()) : 0;
+}
+
 // What tells a run's own files and their temporaries from others.
 bool is_ours(const std::string& name) {
   const bool model = name.starts_with("model") && name.find(".safetensors") != std::string::npos;
   constexpr std::array kNames{"recipe.toml", "metrics.jsonl", "data",
-                              "checkpoints", "config.json",   kTokenizer,
+                              "checkpoints", "config.json",   text::kTokenizerFile,
                               "latest",      "best",          "generation_config.json"};
   return model || step_of(name) >= 0 ||
          std::find(kNames.begin(), kNames.end(), name) != kNames.end();
@@ -43,10 +46,11 @@ bool is_ours(const std::string& name) {
 
 // Whether a folder holds prepared tokens and nothing else.
 bool only_tokens(const fs::path& folder) {
+  constexpr auto& kNames = text::kPreparedFiles;
   std::error_code ignored;
   for (const auto& entry : fs::directory_iterator(folder, ignored)) {
     const std::string name = entry.path().filename().string();
-    if (std::find(kData.begin(), kData.end(), name) == kData.end()) return false;
+    if (std::find(kNames.begin(), kNames.end(), name) == kNames.end()) return false;
   }
   return true;
 }
@@ -71,11 +75,17 @@ bool holds_model(const fs::path& folder) {
   return false;
 }
 
-bool has_steps(const fs::path& checkpoints) {
+std::set<std::int64_t> steps_in(const fs::path& checkpoints) {
+  std::set<std::int64_t> steps;
   std::error_code ignored;
   for (const auto& entry : fs::directory_iterator(checkpoints, ignored))
-    if (step_of(entry.path().filename().string()) >= 0) return true;
-  return fs::exists(checkpoints / "latest");
+    if (const std::int64_t step = step_of(entry.path().filename().string()); step >= 0)
+      steps.insert(step);
+  return steps;
+}
+
+bool has_steps(const fs::path& checkpoints) {
+  return !steps_in(checkpoints).empty() || fs::exists(checkpoints / "latest");
 }
 
 [[noreturn]] void refuse(const fs::path& folder, const std::string& what) {
@@ -101,52 +111,13 @@ std::string value_at(const Recipe& recipe, const std::string& field) {
   return at->is_string() ? json_text(*at) : quoted(*at);
 }
 
-// Tokens of a prepared folder are taken as they are, if they are of the tokenizer that is wanted.
-void use_prepared(const Recipe& recipe, StagedFolder& out) {
-  const DataConfig& data = recipe.data;
-  const fs::path prepared = data.train;
-  fs::path wanted;
-  if (!recipe.training.from.empty()) wanted = model::find_model(recipe.training.from);
-  if (data.tokenizer != "bpe" && data.tokenizer != "bytes") wanted = data.tokenizer;
-  std::string differ;
-  if (!wanted.empty() && wanted.filename() != kTokenizer) wanted /= kTokenizer;
-  if (!wanted.empty() && read_file(prepared / kTokenizer) != read_file(wanted))
-    differ = concat((prepared / kTokenizer).string(), " and ", wanted.string());
-  else if (const int tokens = text::load_tokenizer(prepared)->vocab_size();
-           wanted.empty() && data.tokenizer == "bytes" && tokens != 257)
-    differ = concat(prepared.string(), " of ", tokens, " tokens and tokenizer = \"bytes\" of 257");
-  if (!differ.empty())
-    throw Error(ErrorKind::config, concat("data.train: ", differ,
-                                          " differ; prepare the text with the tokenizer wanted"))
-        .in(data.train)
-        .at("data.tokenizer");
-  log::info(concat("tokens and tokenizer of ", data.train));
-  text::link_prepared(prepared, out);
-}
-
-// `corpus` is null where the recipe names a prepared folder.
-void tokenise(const Recipe& recipe, const text::Corpus* corpus, const fs::path& folder,
-              int threads) {
-  const DataConfig& data = recipe.data;
-  StagedFolder out(folder);
-  if (!corpus) return use_prepared(recipe, out);
-  log::info(
-      concat("tokenising ", data.train, ", ", format_bytes(static_cast<double>(corpus->bytes()))));
-  const bool of_model =
-      !recipe.training.from.empty() && (data.tokenizer == "bpe" || data.tokenizer == "bytes");
-  const auto tokenizer = text::tokenizer_named(
-      of_model ? model::find_model(recipe.training.from).string() : data.tokenizer, *corpus,
-      static_cast<int>(data.vocab_size), threads);
-  text::prepare(*corpus, *tokenizer, data.train, out, threads);
-}
-
 }  // namespace
 
 RunFolder::RunFolder(const Recipe& recipe, const fs::path& folder, bool resume, int threads)
     : recipe_(recipe), folder_(if_link_followed(folder)) {
   // A lock outlives its process only where that was killed.
   const bool killed = fs::exists(folder_ / kLock);
-  const Holds holds = look(resume, killed);
+  const Holds holds = look(folder_, resume, killed);
   const DataConfig& data = recipe_.data;
   std::unique_ptr<text::Corpus> train;
   const bool wants_tokens = holds != Holds::run || !fs::exists(this->data());
@@ -157,12 +128,12 @@ RunFolder::RunFolder(const Recipe& recipe, const fs::path& folder, bool resume, 
         text::open_corpus(data.valid, static_cast<std::uint64_t>(data.valid_bytes), data.format());
   try {
     lock();
-    if (look(resume, killed) != holds) refuse(folder_, "was changed meanwhile; try again");
+    if (look(folder_, resume, killed) != holds) refuse(folder_, "was changed meanwhile; try again");
     if (holds == Holds::run)
       go_on();
     else
       begin();
-    if (wants_tokens) tokenise(recipe_, train.get(), this->data(), threads);
+    if (wants_tokens) make_tokens(recipe_, train.get(), this->data(), threads);
   } catch (...) {
     drop_start();
     throw;
@@ -174,43 +145,44 @@ RunFolder::~RunFolder() {
 }
 
 // What the folder holds, by reading alone. Throws for what no run may be put into.
-RunFolder::Holds RunFolder::look(bool resume, bool killed) const {
+RunFolder::Holds RunFolder::look(const fs::path& folder, bool resume, bool killed) {
+  const fs::path checkpoints = folder / kCheckpoints;
   std::error_code ignored;
-  if (!fs::exists(folder_, ignored)) return Holds::nothing;
-  if (!fs::is_directory(folder_, ignored)) refuse(folder_, "is no folder; choose another output");
+  if (!fs::exists(folder, ignored)) return Holds::nothing;
+  if (!fs::is_directory(folder, ignored)) refuse(folder, "is no folder; choose another output");
   bool empty = true, start = true;
-  for (const auto& entry : fs::directory_iterator(folder_)) {
+  for (const auto& entry : fs::directory_iterator(folder)) {
     const std::string name = entry.path().filename().string();
     empty = empty && name == kLock;
     start = start && is_of_a_start(entry.path());
   }
   if (empty) return Holds::nothing;
-  if (start && killed && !has_steps(checkpoints())) return Holds::start;
+  if (start && killed && !has_steps(checkpoints)) return Holds::start;
   if (!resume)
-    refuse(folder_,
+    refuse(folder,
            concat("is not empty; choose a new folder",
-                  fs::exists(folder_ / "recipe.toml") ? ", or go on with its run: --resume" : ""));
-  const std::string use = concat("; --from ", folder_.string(), " with another --out trains on");
-  if (!fs::exists(folder_ / "recipe.toml"))
-    refuse(folder_, concat("holds files but no recipe.toml: it is no training run",
-                           fs::exists(folder_ / "config.json") ? use : ""));
-  if (fs::exists(folder_ / "training_state.safetensors"))
+                  fs::exists(folder / "recipe.toml") ? ", or go on with its run: --resume" : ""));
+  const std::string use = concat("; --from ", folder.string(), " with another --out trains on");
+  if (!fs::exists(folder / "recipe.toml"))
+    refuse(folder, concat("holds files but no recipe.toml: it is no training run",
+                          fs::exists(folder / "config.json") ? use : ""));
+  if (fs::exists(folder / "training_state.safetensors"))
     throw Error(ErrorKind::unsupported,
-                concat(folder_.string(),
+                concat(folder.string(),
                        ": is a run of mote's first version; end it with the "
                        "program that began it, or train anew"))
-        .in(folder_.string());
-  if (!fs::exists(checkpoints() / "latest")) {
-    if (has_steps(checkpoints()))
-      refuse(folder_,
+        .in(folder.string());
+  if (!fs::exists(checkpoints / "latest")) {
+    if (has_steps(checkpoints) && !killed)
+      refuse(folder,
              "has checkpoints but no checkpoints/latest; write step-N, the one to go on "
              "from, into it");
-    if (holds_model(folder_))
-      refuse(folder_,
+    if (holds_model(folder) && !has_steps(checkpoints))
+      refuse(folder,
              "is a finished model without its training_state: there is nothing to go on "
              "from" +
                  use);
-  } else if (const auto checkpoint = latest();
+  } else if (const auto checkpoint = latest_in(checkpoints);
              !fs::exists(*checkpoint / "training_state.safetensors")) {
     refuse(*checkpoint, concat("has no training_state.safetensors to go on from; --from ",
                                checkpoint->string(), " with another --out trains on"));
@@ -232,9 +204,9 @@ void RunFolder::begin() {
   create_folder(checkpoints());
 }
 
-void RunFolder::go_on() {
-  const fs::path path = folder_ / "recipe.toml";
-  Recipe& now = recipe_;
+// The recipe of the run in a folder. Throws where `now` does not go on with it.
+Recipe RunFolder::recipe_in(const fs::path& folder, Recipe now) {
+  const fs::path path = folder / "recipe.toml";
   const Recipe then = recipe_from(read_toml(path.string()), path.string());
   if (now.training.from.empty()) now.training.from = then.training.from;
   if (const std::string field = changed_computation(now, then); !field.empty())
@@ -247,10 +219,33 @@ void RunFolder::go_on() {
                            : "resume with the same recipe, or train into a new folder"))
         .in(path.string())
         .at(field);
+  const std::int64_t done = step_of(latest_in(folder / kCheckpoints));
+  if (done > now.training.steps)
+    throw Error(ErrorKind::config,
+                concat(folder.string(), ": ", done, " steps are done, training.steps is ",
+                       now.training.steps, "; ask for at least as many"))
+        .in(folder.string())
+        .at("training.steps");
+  return then;
+}
+
+void RunFolder::go_on() {
+  // Killed between its first checkpoint, which is whole, and naming it.
+  if (const auto steps = steps_in(checkpoints()); !steps.empty() && !latest())
+    write_file(checkpoints() / "latest", kStep + std::to_string(*steps.rbegin()) + "\n");
+  const Recipe then = recipe_in(folder_, recipe_);
+  recipe_.training.from = then.training.from;
   same_valid_text_ =
-      now.data.valid == then.data.valid && now.data.valid_bytes == then.data.valid_bytes;
+      recipe_.data.valid == then.data.valid && recipe_.data.valid_bytes == then.data.valid_bytes;
+  best_in(checkpoints());  // if it cannot be read, now rather than after an hour
   remove_temporaries();
   create_folder(checkpoints());
+}
+
+std::int64_t RunFolder::steps_done(const Recipe& recipe, const fs::path& folder) {
+  if (look(folder, true, fs::exists(folder / kLock)) != Holds::run) return 0;
+  recipe_in(folder, recipe);
+  return step_of(latest_in(folder / kCheckpoints));
 }
 
 void RunFolder::keep_recipe() {
@@ -269,7 +264,7 @@ void RunFolder::remove_temporaries() {
 void RunFolder::clear_start() {
   std::error_code ignored;
   remove_temporaries();
-  for (const char* name : kData) fs::remove(data() / name, ignored);
+  for (const char* name : text::kPreparedFiles) fs::remove(data() / name, ignored);
   for (const fs::path& path : {data(), checkpoints(), folder_ / "metrics.jsonl"})
     fs::remove(path, ignored);
 }
@@ -282,12 +277,12 @@ void RunFolder::drop_start() {
   for (const fs::path& folder : made_) fs::remove(folder, ignored);  // where empty
 }
 
-std::optional<fs::path> RunFolder::latest() const {
-  const fs::path file = checkpoints() / "latest";
+std::optional<fs::path> RunFolder::latest_in(const fs::path& checkpoints) {
+  const fs::path file = checkpoints / "latest";
   if (!fs::exists(file)) return std::nullopt;
   std::string name = read_file(file);
   while (!name.empty() && name.back() == '\n') name.pop_back();
-  const fs::path found = checkpoints() / name;
+  const fs::path found = checkpoints / name;
   if (step_of(name) < 0 || !fs::is_directory(found))
     throw Error(ErrorKind::file, concat(file.string(), ": names '", name,
                                         "', which is no checkpoint of this run; "
@@ -296,34 +291,55 @@ std::optional<fs::path> RunFolder::latest() const {
   return found;
 }
 
+std::optional<fs::path> RunFolder::latest() const {
+  return latest_in(checkpoints());
+}
+
 std::int64_t RunFolder::latest_step() const {
-  return step_of(latest()->filename().string());
+  return step_of(latest());
 }
 
 fs::path RunFolder::checkpoint(std::int64_t steps_done) const {
   return checkpoints() / (kStep + std::to_string(steps_done));
 }
 
-std::optional<RunFolder::Best> RunFolder::best() const {
-  const fs::path file = checkpoints() / "best";
+std::optional<RunFolder::Best> RunFolder::best_in(const fs::path& checkpoints) {
+  const fs::path file = checkpoints / "best";
   if (!fs::exists(file)) return std::nullopt;
-  const Json json = read_json_object(file.string());
+  const auto refuse = [&](const std::string& what) {
+    throw Error(ErrorKind::file, concat(file.string(), ": ", what,
+                                        "; remove it, and the next evaluation marks the best anew"))
+        .in(file.string());
+  };
+  const Json json = Json::parse(read_file(file, kMostSettingsBytes), nullptr, false);
+  if (!json.is_object()) refuse("is not a JSON object");
   const auto step = json.find("step"), loss = json.find("valid_loss");
   if (step == json.end() || !step->is_number_integer() || loss == json.end() || !loss->is_number())
-    return std::nullopt;
+    refuse("has no whole number 'step' and number 'valid_loss'");
   return Best{step->get<std::int64_t>(), loss->get<double>()};
+}
+
+std::optional<RunFolder::Best> RunFolder::best() const {
+  return best_in(checkpoints());
 }
 
 void RunFolder::save(std::int64_t steps_done,
                      const std::function<void(const fs::path& folder)>& fill) {
   const std::string name = kStep + std::to_string(steps_done);
   const fs::path target = checkpoint(steps_done);
-  if (started_) write_file(folder_ / "recipe.toml", to_toml(to_json(recipe_)));
   fs::remove_all(target);  // of a run that was killed before `latest` named it
   StagedFolder staged(target);
   fill(staged.path());
-  staged.commit();
-  write_file(checkpoints() / "latest", name + "\n");
+  try {
+    if (started_) write_file(folder_ / "recipe.toml", to_toml(to_json(recipe_)));
+    staged.commit();
+    write_file(checkpoints() / "latest", name + "\n");
+  } catch (...) {
+    std::error_code ignored;
+    for (const fs::path& path : {folder_ / "recipe.toml", target})
+      if (started_) fs::remove_all(path, ignored);  // a checkpoint or nothing
+    throw;
+  }
   started_ = false;
   link_top_level(target);
   prune();
@@ -338,10 +354,7 @@ void RunFolder::link_top_level(const fs::path& checkpoint) const {
 }
 
 void RunFolder::prune() const {
-  std::set<std::int64_t> steps;
-  for (const auto& entry : fs::directory_iterator(checkpoints()))
-    if (const std::int64_t step = step_of(entry.path().filename().string()); step >= 0)
-      steps.insert(step);
+  const std::set<std::int64_t> steps = steps_in(checkpoints());
   const std::optional<Best> best = this->best();
   const std::int64_t latest = latest_step();
   std::int64_t newer = 0;

@@ -36,6 +36,10 @@ class RunFolder {
   RunFolder(const RunFolder&) = delete;
   RunFolder& operator=(const RunFolder&) = delete;
 
+  // Steps that the run in `folder` has done, 0 where there is none, by reading alone. Throws where
+  // the constructor would, with `resume`.
+  static std::int64_t steps_done(const Recipe& recipe, const fs::path& folder);
+
   const fs::path& path() const { return folder_; }
   // As given; a run that goes on keeps the model that it started from.
   const Recipe& recipe() const { return recipe_; }
@@ -66,7 +70,10 @@ class RunFolder {
  private:
   fs::path checkpoints() const { return folder_ / "checkpoints"; }
   enum class Holds { nothing, start, run };
-  Holds look(bool resume, bool killed) const;
+  static Holds look(const fs::path& folder, bool resume, bool killed);
+  static Recipe recipe_in(const fs::path& folder, Recipe now);
+  static std::optional<fs::path> latest_in(const fs::path& checkpoints);
+  static std::optional<Best> best_in(const fs::path& checkpoints);
   void lock();
   void begin();
   void go_on();

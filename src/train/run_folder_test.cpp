@@ -247,6 +247,62 @@ TEST_F(Run, TakesWhatDoesNotChangeTheComputation) {
   EXPECT_EQ(kept.training.eval_every, 5);
 }
 
+TEST_F(Run, WhoseBestCannotBeReadIsRefusedBeforeItGoesOn) {
+  {
+    RunFolder run = open(false);
+    save(run, 1);
+  }
+  for (const char* text :
+       {"", "{\"step\": 1", "[1]", "{\"step\": 1}", "{\"step\": \"1\", \"valid_loss\": 2}",
+        "{\"step\": 1, \"valid_loss\": null}"}) {
+    folder_.file("out/checkpoints/best", text);
+    const std::string said = refusal(true);
+    EXPECT_NE(said.find("checkpoints/best: "), std::string::npos) << said;
+    EXPECT_NE(said.find("remove it, and the next evaluation marks the best anew"),
+              std::string::npos)
+        << said;
+    EXPECT_EQ(said.find("json.exception"), std::string::npos) << said;
+  }
+}
+
+TEST_F(Run, ThatWasKilledBeforeItsFirstCheckpointWasNamedGoesOnFromIt) {
+  {
+    RunFolder run = open(false);
+    save(run, 3);
+  }
+  fs::remove(out() / "checkpoints" / "latest");
+  EXPECT_NE(refusal(true).find("no checkpoints/latest"), std::string::npos) << "nobody was killed";
+  folder_.file("out/.run.lock", "process 7");
+  RunFolder run = open(true);
+  EXPECT_EQ(run.latest()->filename(), "step-3");
+}
+
+TEST_F(Run, WhoseFirstCheckpointFailsLeavesNothing) {
+  {
+    RunFolder run = open(false);
+    EXPECT_THROW(run.save(1, [](const fs::path& folder) { read_file(folder / "missing"); }), Error);
+    EXPECT_FALSE(fs::exists(out() / "recipe.toml"));
+    // Where `latest` is to be written there is a folder.
+    fs::create_directories(out() / "checkpoints" / "latest");
+    EXPECT_THROW(save(run, 2), Error);
+    fs::remove(out() / "checkpoints" / "latest");
+  }
+  EXPECT_FALSE(fs::exists(out()));
+}
+
+TEST_F(Run, TellsTheStepsDoneAndChangesNothing) {
+  EXPECT_EQ(RunFolder::steps_done(recipe_, out()), 0);
+  {
+    RunFolder run = open(false);
+    EXPECT_EQ(RunFolder::steps_done(recipe_, out()), 0) << "begun, nothing saved";
+    save(run, 3);
+  }
+  EXPECT_EQ(RunFolder::steps_done(recipe_, out()), 3);
+  EXPECT_FALSE(fs::exists(out() / ".run.lock"));
+  recipe_.training.seed = 7;
+  EXPECT_THROW(RunFolder::steps_done(recipe_, out()), Error);
+}
+
 TEST_F(Run, IsMadeWhereALinkPoints) {
   fs::create_directory(folder_.path() / "disk");
   fs::create_directory_symlink(folder_.path() / "disk" / "there", out());

@@ -13,24 +13,45 @@ namespace mote::train {
 namespace {
 
 constexpr const char* kFormatVersion = "3";
-
-void copy_into(Tensor& target, const checkpoint::TensorSource& file, const std::string& name) {
-  const Tensor stored = model::tensor_over(file.at(name), nullptr, name, file.path().string());
-  if (stored.sizes() != target.sizes() || stored.scalar_type() != target.scalar_type())
-    throw Error(ErrorKind::file,
-                concat(file.path().string(), ": tensor '", name, "' is ", stored.sizes(), " of ",
-                       torch::toString(stored.scalar_type()), ", the recipe's model has ",
-                       target.sizes(), "; the state belongs to another run"))
-        .in(file.path().string())
-        .at(name);
-  target.copy_(stored);
-}
+constexpr const char* kSquare = "square.";  // what second moments are named by
+constexpr const char* kDamaged =
+    "; the state is damaged: write the name of another checkpoint into checkpoints/latest, or "
+    "start "
+    "from the weights beside it with --from";
 
 [[noreturn]] void refuse(const checkpoint::SafetensorsFile& file, const std::string& field,
                          const std::string& what) {
   throw Error(ErrorKind::file, concat(file.path().string(), ": ", what))
       .in(file.path().string())
       .at(field);
+}
+
+// A tensor of the file, of numbers that a run can leave: squares are not negative.
+Tensor checked(const checkpoint::SafetensorsFile& file, const checkpoint::Tensor& tensor,
+               const std::string& name) {
+  const Tensor stored = model::tensor_over(tensor, nullptr, name, file.path().string());
+  if (stored.scalar_type() != torch::kFloat32)
+    refuse(
+        file, name,
+        concat("'", name, "' is ", checkpoint::name(tensor.dtype), ", a state is F32", kDamaged));
+  const bool square = name.starts_with(kSquare);
+  Tensor sound = stored.isfinite();
+  if (square) sound = sound.logical_and(stored >= 0);
+  if (sound.all().item<bool>()) return stored;
+  const auto at = sound.flatten().logical_not().nonzero()[0].item<std::int64_t>();
+  refuse(file, name,
+         concat("'", name, "' holds ", stored.flatten()[at].item<float>(), " as number ", at,
+                ", where only finite numbers ", square ? "from 0 " : "", "belong", kDamaged));
+}
+
+void copy_into(Tensor& target, const checkpoint::SafetensorsFile& file,
+               const checkpoint::UsedTensors& used, const std::string& name) {
+  const Tensor stored = checked(file, used.at(name), name);
+  if (stored.sizes() != target.sizes())
+    refuse(file, name,
+           concat("tensor '", name, "' is ", stored.sizes(), ", the recipe's model has ",
+                  target.sizes(), "; the state belongs to another run"));
+  target.copy_(stored);
 }
 
 std::string text_in(const checkpoint::SafetensorsFile& file, const std::string& key) {
@@ -127,18 +148,15 @@ void load_state(const std::filesystem::path& path, std::int64_t steps_done, Opti
     refuse(file, "steps_done",
            concat("steps_done is ", done, ", its folder says ", steps_done,
                   "; the state belongs to another checkpoint"));
-  if (const std::int64_t steps = origin.recipe.training.steps; steps_done > steps)
-    refuse(file, "steps_done",
-           concat("steps_done is ", steps_done, ", training.steps only ", steps,
-                  "; ask for at least as many"));
   const checkpoint::UsedTensors used(file);
   optimizer.visit_state(
-      [&](const std::string& name, Tensor& value) { copy_into(value, used, name); });
+      [&](const std::string& name, Tensor& value) { copy_into(value, file, used, name); });
   const checkpoint::ModelConfig& config = origin.recipe.model;
   const auto remembered = number_in<std::int64_t>(file, "memory_layers");
   if (remembered > config.layers)
     refuse(file, "memory_layers",
-           concat("memory of ", remembered, " layers, the model has ", config.layers));
+           concat("memory_layers is ", remembered, ", the model has ", config.layers,
+                  " layers; the state belongs to another run"));
   memory.reset();
   memory.layers_BMD.resize(static_cast<std::size_t>(remembered));
   for (std::int64_t i = 0; i < config.layers; ++i) {
@@ -154,14 +172,16 @@ void load_state(const std::filesystem::path& path, std::int64_t steps_done, Opti
                     ", the run remembers ", torch::IntArrayRef(wanted),
                     "; the state belongs to another run"));
     if (there)
-      memory.layers_BMD[static_cast<std::size_t>(i)] =
-          model::tensor_over(used.at(name), nullptr, name, path.string()).clone();
+      memory.layers_BMD[static_cast<std::size_t>(i)] = checked(file, used.at(name), name).clone();
   }
   used.check_all_used();
   window = {number_in<double>(file, "window_loss"), number_in<std::int64_t>(file, "window_steps")};
   if (window.steps > steps_done)
     refuse(file, "window_steps",
-           concat("window_steps is ", window.steps, " of ", steps_done, " steps done"));
+           concat("window_steps is ", window.steps, ", steps_done ", steps_done, kDamaged));
+  if (window.steps == 0 && window.sum != 0)
+    refuse(file, "window_loss",
+           concat("window_loss is ", window.sum, ", of no window_steps", kDamaged));
   optimizer.restore(steps_done);
 }
 

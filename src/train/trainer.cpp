@@ -1,5 +1,6 @@
 #include "train/trainer.h"
 
+#include <algorithm>
 #include <cmath>
 #include <memory>
 
@@ -9,6 +10,7 @@
 #include "base/stopwatch.h"
 #include "base/version.h"
 #include "model/loss.h"
+#include "model/nonfinite.h"
 #include "model/saved.h"
 #include "text/batches.h"
 #include "train/estimate.h"
@@ -18,6 +20,7 @@
 #include "train/run_folder.h"
 #include "train/schedule.h"
 #include "train/state.h"
+#include "train/tokens.h"
 #include "train/watchers.h"
 
 namespace mote::train {
@@ -41,12 +44,17 @@ class Trainer {
   double step(std::int64_t index);
   void tell(std::int64_t steps_done, double loss);
   void evaluate(std::int64_t steps_done);
+  model::CorpusLoss valid_loss(std::int64_t steps_done, const model::Pass& pass,
+                               const model::CorpusLossOptions& options) const;
   void save();
   void check_next_loss();
-  void say_what_it_takes();
+  void check_tokenizer(const fs::path& latest) const;
+  void check_window(const fs::path& state) const;
+  void say_what_it_takes(std::int64_t steps_done, double step_seconds) const;
   [[noreturn]] void stop();
   [[noreturn]] void stop_at_nonfinite(std::int64_t index, const text::Batch& batch,
                                       const model::Memory& before, const std::string& what);
+  std::string advice_after_nonfinite() const;
   std::string find_nonfinite_layer(const text::Batch& batch, model::Memory memory);
   model::Pass training_pass(std::int64_t step) const;
   model::Pass quiet_pass(std::int64_t step) const;
@@ -57,6 +65,7 @@ class Trainer {
   RunFolder& folder_;
   const kernels::Run run_;
   const kernels::Precision precision_;
+  const std::shared_ptr<const text::TokenFile> tokens_;
   const std::unique_ptr<text::Tokenizer> tokenizer_;
   const std::unique_ptr<text::BatchStream> batches_;
   const Origin origin_;
@@ -77,30 +86,63 @@ Trainer::Trainer(RunFolder& folder, const kernels::Run& run)
       folder_(folder),
       run_(run),
       precision_(training_precision(recipe_.training, run)),
-      tokenizer_(text::load_tokenizer(folder.data())),
-      batches_(std::make_unique<text::BatchStream>(
-          std::make_shared<const text::TokenFile>(folder.data()), recipe_.training.streams,
-          recipe_.model.context)),
-      origin_{recipe_, checkpoint::xxh64_of_file(folder.data() / "tokens.bin"), isa_of(run),
+      tokens_(std::make_shared<const text::TokenFile>(folder.data())),
+      tokenizer_(tokens_->tokenizer()),
+      batches_(std::make_unique<text::BatchStream>(tokens_, recipe_.training.streams,
+                                                   recipe_.model.context)),
+      origin_{recipe_, checkpoint::xxh64_of_file(folder.data() / text::kIdsFile), isa_of(run),
               precision_ == kernels::Precision::bf16 ? "bf16" : "f32", version()} {
   const std::optional<fs::path> latest = folder_.latest();
   if (latest) {
+    check_tokenizer(*latest);
     model_ = model::make_model(model_for(recipe_, *tokenizer_, *latest));
     model::load_parameters(*model_, *latest);
+    model::check_finite(*model_, latest->string());
   } else {
     model_ = first_model(recipe_, *tokenizer_);
   }
-  optimizer_ =
-      make_optimizer(model::trainable_parameters(*model_), recipe_.training, run);
+  optimizer_ = make_optimizer(model::trainable_parameters(*model_), recipe_.training, run);
+  const fs::path metrics = folder_.path() / "metrics.jsonl";
   if (latest) {
     first_step_ = saved_step_ = folder_.latest_step();
     load_state(*latest / kState, first_step_, *optimizer_, memory_, window_, origin_,
                batches_->steps_per_epoch());
+    metrics_ = std::make_unique<Metrics>(metrics, first_step_);
+    check_window(*latest / kState);
     folder_.keep_recipe();
     log::info(concat("going on after step ", first_step_));
+  } else {
+    metrics_ = std::make_unique<Metrics>(metrics, 0);
   }
-  metrics_ = std::make_unique<Metrics>(folder_.path() / "metrics.jsonl", first_step_);
+  metrics_->begin();
   result_.parameters = model::count_parameters(*model_);
+}
+
+// The weights were trained on the ids of one tokenizer.
+void Trainer::check_tokenizer(const fs::path& latest) const {
+  const fs::path ours = folder_.data() / text::kTokenizerFile,
+                 saved = latest / text::kTokenizerFile;
+  if (read_file(ours) != read_file(saved))
+    throw Error(ErrorKind::file, concat(ours.string(), " and ", saved.string(),
+                                        " differ; put the one back that the run was made with"))
+        .in(ours.string());
+}
+
+// What the state has still to tell begins where metrics.jsonl ends; lines that a power failure took
+// may be missing between.
+void Trainer::check_window(const fs::path& state) const {
+  const std::int64_t told = metrics_->told_until(), untold = first_step_ - told;
+  if (window_.steps > untold)
+    throw Error(
+        ErrorKind::file,
+        concat(state.string(), ": window_steps is ", window_.steps, ", metrics.jsonl tells ",
+               "a mean loss up to step ", told, " of ", first_step_,
+               "; one of the two is damaged: put it back, or go on without metrics.jsonl"))
+        .in(state.string())
+        .at("window_steps");
+  if (window_.steps < untold)
+    log::warn(concat("the losses of steps ", told + 1, " to ", first_step_ - window_.steps,
+                     " are told nowhere: metrics.jsonl has lost lines"));
 }
 
 model::Pass Trainer::training_pass(std::int64_t step) const {
@@ -161,15 +203,32 @@ std::string Trainer::find_nonfinite_layer(const text::Batch& batch, model::Memor
 
 void Trainer::stop_at_nonfinite(std::int64_t index, const text::Batch& batch,
                                 const model::Memory& before, const std::string& what) {
-  const std::optional<fs::path> latest = folder_.latest();
-  throw Error(
-      ErrorKind::numeric,
-      concat("step ", index, ": ", what, ", first seen in ", find_nonfinite_layer(batch, before),
-             "; last good checkpoint: ",
-             latest ? concat(latest->string(), " after step ", saved_step_) : "none was saved yet",
-             "; try a lower training.learning_rate or a smaller training.clip_norm in a new run",
-             latest ? concat(", --from ", latest->string()) : ""))
+  throw Error(ErrorKind::numeric,
+              concat("step ", index, ": ", what, ", first seen in ",
+                     find_nonfinite_layer(batch, before), advice_after_nonfinite()))
       .in(folder_.path().string());
+}
+
+std::string Trainer::advice_after_nonfinite() const {
+  const std::optional<fs::path> latest = folder_.latest();
+  return concat(
+      "; last good checkpoint: ",
+      latest ? concat(latest->string(), " after step ", saved_step_) : "none was saved yet",
+      "; try a lower training.learning_rate or a smaller training.clip_norm in a new run",
+      latest ? concat(", --from ", latest->string()) : "");
+}
+
+model::CorpusLoss Trainer::valid_loss(std::int64_t steps_done, const model::Pass& pass,
+                                      const model::CorpusLossOptions& options) const {
+  try {
+    return model::corpus_loss(*model_, *tokenizer_, *folder_.valid(), pass, options);
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::numeric) throw;
+    throw Error(ErrorKind::numeric, concat("after step ", steps_done, ", on ", recipe_.data.valid,
+                                           ", ", error.what(), advice_after_nonfinite()))
+        .in(folder_.path().string())
+        .at(error.field());
+  }
 }
 
 void Trainer::evaluate(std::int64_t steps_done) {
@@ -181,15 +240,7 @@ void Trainer::evaluate(std::int64_t steps_done) {
   options.progress = [this](std::int64_t) {
     if (interrupted()) stop();
   };
-  const model::CorpusLoss loss =
-      model::corpus_loss(*model_, *tokenizer_, *folder_.valid(), quiet, options);
-  if (!std::isfinite(loss.mean()))
-    throw Error(ErrorKind::numeric,
-                concat("after step ", steps_done, " the valid loss on ", recipe_.data.valid, " is ",
-                       loss.mean(), "; last checkpoint whose training loss was finite: ",
-                       folder_.latest() ? folder_.latest()->string() : "none",
-                       "; try a lower training.learning_rate"))
-        .in(folder_.path().string());
+  const model::CorpusLoss loss = valid_loss(steps_done, quiet, options);
   result_.valid_loss = loss.mean();
   result_.valid_bits_per_byte = loss.bits_per_byte();
   metrics_->write({{"step", steps_done},
@@ -266,40 +317,40 @@ void Trainer::tell(std::int64_t steps_done, double loss) {
   window_ = {};
 }
 
-void Trainer::say_what_it_takes() {
+void Trainer::say_what_it_takes(std::int64_t steps_done, double step_seconds) const {
   const std::int64_t steps = recipe_.training.steps - first_step_;
-  if (steps == 0) return;
-  const text::Batch batch = batches_->at(first_step_);
-  const Estimate e = estimate(*model_, ids_of(batch.ids), ids_of(batch.targets),
-                              training_pass(first_step_), steps, first_step_ > 0);
-  log::info(concat(e.parameters.total, " parameters, ", e.parameters.active,
-                   " of them for a token; about ",
-                   format_bytes(static_cast<double>(e.memory_bytes)), " of memory and ",
-                   std::lround(e.seconds), " s for ", steps, " steps"));
+  if (steps_done - first_step_ == std::min<std::int64_t>(kStepsTried, steps))
+    log::info(concat(result_.parameters.total, " parameters, ", result_.parameters.active,
+                     " of them for a token; about ",
+                     format_bytes(static_cast<double>(peak_rss_bytes())), " of memory and ",
+                     std::ceil(step_seconds * static_cast<double>(steps)), " s for ", steps,
+                     " steps"));
 }
 
 TrainResult Trainer::go() {
   const TrainingConfig& training = recipe_.training;
   const std::int64_t eval_every = training.steps_between_evaluations();
-  say_what_it_takes();
   log::Progress progress("training", training.steps, "steps");
   progress.start_at(first_step_);
   for (std::int64_t index = first_step_; index < training.steps; ++index) {
     if (interrupted()) stop();
     // Before the step rather than after: a run that was stopped while it evaluated does it again.
+    // And before saving: weights that have no finite loss on the validation text are not kept.
     if (index > 0 && index % eval_every == 0) evaluate(index);
+    if (index > 0 && index % training.save_every == 0) save();
     const Stopwatch step_stopwatch;
     const double loss = step(index);
-    training_seconds_ += step_stopwatch.seconds();
+    const double step_seconds = step_stopwatch.seconds();
+    training_seconds_ += step_seconds;
     window_.sum += loss, ++window_.steps;
     const std::int64_t done = index + 1;
+    say_what_it_takes(done, step_seconds);
     if (done % training.log_every == 0 || done == training.steps) tell(done, loss);
     progress.update(done, concat("loss ", loss));
-    if (done % training.save_every == 0) save();
   }
   progress.finish();
-  save();
   evaluate(training.steps);
+  save();
   if (const auto best = folder_.best(); best && best->step != training.steps)
     log::info(concat("best valid loss: ", best->valid_loss, " after step ", best->step, ", in ",
                      folder_.checkpoint(best->step).string()));
@@ -320,7 +371,7 @@ TrainResult train(const Recipe& recipe, const fs::path& folder, bool resume,
                   const kernels::Run& run) {
   const auto open = [&] {
     try {
-      check_memory(recipe);
+      check_memory(recipe, vocab_size_of(recipe, resume ? folder / "data" : fs::path()));
       return std::make_unique<RunFolder>(recipe, folder, resume, run.executor->threads());
     } catch (const Error& error) {
       if (error.kind() != ErrorKind::interrupted) throw;

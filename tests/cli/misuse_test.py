@@ -161,9 +161,9 @@ class Recipes(ProgramTest):
     def refuse(self, override, *parts, field=None):
         out = self.scratch / "out"
         result = self.train(out, "--json", "--set", override)
-        self.assert_refused(result, 1, f"--set {override}: ", *parts)
+        self.assert_refused(result, 2, f"--set {override}: ", *parts)
         error = result.json()["error"]
-        self.assertEqual(error["kind"], "config")
+        self.assertEqual(error["kind"], "usage")
         self.assertNotIn("file", error, "the recipe is not to blame")
         self.assertEqual(error["field"], field or override.split("=")[0])
         self.assertFalse(out.exists(), "a refused recipe leaves no folder")
@@ -182,6 +182,8 @@ class Recipes(ProgramTest):
         self.refuse("model.dropout=2", "model.dropout", "2", "0.99")
         self.refuse("training.steps=0", "training.steps", "0", "1")
         self.refuse("training.clip_norm=inf", "training.clip_norm", "finite")
+        self.refuse("training.epsilon=1e-50", "training.epsilon", "1e-50", "1e-37")
+        self.refuse("training.learning_rate=1e200", "training.learning_rate", "1e+200", "1e+38")
 
     def test_an_unknown_choice_lists_the_known(self):
         self.refuse("model.feed_forward.kind=mixed", "mixed", "dense", "mixture")
@@ -191,11 +193,24 @@ class Recipes(ProgramTest):
         self.refuse("model.feed_forward.experts_per_token=5", "5", "feed_forward.experts = 4",
                     field="model.feed_forward.router.experts_per_token")
         self.refuse("training.schedule_steps=3", "3", "60")
+        self.refuse("training.streams=9000000000000000000", "training.streams",
+                    "9000000000000000000", "1e+18 tokens")
 
     def test_broken_toml_names_the_line(self):
         broken = self.scratch / "broken.toml"
         broken.write_text("[data]\ntrain = 'a\n")
         self.assert_refused(mote("train", broken, "--out", self.scratch / "out"), 1, f"{broken}:2")
+
+    def test_the_recipe_alone_is_no_misuse(self):
+        recipe = self.scratch / "recipe.toml"
+        recipe.write_text(self.recipe.read_text() + "epsilon = 0\n")
+        result = mote("train", recipe, "--out", self.scratch / "out", "--json")
+        self.assert_refused(result, 1, recipe, "training.epsilon", "0, outside 1e-37")
+        self.assertEqual(result.json()["error"]["kind"], "config")
+
+    def test_a_seed_that_no_recipe_has_is_misuse(self):
+        result = self.train(self.scratch / "out", "--seed", str(2**63))
+        self.assert_refused(result, 2, "--seed", str(2**63), str(2**63 - 1))
 
     def test_a_missing_recipe_is_named(self):
         missing = self.scratch / "missing.toml"

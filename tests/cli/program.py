@@ -83,15 +83,25 @@ def losses(folder):
     return [{k: v for k, v in json.loads(line).items() if k in keys} for line in lines]
 
 
-def set_weights(folder, tensor, values):
-    """Writes the first floats of a tensor of model.safetensors."""
-    path = Path(folder) / "model.safetensors"
-    data = bytearray(path.read_bytes())
+def tensors_in(path):
+    """Of a safetensors file: where each tensor's bytes begin and end in it."""
+    data = Path(path).read_bytes()
     (length,) = struct.unpack_from("<Q", data)
-    begin, _ = json.loads(data[8:8 + length])[tensor]["data_offsets"]
-    struct.pack_into(f"<{len(values)}f", data, 8 + length + begin, *values)
+    header = json.loads(data[8:8 + length])
+    return {name: [8 + length + at for at in entry["data_offsets"]]
+            for name, entry in header.items() if not name.startswith("__")}
+
+
+def set_numbers(path, tensor, values, at=0):
+    """Writes floats of a tensor of a safetensors file, from number `at` on."""
+    data = bytearray(path.read_bytes())
+    struct.pack_into(f"<{len(values)}f", data, tensors_in(path)[tensor][0] + 4 * at, *values)
     path.unlink()  # it may be a link to a checkpoint's
     path.write_bytes(data)
+
+
+def set_weights(folder, tensor, values, at=0):
+    set_numbers(Path(folder) / "model.safetensors", tensor, values, at)
 
 
 def state_of(folder):

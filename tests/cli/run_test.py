@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import math
 import os
 import random
 import resource
@@ -13,7 +14,8 @@ import time
 import unittest
 from pathlib import Path
 
-from program import PROGRAM, ProgramTest, TrainedTest, losses, make_text, mote, state_of
+from program import (PROGRAM, ProgramTest, TrainedTest, losses, make_text, mote, set_numbers, state_of,
+                     tensors_in)
 
 
 def names_in(folder):
@@ -58,10 +60,16 @@ class Starting(ProgramTest):
         result = self.train(out, "--set", "model.dim=1000000", preexec_fn=limit)
         self.assert_free_for_the_corrected_recipe(out, result, "memory")
 
+    def test_a_step_that_fits_no_memory_is_refused_before_it_is_run(self):
+        out = self.scratch / "run"
+        result = self.train(out, "--set", "training.streams=1000000000")
+        self.assert_free_for_the_corrected_recipe(out, result, "training.streams = 1000000000",
+                                                  "of memory")
+
     def test_a_loss_that_is_not_finite_leaves_nothing(self):
         out = self.scratch / "run"
         result = self.train(out, "--set", "training.learning_rate=1e30", "--set", "training.steps=1")
-        self.assert_free_for_the_corrected_recipe(out, result, "the loss is", "none was saved yet")
+        self.assert_free_for_the_corrected_recipe(out, result, "the loss of", "none was saved yet")
 
     def test_an_interrupt_while_tokenising_leaves_nothing(self):
         out = self.scratch / "run"
@@ -321,6 +329,54 @@ class States(TrainedTest):
         change_header(state_of(self.run_folder), shorter)
         self.assert_refused(self.resume(), 1, "memory.0", "[8, 8, 16]", "[4, 16, 16]")
 
+    def test_with_numbers_that_no_run_leaves_is_refused_by_tensor(self):
+        for tensor, value in (("mean.embedding.weight", math.inf), ("mean.norm.bias", math.nan),
+                              ("square.head.weight", -1.0), ("square.norm.weight", math.nan),
+                              ("memory.0", -math.inf)):
+            state = state_of(self.run_folder)
+            kept = state.read_bytes()
+            set_numbers(state, tensor, [value], at=3)
+            self.assert_refused(self.resume(), 1, state, f"'{tensor}' holds {value:g} as number 3",
+                                "checkpoints/latest")
+            state.write_bytes(kept)
+
+    def test_with_losses_to_tell_that_were_told_is_refused(self):
+        self.refuse_metadata("window_steps", "3", "window_steps is 3", "up to step 60 of 60")
+        self.refuse_metadata("window_loss", "2.5", "window_loss is 2.5")
+
+    def test_without_the_last_lines_of_metrics_goes_on_and_says_so(self):
+        metrics = self.run_folder / "metrics.jsonl"
+        lines = metrics.read_text().splitlines(keepends=True)
+        metrics.write_text("".join(lines[:40]))
+        result = self.resume()
+        self.assert_done(result)
+        self.assertRegex(result.stderr, r"losses of steps \d+ to 60 are told nowhere")
+
+    def test_of_more_layers_than_the_model_is_refused(self):
+        self.refuse_metadata("memory_layers", "3", "memory_layers is 3, the model has 2 layers")
+
+    def test_with_any_damage_to_its_numbers_is_refused_where_no_run_leaves_them(self):
+        state = state_of(self.run_folder)
+        whole = state.read_bytes()
+        tensors = tensors_in(state)
+        draw = random.Random(5)
+        for _ in range(20):
+            tensor = draw.choice(sorted(tensors))
+            begin, end = tensors[tensor]
+            value = draw.choice((math.nan, math.inf, -math.inf, -1.0, 1.0))
+            set_numbers(state, tensor, [value], at=draw.randrange((end - begin) // 4))
+            result = self.resume()
+            if math.isfinite(value) and not (value < 0 and tensor.startswith("square.")):
+                self.assert_done(result)
+            else:
+                self.assert_refused(result, 1, state, f"'{tensor}' holds {value:g}")
+            state.write_bytes(whole)
+
+    def test_beside_another_tokenizer_is_refused(self):
+        tokenizer = self.run_folder / "data" / "tokenizer.json"
+        tokenizer.write_text(tokenizer.read_text().replace("<|endoftext|>", "</s>"))
+        self.assert_refused(self.resume(), 1, tokenizer, state_of(self.run_folder).parent, "differ")
+
     def test_made_with_other_instructions_goes_on_and_says_so(self):
         result = self.resume("--isa", "reference")
         self.assert_done(result)
@@ -459,10 +515,12 @@ class Telling(ProgramTest):
         self.assertIn(f"saved as {saved}", last)
         self.assertIn("--resume", last)
 
-    def test_before_the_first_step_it_says_what_it_takes(self):
-        result = self.train(self.scratch / "run")
-        self.assertRegex(result.stderr, r"\d+ parameters, \d+ of them for a token; about \S+ MB of "
-                                        r"memory and \d+ s for 60 steps")
+    def test_after_the_first_steps_it_says_what_it_takes(self):
+        said = (r"\d+ parameters, \d+ of them for a token; about \S+ MB of memory and \d+ s for "
+                "{} steps\n")
+        for steps in (60, 1):
+            result = self.train(self.scratch / f"run{steps}", "--set", f"training.steps={steps}")
+            self.assertRegex(result.stderr, said.format(steps))
 
     def test_a_dry_run_says_that_and_no_more(self):
         out = self.scratch / "run"
@@ -475,6 +533,51 @@ class Telling(ProgramTest):
         self.assertEqual((said["steps"], said["tokens"]), (60, 60 * 4 * 16))
         self.assertGreater(said["seconds"], 0)
         self.assertLess(abs(said["memory_bytes"] / real["peak_rss_bytes"] - 1), 0.25)
+
+    def test_memory_is_that_of_a_step_too(self):
+        wide = ("--set", "training.streams=64", "--set", "model.context=64", "--set",
+                "training.steps=5", "--set", "model.dim=128", "--set", "model.layers=4")
+        kinds = {
+            "mixture": ("--set", "model.feed_forward.expert_width=128"),
+            "dense": ("--set", "model.feed_forward.kind=dense", "--set", "model.dropout=0"),
+            "causal": ("--set", "model.attention.kind=causal"),
+        }
+        for name, kind in kinds.items():
+            told = self.train(self.scratch / name, *wide, *kind, "--dry-run", "--json").json()
+            real = self.train(self.scratch / name, *wide, *kind, "--json").json()
+            beside = real["startup_rss_bytes"]
+            self.assertGreater(real["peak_rss_bytes"], 2 * beside, "nearly all is the step's")
+            ratio = (told["memory_bytes"] - beside) / (real["peak_rss_bytes"] - beside)
+            self.assertGreater(ratio, 0.85, name)
+            self.assertLess(ratio, 1.15, name)
+
+    def test_a_dry_run_stops_at_once(self):
+        words = ["train", self.recipe, "--dry-run", "--json", "--set", "training.streams=20000"]
+        process = subprocess.Popen([PROGRAM, *map(os.fspath, words)], stdout=subprocess.PIPE,
+                                   stderr=subprocess.PIPE)
+        time.sleep(2)
+        self.assertIsNone(process.poll(), "ended before it could be interrupted")
+        begin = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        stdout, stderr = process.communicate(timeout=60)
+        self.assertLess(time.monotonic() - begin, 1)
+        self.assertEqual((process.returncode, stderr), (130, b"mote: interrupted\n"))
+        self.assertEqual(json.loads(stdout)["error"]["kind"], "interrupted")
+
+    def test_a_dry_run_with_resume_is_of_the_steps_left(self):
+        out = self.scratch / "run"
+        cosine = ("--set", "training.schedule_steps=60")
+        self.assert_done(self.train(out, *cosine, "--set", "training.steps=25"))
+        before = {p: p.stat().st_mtime_ns for p in out.rglob("*")}
+        said = self.train(out, *cosine, "--dry-run", "--resume", "--json")
+        self.assert_done(said)
+        self.assertEqual((said.json()["steps"], said.json()["tokens"]), (35, 35 * 4 * 16))
+        self.assert_refused(self.train(out, "--dry-run", "--resume", "--seed", "2"), 1,
+                            "training.seed")
+        self.assertEqual({p: p.stat().st_mtime_ns for p in out.rglob("*")}, before)
+        new = self.train(self.scratch / "new", "--dry-run", "--resume", "--json")
+        self.assertEqual(new.json()["steps"], 60)
+        self.assert_refused(mote("train", self.recipe, "--dry-run", "--resume"), 2, "--out")
 
     def test_a_dry_run_of_what_fits_no_memory_says_how_much(self):
         said = mote("train", self.recipe, "--dry-run", "--json", "--set", "model.dim=100000",
@@ -525,6 +628,45 @@ class Texts(TrainedTest):
         # The recipe's byte tokenizer is another one.
         result = self.train(self.scratch / "other", "--set", f"data.train={tokens}")
         self.assert_refused(result, 1, "300", "257")
+
+    def test_a_prepared_folder_whose_tokenizer_was_exchanged_is_refused(self):
+        def prepared(name, text, size):
+            folder = self.scratch / name
+            self.assert_done(mote("prepare", text, "--out", folder, "--vocab-size", size))
+            return folder / "tokenizer.json"
+
+        other = self.scratch / "other.txt"
+        other.write_text(make_text(3000, seed=9)[::-1])
+        tokenizer = prepared("tokens", self.shared / "train.txt", "300")
+        tokens = tokenizer.parent
+        for name, size, parts in (("size", "290", ("290", "300", "tokens.json")),
+                                  ("text", "300", (tokens, "xxh64", "tokens.json"))):
+            exchanged = prepared(name, other, size)
+            self.assertNotEqual(exchanged.read_bytes(), tokenizer.read_bytes())
+            shutil.copy(exchanged, tokenizer)
+            for words in (("train", self.recipe, "--out", self.scratch / "out", "--set",
+                           f"data.train={tokens}", "--set", "data.tokenizer=bpe"),
+                          ("eval", self.model, "--data", tokens),
+                          ("compress", self.model, self.scratch / "out", "--bits", "2",
+                           "--calibration", tokens)):
+                self.assert_refused(mote(*words), 1, *parts)
+            self.assertFalse((self.scratch / "out").exists())
+
+    def test_what_of_data_nothing_reads_is_named(self):
+        tokens = self.scratch / "tokens"
+        self.assert_done(mote("prepare", self.shared / "train.txt", "--out", tokens,
+                              "--vocab-size", "300"))
+        bpe = ("--set", "training.steps=1", "--set", "data.valid=", "--set", "data.tokenizer=bpe")
+        result = self.train(self.scratch / "run", *bpe, "--binary", "--set", f"data.train={tokens}",
+                            "--set", "data.vocab_size=500", "--set", "data.text_key=body")
+        self.assert_done(result)
+        for named in ("data.vocab_size = 500", "300 tokens", "data.text_key", "data.binary"):
+            self.assertIn(named, result.stderr)
+        result = self.train(self.scratch / "bytes", *bpe[:2], "--set", "data.vocab_size=500")
+        self.assert_done(result)
+        self.assertIn("data.vocab_size = 500 is not used", result.stderr)
+        result = self.train(self.scratch / "used", *bpe, "--set", "data.vocab_size=290")
+        self.assertNotIn("not used", result.stderr)
 
     def test_an_existing_tokenizer_is_taken(self):
         tokens = self.scratch / "tokens"

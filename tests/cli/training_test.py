@@ -2,6 +2,7 @@
 
 import math
 import os
+import pty
 import random
 import re
 import resource
@@ -12,7 +13,7 @@ import time
 import unittest
 from pathlib import Path
 
-from program import PROGRAM, ProgramTest, losses, mote, state_of
+from program import PROGRAM, ProgramTest, losses, mote, set_weights, state_of
 
 
 def logged_steps(folder):
@@ -70,11 +71,13 @@ class Resuming(ProgramTest):
         self.assert_same_as_whole(out)
 
     def test_an_interrupt_leaves_a_checkpoint_that_goes_on(self):
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             out = self.scratch / number.name
             process = self.start(out)
             self.wait_for_step(process, out, 100)
             process.send_signal(number)
+            if number == signal.SIGHUP:
+                process.send_signal(number)  # a shell passes on what the terminal said already
             stderr = process.communicate(timeout=60)[1].decode()
             self.assertEqual(process.returncode, 130, stderr)
             self.assertIn("mote: interrupted", stderr)
@@ -87,6 +90,32 @@ class Resuming(ProgramTest):
             going_on = int(re.search(r"going on after step (\d+)", result.stderr).group(1))
             self.assertIn(going_on, (stopped, stopped + 1))
             self.assert_same_as_whole(out)
+
+    def test_a_terminal_that_closes_leaves_a_checkpoint(self):
+        out = self.scratch / "run"
+        child, terminal = pty.fork()
+        if child == 0:
+            words = ["train", self.recipe, "--out", out, "--quiet", *self.LONG]
+            os.execv(PROGRAM, [PROGRAM, *map(os.fspath, words)])
+        deadline = time.monotonic() + 60
+        while logged_steps(out) < 10:
+            self.assertLess(time.monotonic(), deadline, "the run does not get there")
+        os.close(terminal)
+        self.assertEqual(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), 130)
+        self.assertTrue(state_of(out).exists())
+        self.assert_done(self.train(out, "--resume", *self.LONG))
+        self.assert_same_as_whole(out)
+
+    def test_what_nohup_started_goes_on_without_its_terminal(self):
+        out = self.scratch / "run"
+        command = [PROGRAM, "train", self.recipe, "--out", out, *self.LONG]
+        process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE,
+                                   preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
+        self.wait_for_step(process, out, 10)
+        process.send_signal(signal.SIGHUP)
+        stderr = process.communicate(timeout=120)[1].decode()
+        self.assertEqual(process.returncode, 0, stderr)
+        self.assert_same_as_whole(out)
 
     def test_resume_on_nothing_starts_afresh(self):
         out = self.scratch / "run"
@@ -146,6 +175,37 @@ class BrokenNumbers(ProgramTest):
         self.assert_done(on)
 
 
+    def test_a_validation_loss_that_is_not_finite_names_step_text_and_tensor(self):
+        # A row of the embedding that the training text never reads and the validation text does.
+        model = self.scratch / "model"
+        self.assert_done(self.train(model, "--set", "training.steps=1"))
+        set_weights(model, "embedding.weight", [3e38] * 16, at=ord("Z") * 16)
+        valid = self.scratch / "z.txt"
+        valid.write_text("a Z in it\n")
+        words = ("--from", model, "--set", f"data.valid={valid}", "--json")
+        out = self.scratch / "run"
+        result = self.train(out, *words)
+        self.assert_refused(result, 1, "after step 20", valid, "'embedding.weight'",
+                            f"last good checkpoint: {out}/checkpoints/step-14 ")
+        self.assertEqual(result.json()["error"]["kind"], "numeric")
+        self.assertEqual(state_of(out).parent.name, "step-14")
+        for changes in (("save_every=20", "steps=60"), ("save_every=1000", "steps=20")):
+            out = self.scratch / "nothing"
+            every = [word for change in changes for word in ("--set", f"training.{change}")]
+            result = self.train(out, *words, *every)
+            self.assert_refused(result, 1, "after step ", valid, "none was saved yet")
+            self.assertFalse(out.exists(), "what has no loss was saved")
+
+    def test_weights_that_are_not_finite_are_refused_before_training(self):
+        model = self.scratch / "model"
+        self.assert_done(self.train(model))
+        latest = state_of(model).parent
+        set_weights(latest, "norm.bias", [math.nan])
+        for words in ((model, "--resume"), (self.scratch / "out", "--from", latest)):
+            self.assert_refused(self.train(*words), 1, latest, "'norm.bias'", "nan")
+        self.assertFalse((self.scratch / "out").exists())
+
+
 class FullDisk(ProgramTest):
     def refuse_and_go_on(self, out, stop, more_room):
         """`stop` trains with too little room, after a first run that had enough for a checkpoint."""
@@ -188,9 +248,8 @@ class FullDisk(ProgramTest):
         out = self.scratch / "run"
         result = self.train(out, preexec_fn=limit)
         self.assert_refused(result, 1, "training_state.safetensors", "too large")
-        self.assert_nothing_temporary(out)
-        self.assertFalse(state_of(out).exists())
-        self.assert_done(self.train(out, "--resume"))
+        self.assertFalse(out.exists(), "what ends before its first checkpoint leaves nothing")
+        self.assert_done(self.train(out))
 
     def test_no_room_for_the_tokens_leaves_no_tokens(self):
         def limit():
