@@ -88,8 +88,9 @@ double seconds_of_a_step(const Recipe& recipe, const checkpoint::ModelConfig& co
     const Stopwatch stopwatch;
     const model::Memory before = memory;  // kept as a run keeps it
     model->loss(ids_BT, ids_BT, memory, pass).total.backward();
-    for (auto& [name, value] : model::trainable_parameters(*model).tensors)
-      value.mutable_grad() = Tensor();
+    const model::Trainable parameters = model::trainable_parameters(*model);
+    for (auto [name, value] : parameters.tensors) value.mutable_grad() = Tensor();
+    for (const model::RowTablePtr& table : parameters.tables) table->take_gradient();
     seconds = stopwatch.seconds();
   }
   return seconds;

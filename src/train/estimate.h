@@ -24,8 +24,11 @@ struct Estimate {
 Estimate dry_run(const Recipe& recipe, const std::filesystem::path& folder,
                  const kernels::Run& run);
 
-// Refuses a recipe for which there cannot be enough memory: weights, moments, and of a step the
-// gradients or what is kept for them, whichever is more. `vocab_size`: tokens of the tokenizer.
+// Bytes that a run takes at least, by its shapes: weights, moments, and of a step the gradients or
+// what is kept for them, whichever is more. `vocab_size`: tokens of the tokenizer.
+double least_memory(const Recipe& recipe, std::int64_t vocab_size);
+
+// Refuses a recipe for which there cannot be enough memory.
 void check_memory(const Recipe& recipe, std::int64_t vocab_size);
 
 }  // namespace mote::train

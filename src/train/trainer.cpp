@@ -50,7 +50,8 @@ class Trainer {
   void check_next_loss();
   void check_tokenizer(const fs::path& latest) const;
   void check_window(const fs::path& state) const;
-  void say_what_it_takes(std::int64_t steps_done, double step_seconds) const;
+  void say_what_it_takes() const;
+  void say_what_it_took(std::int64_t steps_done, double step_seconds) const;
   [[noreturn]] void stop();
   [[noreturn]] void stop_at_nonfinite(std::int64_t index, const text::Batch& batch,
                                       const model::Memory& before, const std::string& what);
@@ -317,19 +318,25 @@ void Trainer::tell(std::int64_t steps_done, double loss) {
   window_ = {};
 }
 
-void Trainer::say_what_it_takes(std::int64_t steps_done, double step_seconds) const {
+void Trainer::say_what_it_takes() const {
+  log::info(concat(result_.parameters.total, " parameters, ", result_.parameters.active,
+                   " of them for a token; at least ",
+                   format_bytes(least_memory(recipe_, tokenizer_->vocab_size())), " of memory"));
+}
+
+// Once some steps were made, which tell better than shapes what the others will take.
+void Trainer::say_what_it_took(std::int64_t steps_done, double step_seconds) const {
   const std::int64_t steps = recipe_.training.steps - first_step_;
   if (steps_done - first_step_ == std::min<std::int64_t>(kStepsTried, steps))
-    log::info(concat(result_.parameters.total, " parameters, ", result_.parameters.active,
-                     " of them for a token; about ",
-                     format_bytes(static_cast<double>(peak_rss_bytes())), " of memory and ",
-                     std::ceil(step_seconds * static_cast<double>(steps)), " s for ", steps,
-                     " steps"));
+    log::info(concat("about ", format_bytes(static_cast<double>(peak_rss_bytes())),
+                     " of memory and ", std::ceil(step_seconds * static_cast<double>(steps)),
+                     " s for ", steps, " steps"));
 }
 
 TrainResult Trainer::go() {
   const TrainingConfig& training = recipe_.training;
   const std::int64_t eval_every = training.steps_between_evaluations();
+  if (first_step_ < training.steps) say_what_it_takes();
   log::Progress progress("training", training.steps, "steps");
   progress.start_at(first_step_);
   for (std::int64_t index = first_step_; index < training.steps; ++index) {
@@ -344,7 +351,7 @@ TrainResult Trainer::go() {
     training_seconds_ += step_seconds;
     window_.sum += loss, ++window_.steps;
     const std::int64_t done = index + 1;
-    say_what_it_takes(done, step_seconds);
+    say_what_it_took(done, step_seconds);
     if (done % training.log_every == 0 || done == training.steps) tell(done, loss);
     progress.update(done, concat("loss ", loss));
   }

@@ -515,9 +515,9 @@ class Telling(ProgramTest):
         self.assertIn(f"saved as {saved}", last)
         self.assertIn("--resume", last)
 
-    def test_after_the_first_steps_it_says_what_it_takes(self):
-        said = (r"\d+ parameters, \d+ of them for a token; about \S+ MB of memory and \d+ s for "
-                "{} steps\n")
+    def test_before_training_and_after_some_steps_it_says_what_it_takes(self):
+        said = (r"\d+ parameters, \d+ of them for a token; at least \S+ [kM]B of memory\n(.*\n)*"
+                r"about \S+ MB of memory and \d+ s for {} steps\n")
         for steps in (60, 1):
             result = self.train(self.scratch / f"run{steps}", "--set", f"training.steps={steps}")
             self.assertRegex(result.stderr, said.format(steps))

@@ -70,6 +70,17 @@ class Resuming(ProgramTest):
         self.assert_done(result)
         self.assert_same_as_whole(out)
 
+    def test_a_run_with_tables_of_rows_goes_on_bit_for_bit(self):
+        peer = 'model.rules=[{layers="middle", feed_forward={kind="peer", experts=1024}}]'
+        whole, parts = self.scratch / "whole", self.scratch / "parts"
+        for out, steps in ((whole, 40), (parts, 20), (parts, 40)):
+            self.assert_done(self.train(out, "--resume", "--set", peer, "--set",
+                                        f"training.steps={steps}", "--set", "training.eval_every=20",
+                                        "--set", "training.schedule_steps=40"))
+        self.assertEqual(losses(parts), losses(whole))
+        self.assertEqual((parts / "model.safetensors").read_bytes(),
+                         (whole / "model.safetensors").read_bytes())
+
     def test_an_interrupt_leaves_a_checkpoint_that_goes_on(self):
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             out = self.scratch / number.name
