@@ -16,8 +16,7 @@ constexpr const char* kFormatVersion = "3";
 constexpr const char* kSquare = "square.";  // what second moments are named by
 constexpr const char* kDamaged =
     "; the state is damaged: write the name of another checkpoint into checkpoints/latest, or "
-    "start "
-    "from the weights beside it with --from";
+    "start from the weights beside it with --from";
 
 [[noreturn]] void refuse(const checkpoint::SafetensorsFile& file, const std::string& field,
                          const std::string& what) {
