@@ -70,7 +70,7 @@ TEST_P(ProductKeySearchIsa, IsExactForEverySmallSizeWithTies) {
 TEST_P(ProductKeySearchIsa, IsExactForLargeSetsWithTies) {
   for (const Index k : {1, 8, 16, 31, 32, 100})
     for (const Index keys : {33, 128, 200}) {
-      const ProductKeyData data({19, 2, keys, 5, k, false, false, true});
+      const ProductKeyData data({5, 2, keys, 5, k, false, false, true});
       const Found got = searched(data, {GetParam()}), want = by_brute_force(data);
       ASSERT_EQ(got.index, want.index) << case_name(data.shape);
       ASSERT_EQ(got.score, want.score) << case_name(data.shape);
