@@ -51,7 +51,7 @@ class CommandLine(ProgramTest):
                             ("inspect", ["--isa=", "model"]), ("doctor", ["--threads="])):
             with self.subTest(verb=verb, words=words):
                 self.assert_refused(mote(verb, *words), 2, words[0][:-1])
-        self.assert_refused(self.train(self.scratch / "out", "--set=data.tokenizer="), 1, "--set data.tokenizer=: ")
+        self.assert_refused(self.train(self.scratch / "out", "--set=data.tokenizer="), 2, "--set data.tokenizer=: ")
 
     def test_quiet_and_verbose_exclude_each_other(self):
         self.assert_refused(mote("doctor", "--quiet", "--verbose"), 2, "--verbose", "--quiet")
