@@ -44,11 +44,6 @@ void check(const char* op, const Args& args) {
              " queries, there are ", s.tokens, " x ", s.heads);
 }
 
-// Whether a comes before b, which has the lower place where they are equal.
-bool above(float a, float b) {
-  return a > b || (a == a && b != b);
-}
-
 // The best of one half for some tokens and one head: rows of both in falling order.
 struct HalfBest {
   std::int32_t* row;
@@ -98,7 +93,7 @@ void best_pairs(const HalfBest& a, const HalfBest& b, Index count, Index keys, I
   for (Index r = 0; r < k; ++r) {
     Index best = -1;
     for (Index i = 0; i < rows; ++i)
-      if (next[i] < count && (best < 0 || above(sum[i], sum[best]))) best = i;
+      if (next[i] < count && (best < 0 || ranks_above(sum[i], sum[best]))) best = i;
     index[r] = static_cast<std::int32_t>(a.row[best] * keys + b.row[next[best]]);
     score[r] = sum[best];
     if (best == rows - 1 && rows < count) open_row();
@@ -229,7 +224,7 @@ void product_key_search_reference(const ProductKeySearch& args) {
       ranked.emplace_back(static_cast<float>(sum), i);
     }
     std::stable_sort(ranked.begin(), ranked.end(),
-                     [](const auto& a, const auto& b) { return above(a.first, b.first); });
+                     [](const auto& a, const auto& b) { return ranks_above(a.first, b.first); });
     return ranked;
   };
   for (Index n = 0; n < s.tokens; ++n)
@@ -241,7 +236,7 @@ void product_key_search_reference(const ProductKeySearch& args) {
           all.push_back({one[a].first + two[b].first, a, b,
                          static_cast<std::int32_t>(one[a].second * s.keys + two[b].second)});
       std::stable_sort(all.begin(), all.end(),
-                       [](const Pair& a, const Pair& b) { return above(a.score, b.score); });
+                       [](const Pair& a, const Pair& b) { return ranks_above(a.score, b.score); });
       for (Index r = 0; r < s.k; ++r) {
         args.index_NHK(n, head, r) = all[static_cast<std::size_t>(r)].index;
         args.score_NHK(n, head, r) = all[static_cast<std::size_t>(r)].score;

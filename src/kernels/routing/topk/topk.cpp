@@ -14,11 +14,6 @@ void check(const Topk& args) {
   MOTE_CHECK(k >= 1 && k <= e, "topk: k is ", k, ", a row has ", e, " scores");
 }
 
-// Whether score a comes before score b of a lower column: NaN ranks below every number.
-bool ranks_above(float a, float b) {
-  return a > b || (a == a && b != b);
-}
-
 // Puts `column` into a sorted list whose last place is free or falls out. Columns arrive in rising
 // order, so an equal score stays behind those already listed.
 void insert_column(const float* scores, std::int32_t column, std::int32_t* list, Index places) {

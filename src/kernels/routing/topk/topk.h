@@ -8,6 +8,11 @@
 
 namespace mote::kernels {
 
+// Whether score a comes before score b of a lower column.
+[[gnu::always_inline]] inline bool ranks_above(float a, float b) {
+  return a > b || (a == a && b != b);
+}
+
 struct Topk {
   View<const float, 2> scores_NE;
   View<std::int32_t, 2> index_NK;
