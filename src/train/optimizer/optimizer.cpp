@@ -20,7 +20,7 @@ double Optimizer::step(double learning_rate) {
 }
 
 void Optimizer::flush() {
-  for (const auto& group : groups_) group->flush(steps_done_);
+  for (const auto& group : groups_) group->flush();
 }
 
 void Optimizer::restore(std::int64_t steps_done) {

@@ -22,8 +22,8 @@ class OptimizerGroup {
   virtual double squared_norm() = 0;
   // Updates by the gradients times `factor` and forgets them. `step` counts from 1.
   virtual void apply(double learning_rate, double factor, std::int64_t step) = 0;
-  // Brings rows that are behind up to date: before evaluation and saving. `step`: steps done.
-  virtual void flush(std::int64_t /*step*/) {}
+  // Brings rows that are behind up to date: before evaluation and saving.
+  virtual void flush() {}
   virtual void visit_state(const StateVisitor& visitor) = 0;
   // The state was filled with that of a group flushed after so many steps.
   virtual void restore(std::int64_t /*steps_done*/) {}

@@ -147,7 +147,7 @@ void expect_rows_as_dense(OptimizerKind kind, std::int64_t resumed_after) {
   const Tensor start = fill(1, {9, 5});
   Tensor dense = start.clone().requires_grad_();
   auto rows = std::make_shared<model::RowTable>("rows", start.clone());
-  // Each has the other's gradients once more, so that both are clipped alike.
+  // Of equal gradients, so that both are clipped alike.
   const auto one = make_optimizer({{{"dense", dense}}, {}}, config, test_run());
   auto many = make_optimizer({{}, {rows}}, config, test_run());
   for (std::int64_t step = 0; step < 40; ++step) {

@@ -118,7 +118,7 @@ void RowGroup::catch_up(model::RowTable&, const Tensor& rows) {
   bring_to_now(rows);
 }
 
-void RowGroup::flush(std::int64_t) {
+void RowGroup::flush() {
   const torch::NoGradGuard no_grad;
   constexpr std::int64_t kRows = 1 << 16;
   const std::int64_t all = step_N_.size(0);

@@ -23,7 +23,7 @@ class RowGroup final : public OptimizerGroup, public model::RowUpdater {
   ~RowGroup() override;
   double squared_norm() override;
   void apply(double learning_rate, double factor, std::int64_t step) override;
-  void flush(std::int64_t step) override;
+  void flush() override;
   // "mean.NAME" and "square.NAME" of rows that are up to date: after a flush.
   void visit_state(const StateVisitor& visitor) override;
   void restore(std::int64_t steps_done) override;
