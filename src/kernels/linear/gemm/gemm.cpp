@@ -1,5 +1,7 @@
 #include "kernels/linear/gemm/gemm.h"
 
+#include <algorithm>
+
 #include "base/check.h"
 #include "base/scratch.h"
 #include "kernels/linear/gemm/gemm_blocking.h"
@@ -19,8 +21,10 @@ float element(const Operand& x, Index outer, Index inner, Precision precision) {
   return precision == Precision::bf16 ? from_bf16(to_bf16(value)) : value;
 }
 
-// The operand as plain memory: what a source writes into panels of 16 of W's rows.
+// The operand as plain memory: what a source writes into panels of 16 of W's rows. The reference's
+// own panels are rows of k.
 Operand in_memory(const Operand& x, Index outer, Index inner, Scratch& scratch) {
+  if (x.panels) return {x.panels, inner};
   if (!x.source.fill) return x;
   const Index rows = x.rows == Rows::outer ? outer : inner,
               columns = x.rows == Rows::outer ? inner : outer;
@@ -60,13 +64,26 @@ void reference(const Gemm& args, const Run&) {
     }
 }
 
+void pack_reference(const GemmPackB& args, const Run&) {
+  const Gemm& g = args.like;
+  Scratch scratch;
+  const Operand b = in_memory(g.b, g.n, g.k, scratch);
+  for (Index j = 0; j < g.n; ++j)
+    for (Index k = 0; k < g.k; ++k) args.panels[j * g.k + k] = element(b, j, k, Precision::f32);
+}
+
+template <void (*pack)(const GemmBlock&)>
+[[maybe_unused]] void pack_blocks(const GemmPackB& args, const Run&) {
+  pack({args.like, gemm_blocking(args.like), args.panels, nullptr});
+}
+
 // Vector code with the memory that it needs. Unused in a build without.
 template <void (*blocked)(const GemmBlock&), void (*few_rows)(const Gemm&, float*)>
 [[maybe_unused]] void with_scratch(const Gemm& args, const Run&) {
   Scratch scratch;
   if (has_few_rows(args)) return few_rows(args, scratch.take<float>(gemm_few_rows_floats(args)));
   const GemmBlocking cut = gemm_blocking(args);
-  float* b_panels = scratch.take<float>(gemm_b_floats(cut));
+  float* b_panels = args.b.panels ? nullptr : scratch.take<float>(gemm_b_floats(cut));
   blocked({args, cut, b_panels, scratch.take<float>(gemm_a_floats(cut))});
 }
 
@@ -96,10 +113,20 @@ constexpr Variant<Gemm> kBf16[] = {
 #endif
 };
 
+constexpr Variant<GemmPackB> kPackB[] = {
+    {Isa::reference, pack_reference},
+#if MOTE_WITH_AVX2
+    {Isa::avx2, pack_blocks<gemm_pack_b_avx2>},
+#endif
+#if MOTE_WITH_AVX512
+    {Isa::avx512, pack_blocks<gemm_pack_b_avx512>},
+#endif
+};
+
 void check_operand(const char* name, const Operand& x, Index outer, Index inner) {
   const Index row = x.rows == Rows::outer ? inner : outer,
               rows = x.rows == Rows::outer ? outer : inner;
-  if (outer == 0 || inner == 0) return;
+  if (outer == 0 || inner == 0 || x.panels) return;
   if (x.source.fill) {
     MOTE_CHECK(!x.data && !x.pick && !x.scale, "gemm: ", name,
                " is a panel source, and memory, an index list or a scale is given too");
@@ -119,7 +146,10 @@ void check_gemm(const Gemm& args) {
   MOTE_CHECK(args.m >= 0 && args.n >= 0 && args.k >= 0, "gemm: sizes ", args.m, " x ", args.n,
              " x ", args.k);
   if (args.m == 0 || args.n == 0) return;
-  MOTE_CHECK(!args.a.source.fill, "gemm: a is a panel source, which only b may be");
+  MOTE_CHECK(!args.a.source.fill && !args.a.panels,
+             "gemm: a is a panel source or panels, which only b may be");
+  MOTE_CHECK(!args.b.panels || args.precision == Precision::f32,
+             "gemm: b is laid out beforehand, which is for float32 products only");
   check_operand("a", args.a, args.m, args.k);
   check_operand("b", args.b, args.n, args.k);
   MOTE_CHECK(args.c && (args.m == 1 || args.c_stride >= args.n), "gemm: rows of c have ", args.n,
@@ -132,6 +162,19 @@ void check_gemm(const Gemm& args) {
 std::span<const Variant<Gemm>> gemm_variants(Precision precision) {
   if (precision == Precision::bf16) return kBf16;
   return kF32;
+}
+
+Index gemm_packed_b_floats(const Gemm& like) {
+  return std::max(like.n * like.k, gemm_packed_b_floats(gemm_blocking(like), like.n, like.k));
+}
+
+void gemm_pack_b(const GemmPackB& args, const Run& run) {
+  check_gemm(args.like);
+  select(gemm_pack_b_variants(), run).call(args, run);
+}
+
+std::span<const Variant<GemmPackB>> gemm_pack_b_variants() {
+  return kPackB;
 }
 
 const Variant<Gemm>& gemm_variant(const Gemm& like, const Run& run) {

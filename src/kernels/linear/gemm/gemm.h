@@ -8,7 +8,8 @@
 // list and scaled, so that callers never copy, transpose or convert their inputs:
 //   a: stored rows are i (Rows::outer) or k (Rows::inner)
 //   b: stored rows are j (Rows::outer) or k (Rows::inner); instead of memory it may be a PanelSource,
-//      whose W has the same rows. Panels of b exist only while a product runs.
+//      whose W has the same rows. Panels of b exist only while a product runs, or while a kernel does
+//      that makes many products with the same b.
 // The finish, in this order, each part optional:
 //   + what c held (accumulate), + bias[j], activation, * factor[i, j] (gated layers), * row_scale[i]
 //
@@ -40,6 +41,7 @@ struct Operand {
   Type type = Type::f32;
   PanelSource source = {};  // instead of data, for b only
   Index first = 0;          // with a source: element 0 of the outer axis is W's `first`, in 64s
+  const float* panels = nullptr;  // instead of both, for b in gemm(): made by gemm_pack_b()
 };
 
 struct Finish {
@@ -67,5 +69,15 @@ void check_gemm(const Gemm& args);
 const Variant<Gemm>& gemm_variant(const Gemm& like, const Run& run);
 
 std::span<const Variant<Gemm>> gemm_variants(Precision precision);
+
+// b of a float32 product laid out once, for products with any m, the same n, k and run, and this
+// Operand::panels. Without it every product lays b out anew.
+struct GemmPackB {
+  Gemm like;
+  float* panels = nullptr;  // out: gemm_packed_b_floats(like)
+};
+Index gemm_packed_b_floats(const Gemm& like);
+void gemm_pack_b(const GemmPackB& args, const Run& run);
+std::span<const Variant<GemmPackB>> gemm_pack_b_variants();
 
 }  // namespace mote::kernels

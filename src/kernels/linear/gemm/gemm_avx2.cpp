@@ -20,6 +20,9 @@ struct RoundingAvx2 : GemmAvx2 {
 
 }  // namespace
 
+void gemm_pack_b_avx2(const GemmBlock& block) {
+  pack_all_b<GemmAvx2>(block);
+}
 void gemm_avx2(const GemmBlock& block) {
   gemm_blocked<GemmAvx2>(block);
 }

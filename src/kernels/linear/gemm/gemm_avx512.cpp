@@ -21,6 +21,9 @@ struct RoundingAvx512 : GemmAvx512 {
 
 }  // namespace
 
+void gemm_pack_b_avx512(const GemmBlock& block) {
+  pack_all_b<GemmAvx512>(block);
+}
 void gemm_avx512(const GemmBlock& block) {
   gemm_blocked<GemmAvx512>(block);
 }

@@ -61,17 +61,33 @@ void pack_b(const Operand& b, Index j0, Index columns, Index k0, Index depth, fl
     }
 }
 
+template <class S>
+void pack_all_b(const GemmBlock& block) {
+  const Gemm& g = block.product;
+  const GemmBlocking& cut = block.cut;
+  float* panels = block.b_panels;
+  for (Index j0 = 0; j0 < g.n; j0 += cut.columns)
+    for (Index k0 = 0; k0 < g.k; k0 += cut.depth, panels += gemm_b_floats(cut))
+      pack_b<S>(g.b, j0, min_index(cut.columns, g.n - j0), k0, min_index(cut.depth, g.k - k0),
+                panels);
+}
+
 template <class S, auto multiply = multiply_tile<S>>
 void gemm_blocked(const GemmBlock& block) {
   const Gemm& g = block.product;
   const GemmBlocking& cut = block.cut;
+  const float* packed = g.b.panels;
   for (Index j0 = 0; j0 < g.n; j0 += cut.columns) {
     const Index columns = min_index(cut.columns, g.n - j0);
     for (Index k0 = 0; k0 == 0 || k0 < g.k; k0 += cut.depth) {
       const Index depth = min_index(cut.depth, g.k - k0), steps = steps_of<S>(depth);
       const bool last = k0 + cut.depth >= g.k;
       const bool panel_stays = stays_in_l1(steps * S::kVectors * S::kLanes);
-      pack_b<S>(g.b, j0, columns, k0, depth, block.b_panels);
+      const float* panels = packed ? packed : block.b_panels;
+      if (packed)
+        packed += gemm_b_floats(cut);
+      else
+        pack_b<S>(g.b, j0, columns, k0, depth, block.b_panels);
       for (Index i0 = 0; i0 < g.m; i0 += cut.rows) {
         const Index rows = min_index(cut.rows, g.m - i0);
         const BlockOfA a = block_of_a<S>(g.a, i0, rows, k0, depth, block.a_panels);
@@ -87,8 +103,8 @@ void gemm_blocked(const GemmBlock& block) {
                               last ? &g.finish : nullptr,
                               i0 + i,
                               j0 + j};
-              multiply(a, i / S::kRows, min_index(S::kRows, rows - i), steps,
-                       block.b_panels + j * steps, w / S::kLanes, tile);
+              multiply(a, i / S::kRows, min_index(S::kRows, rows - i), steps, panels + j * steps,
+                       w / S::kLanes, tile);
             }
           }
       }

@@ -54,7 +54,7 @@ bool stays_in_l1(Index floats) {
 
 bool has_few_rows(const Gemm& args) {
   return args.m <= kFewRows && args.a.rows == Rows::outer && args.b.rows == Rows::outer &&
-         args.b.source.fill == nullptr;
+         args.b.source.fill == nullptr && args.b.panels == nullptr;
 }
 
 }  // namespace mote::kernels

@@ -28,6 +28,11 @@ struct GemmBlock {
 constexpr Index gemm_b_floats(const GemmBlocking& cut) {
   return (cut.columns + 48) * (cut.depth + 32) + 1024;
 }
+// All panels of b, block after block in the order of the loops.
+constexpr Index gemm_packed_b_floats(const GemmBlocking& cut, Index n, Index k) {
+  const Index blocks = ((n + cut.columns - 1) / cut.columns) * ((k + cut.depth - 1) / cut.depth);
+  return blocks * gemm_b_floats(cut);
+}
 constexpr Index gemm_a_floats(const GemmBlocking& cut) {
   return (cut.rows + 32) * (cut.depth + 16) + 1024;
 }
@@ -41,6 +46,8 @@ constexpr Index gemm_few_rows_floats(const Gemm& args) {
   return args.m * ((args.k + 15) / 16 * 16);
 }
 
+void gemm_pack_b_avx2(const GemmBlock& block);
+void gemm_pack_b_avx512(const GemmBlock& block);
 void gemm_avx2(const GemmBlock& block);
 void gemm_avx512(const GemmBlock& block);
 void gemm_bf16_avx2(const GemmBlock& block);

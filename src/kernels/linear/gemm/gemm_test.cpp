@@ -137,6 +137,37 @@ TEST(Gemm, FinishesInTheOrderOfItsContract) {
   }
 }
 
+TEST(Gemm, BLaidOutBeforehandGivesTheSameBits) {
+  Gemm huge;
+  huge.m = huge.n = huge.k = 1 << 20;
+  const GemmBlocking cut = gemm_blocking(huge);
+  struct Size {
+    Index m, n, k;
+  };
+  for (const Size& s : {Size{7, 1, 1},
+                        {20, 33, 40},
+                        {70, 200, 83},
+                        {11, 40, 0},
+                        {9, cut.columns + 37, 2 * cut.depth + 5}})
+    for (const Rows layout : {Rows::outer, Rows::inner})
+      for (const Type type : {Type::f32, Type::bf16}) {
+        GemmCase shape{s.m, s.n, s.k, Rows::outer, layout};
+        shape.b_type = type;
+        const GemmData data(shape);
+        for (const Isa isa : all_isas()) {
+          if (!supported(isa)) continue;
+          const Variant<Gemm>& variant = select(gemm_variants(Precision::f32), {isa});
+          std::vector<float> c = data.c;
+          Gemm g = data.args(c.data(), Precision::f32);
+          Guarded<float> panels(gemm_packed_b_floats(g));
+          gemm_pack_b({g, panels.data()}, {isa});
+          g.b = {.panels = panels.data()};
+          gemm(g, {isa});
+          EXPECT_EQ(c, product(data, Precision::f32, variant)) << name(isa) << " n " << s.n;
+        }
+      }
+}
+
 TEST(Gemm, RefusesWhatCannotBeMultiplied) {
   const float a[4] = {}, b[4] = {};
   float c[4] = {};
@@ -152,6 +183,8 @@ TEST(Gemm, RefusesWhatCannotBeMultiplied) {
   refused([](Gemm& g) { g.c_stride = 1; });
   refused([](Gemm& g) { g.a = {.source = {PlainSource::fill, nullptr}}; });
   refused([](Gemm& g) { g.b.source = {PlainSource::fill, nullptr}; });
+  refused([&](Gemm& g) { g.a = {.panels = a}; });
+  refused([&](Gemm& g) { g.b = {.panels = b}, g.precision = Precision::bf16; });
 }
 
 TEST(Halves, ConvertAsTheirFormatsSay) {

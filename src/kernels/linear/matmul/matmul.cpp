@@ -1,5 +1,7 @@
 #include "kernels/linear/matmul/matmul.h"
 
+#include "base/check.h"
+
 #include <algorithm>
 
 namespace mote::kernels {
@@ -73,6 +75,7 @@ Gemm part_of(const Gemm& whole, Index i, Index m, Index j, Index n) {
 
 void matmul(const Gemm& whole, const Run& run) {
   check_gemm(whole);
+  MOTE_CHECK(!whole.b.panels, "matmul: b is laid out beforehand, which is for gemm()");
   if (whole.m == 0 || whole.n == 0) return;
   const auto& variant = gemm_variant(whole, run);
   const Tiles cut = tiles(whole, run.executor->threads());

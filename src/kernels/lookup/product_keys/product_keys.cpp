@@ -44,11 +44,32 @@ void check(const char* op, const Args& args) {
              " queries, there are ", s.tokens, " x ", s.heads);
 }
 
+// Heads that share their keys are so many more tokens of one head, where queries lie so.
+ProductKeySearch with_one_head(const ProductKeySearch& args) {
+  const Sizes s(args);
+  const auto even = [&](const auto& x) { return x.stride(0) == s.heads * x.stride(1); };
+  if (s.sets > 1 || !even(args.q_NHC) || !even(args.index_NHK) || !even(args.score_NHK))
+    return args;
+  ProductKeySearch flat = args;
+  const auto flatten = [&](auto& x) {
+    x.sizes = {s.tokens * s.heads, 1, x.size(2)};
+    x.strides = {x.stride(1), x.stride(1), 1};
+  };
+  flatten(flat.q_NHC), flatten(flat.index_NHK), flatten(flat.score_NHK);
+  return flat;
+}
+
 // The best of one half for some tokens and one head: rows of both in falling order.
 struct HalfBest {
   std::int32_t* row;
   float* score;
 };
+
+// One half's keys as the product reads them: laid out once, where there are enough queries.
+Operand keys_of(const ProductKeySearch& args, Index which, const float* panels) {
+  if (panels) return {.panels = panels};
+  return {args.keys_SnC.row(which), args.keys_SnC.stride(1)};
+}
 
 // Scores of a half for the tokens from `first` on, and the best of them.
 struct HalfSearch {
@@ -57,15 +78,15 @@ struct HalfSearch {
   const Variant<Topk>& topk;
   const Run& run;
 
-  void operator()(Index first, Index count, Index head, Index half, float* scores, Index best_count,
-                  const HalfBest& best) const {
+  void operator()(Index first, Index count, Index head, Index half, const Operand& keys,
+                  float* scores, Index best_count, const HalfBest& best) const {
     const Sizes s(args);
     Gemm product;
     product.m = count, product.n = s.keys, product.k = s.half;
     product.a = {args.q_NHC.data + first * args.q_NHC.stride(0) + head * args.q_NHC.stride(1) +
                      half * s.half,
                  args.q_NHC.stride(0)};
-    product.b = {args.keys_SnC.row(2 * s.set_of(head) + half), args.keys_SnC.stride(1)};
+    product.b = keys;
     product.c = scores, product.c_stride = s.keys;
     gemm.call(product, run);
     topk.call({view<const float>(scores, count, s.keys), view(best.row, count, best_count)}, run);
@@ -113,12 +134,29 @@ void product_key_search(const ProductKeySearch& args, const Run& run) {
   check("product_key_search", args);
   MOTE_CHECK(args.score_NHK.sizes == args.index_NHK.sizes,
              "product_key_search: scores and indices have other sizes");
-  const Sizes s(args);
-  // Scores of a block stay in cache until they are ranked.
-  constexpr Index kScores = 1 << 16;
-  const Index block = std::clamp<Index>(kScores / s.keys, 8, 128);
+  const ProductKeySearch all = with_one_head(args);
+  const Sizes s(all);
+  if (s.tokens == 0) return;
+  // Scores of a block stay in cache until they are ranked; whole tiles of any product.
+  constexpr Index kScores = 1 << 16, kTile = 24;
+  const Index block = std::clamp<Index>(kScores / s.keys / kTile * kTile, kTile, 5 * kTile);
   const Index blocks = (s.tokens + block - 1) / block, best_count = std::min(s.k, s.keys);
-  const HalfSearch search{args, gemm_variant({}, run), select(topk_variants(), run), run};
+
+  Scratch shared;
+  Gemm like;
+  like.m = block, like.n = s.keys, like.k = s.half;
+  const bool packed = s.tokens > kTile;
+  const Index floats = gemm_packed_b_floats(like);
+  float* panels = packed ? shared.take<float>(2 * s.sets * floats) : nullptr;
+  const auto panels_of = [&](Index which) { return packed ? panels + which * floats : nullptr; };
+  if (packed)
+    parallel_for(*run.executor, 2 * s.sets, [&](Index which, int) {
+      Gemm product = like;
+      product.b = keys_of(all, which, nullptr);
+      select(gemm_pack_b_variants(), run).call({product, panels_of(which)}, run);
+    });
+
+  const HalfSearch search{all, gemm_variant({}, run), select(topk_variants(), run), run};
   parallel_for(*run.executor, blocks * s.heads, [&](Index item, int) {
     const Index first = item / s.heads * block, head = item % s.heads;
     const Index count = std::min(block, s.tokens - first);
@@ -126,16 +164,18 @@ void product_key_search(const ProductKeySearch& args, const Run& run) {
     auto* scores = scratch.take<float>(count * s.keys);
     HalfBest best[2];
     for (Index half = 0; half < 2; ++half) {
+      const Index which = 2 * s.set_of(head) + half;
       best[half] = {scratch.take<std::int32_t>(count * best_count),
                     scratch.take<float>(count * best_count)};
-      search(first, count, head, half, scores, best_count, best[half]);
+      search(first, count, head, half, keys_of(all, which, panels_of(which)), scores, best_count,
+             best[half]);
     }
     for (Index t = 0; t < count; ++t) {
-      const auto of_token = [&](const HalfBest& all) {
-        return HalfBest{all.row + t * best_count, all.score + t * best_count};
+      const auto of_token = [&](const HalfBest& lists) {
+        return HalfBest{lists.row + t * best_count, lists.score + t * best_count};
       };
       best_pairs(of_token(best[0]), of_token(best[1]), best_count, s.keys, s.k,
-                 &args.index_NHK(first + t, head, 0), &args.score_NHK(first + t, head, 0));
+                 &all.index_NHK(first + t, head, 0), &all.score_NHK(first + t, head, 0));
     }
   });
 }

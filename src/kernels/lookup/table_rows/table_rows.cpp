@@ -64,7 +64,7 @@ void check(const char* op, const Table& table, Index columns) {
 // body(first, count) for pieces of the outputs, cut by the pairs that outputs have in the mean.
 template <class Body>
 void in_pieces(Index outputs, Index pairs, const Run& run, const Body& body) {
-  constexpr Index kPairs = 1024;
+  constexpr Index kPairs = 2048;
   if (outputs == 0) return;
   const Index piece = std::max<Index>(1, kPairs * outputs / std::max<Index>(pairs, outputs));
   parallel_for(*run.executor, (outputs + piece - 1) / piece,
