@@ -7,6 +7,7 @@
 
 #include <array>
 #include <cstdint>
+#include <string_view>
 
 namespace mote {
 
@@ -19,7 +20,11 @@ enum class Purpose : std::uint32_t {
   sampling = 4,
   calibration = 5,
   test = 6,
+  rounding = 7,
 };
+
+// The hash of a name (FNV-1a), as part of a key.
+std::uint64_t name_key(std::string_view name);
 
 using Block = std::array<std::uint32_t, 4>;
 

@@ -10,20 +10,25 @@ namespace {
 
 class Initializer final : public ParameterVisitor {
  public:
-  explicit Initializer(std::uint64_t seed) : seed_(seed) {}
+  Initializer(std::uint64_t seed, const Executor& executor, torch::ScalarType tables)
+      : seed_(seed), executor_(executor), tables_(tables) {}
   void matrix(const Parameter& p, WeightPtr& weight) override {
     weight = make_dense_weight(values(p));
   }
   void tensor(const Parameter& p, Tensor& value) override { value = values(p); }
   void table(const Parameter& p, RowTablePtr& table) override {
-    table = std::make_shared<RowTable>(p.name, initial_values(p.shape, p.init, p.name, seed_));
+    table = std::make_shared<RowTable>(p.name, drawn(p));
+    if (tables_ != torch::kFloat32) table = copied(*table, tables_);
   }
 
  private:
-  Tensor values(const Parameter& p) const {
-    return initial_values(p.shape, p.init, p.name, seed_).requires_grad_(p.trainable);
+  Tensor values(const Parameter& p) const { return drawn(p).requires_grad_(p.trainable); }
+  Tensor drawn(const Parameter& p) const {
+    return initial_values(p.shape, p.init, p.name, seed_, executor_);
   }
-  std::uint64_t seed_;
+  const std::uint64_t seed_;
+  const Executor& executor_;
+  const torch::ScalarType tables_;
 };
 
 class Collector final : public ParameterVisitor {
@@ -72,9 +77,27 @@ Tensor last_position(const Tensor& hidden_BTD) {
   return length == 1 ? hidden_BTD : hidden_BTD.narrow(1, length - 1, 1);
 }
 
-void initialize(Model& model, std::uint64_t seed) {
-  Initializer initializer(seed);
+void initialize(Model& model, std::uint64_t seed, const Executor& executor,
+                torch::ScalarType tables) {
+  Initializer initializer(seed, executor, tables);
   model.visit(initializer);
+}
+
+void store_tables_as(Model& model, torch::ScalarType type) {
+  class Converter final : public ParameterVisitor {
+   public:
+    explicit Converter(torch::ScalarType type) : type_(type) {}
+    void matrix(const Parameter&, WeightPtr&) override {}
+    void tensor(const Parameter&, Tensor&) override {}
+    void table(const Parameter&, RowTablePtr& table) override {
+      if (table->values().scalar_type() != type_) table = copied(*table, type_);
+    }
+
+   private:
+    const torch::ScalarType type_;
+  };
+  Converter converter(type);
+  model.visit(converter);
 }
 
 Trainable trainable_parameters(Model& model) {

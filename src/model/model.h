@@ -42,9 +42,13 @@ class Model {
 // Of [B, T, D] the last position, [B, 1, D].
 Tensor last_position(const Tensor& hidden_BTD);
 
-// Fills every parameter with its initial values; all are float32, and what is trainable is a leaf
-// that requires gradients.
-void initialize(Model& model, std::uint64_t seed);
+// Fills every parameter with its initial values; all are float32, but for tables of another type, and
+// what is trainable is a leaf that requires gradients.
+void initialize(Model& model, std::uint64_t seed, const Executor& executor = serial(),
+                torch::ScalarType tables = torch::kFloat32);
+
+// Tables of another type become of this one.
+void store_tables_as(Model& model, torch::ScalarType type);
 
 // What is trained, by name. Throws when a weight is packed, naming it.
 struct Trainable {

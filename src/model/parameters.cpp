@@ -1,20 +1,12 @@
 #include "model/parameters.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "base/check.h"
 #include "base/rng.h"
 
 namespace mote::model {
-namespace {
-
-std::uint64_t fnv1a(const std::string& text) {
-  std::uint64_t hash = 0xcbf29ce484222325;
-  for (const char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3;
-  return hash;
-}
-
-}  // namespace
 
 std::int64_t Parameter::count() const {
   std::int64_t product = 1;
@@ -39,25 +31,30 @@ Tensor normalize_rows(const Tensor& w) {
 }
 
 Tensor initial_values(const std::vector<std::int64_t>& shape, const Init& init,
-                      const std::string& name, std::uint64_t seed) {
+                      const std::string& name, std::uint64_t seed, const Executor& executor) {
   if (!init.of.empty()) {
     std::vector<std::int64_t> whole = shape, split = {-1, init.parts, init.group};
     whole.front() *= init.parts;
     split.insert(split.end(), shape.begin() + 1, shape.end());
-    return initial_values(whole, {init.kind, init.value}, init.of, seed)
+    return initial_values(whole, {init.kind, init.value}, init.of, seed, executor)
         .view(split)
         .select(1, init.part)
         .reshape(shape);
   }
-  Tensor x = torch::zeros(shape, torch::kFloat32);
-  const Rng rng(seed, Purpose::initialization, fnv1a(name));
+  Tensor x = table_memory(shape);
+  const Rng rng(seed, Purpose::initialization, name_key(name));
   float* out = x.mutable_data_ptr<float>();
   const auto fill = [&](const auto& draw) {
-    for (std::int64_t i = 0; i < x.numel(); ++i)
-      out[i] = static_cast<float>(draw(static_cast<std::uint64_t>(i)));
+    constexpr std::int64_t kPart = 1 << 16;
+    const std::int64_t count = x.numel();
+    parallel_for(executor, (count + kPart - 1) / kPart, [&](std::int64_t part, int) {
+      for (std::int64_t i = part * kPart; i < std::min(count, (part + 1) * kPart); ++i)
+        out[i] = static_cast<float>(draw(static_cast<std::uint64_t>(i)));
+    });
   };
   switch (init.kind) {
     case Init::Kind::zeros:
+      x.zero_();
       break;
     case Init::Kind::ones:
       x.fill_(1);

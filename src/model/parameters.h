@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "base/parallel.h"
 #include "model/row_table.h"
 #include "model/weight.h"
 
@@ -59,9 +60,11 @@ class ParameterVisitor {
 
 WeightShape weight_shape(const Parameter& matrix);
 
-// float32 values of `shape`, drawn with a key of (seed, name; or init.of).
+// float32 values of `shape`, drawn with a key of (seed, name; or init.of), the same for any number of
+// threads.
 Tensor initial_values(const std::vector<std::int64_t>& shape, const Init& init,
-                      const std::string& name, std::uint64_t seed);
+                      const std::string& name, std::uint64_t seed,
+                      const Executor& executor = serial());
 
 // Rows of equal norm, the unbiased standard deviation of all entries kept (specs/sparse-ffn 2.4).
 Tensor normalize_rows(const Tensor& w);

@@ -3,6 +3,7 @@
 #include <ATen/ops/_unique.h>
 
 #include "base/check.h"
+#include "base/huge_pages.h"
 
 namespace mote::model {
 namespace {
@@ -16,10 +17,25 @@ RowGradient coalesced(const Tensor& index_M, const Tensor& grad_MD) {
 
 }  // namespace
 
+Tensor table_memory(const std::vector<std::int64_t>& shape, torch::ScalarType type) {
+  Tensor memory = torch::empty(shape, type);
+  use_huge_pages(memory.mutable_data_ptr(), memory.nbytes());
+  return memory;
+}
+
 RowTable::RowTable(std::string name, Tensor values_ND)
     : name_(std::move(name)), values_ND_(std::move(values_ND)) {
   MOTE_CHECK(values_ND_.dim() == 2 && values_ND_.is_contiguous(), name_,
              ": a row table needs a contiguous matrix, not one of ", values_ND_.dim(), " axes");
+  MOTE_CHECK(
+      values_ND_.scalar_type() == torch::kFloat32 || values_ND_.scalar_type() == torch::kBFloat16,
+      name_, ": a row table is float32 or bfloat16, not ",
+      torch::toString(values_ND_.scalar_type()));
+}
+
+RowTablePtr copied(const RowTable& table, torch::ScalarType type) {
+  return std::make_shared<RowTable>(
+      table.name(), table_memory(table.values().sizes().vec(), type).copy_(table.values()));
 }
 
 RowGradient RowTable::take_gradient() {

@@ -24,6 +24,11 @@ class RowUpdater {
   virtual void catch_up(RowTable& table, const Tensor& rows) = 0;
 };
 
+// Memory for the values or moments of a table, not yet filled: in large pages, so that rows anywhere
+// in it come at the rate of memory.
+Tensor table_memory(const std::vector<std::int64_t>& shape,
+                    torch::ScalarType type = torch::kFloat32);
+
 // Rows that a backward pass reached, and the sums of their gradients.
 struct RowGradient {
   Tensor rows_N;  // int64, rising, each once
@@ -32,7 +37,7 @@ struct RowGradient {
 
 class RowTable {
  public:
-  // float32 [rows, width], contiguous, without gradient.
+  // float32 or bfloat16 [rows, width], contiguous, without gradient.
   RowTable(std::string name, Tensor values_ND);
 
   const std::string& name() const { return name_; }
@@ -52,5 +57,8 @@ class RowTable {
   std::vector<RowGradient> gradients_;
 };
 using RowTablePtr = std::shared_ptr<RowTable>;
+
+// A table of the same name and values, of its own memory.
+RowTablePtr copied(const RowTable& table, torch::ScalarType type);
 
 }  // namespace mote::model

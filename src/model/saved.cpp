@@ -26,13 +26,6 @@ struct Element {
 constexpr Element kElements[] = {
     {Dtype::f32, torch::kFloat32}, {Dtype::bf16, torch::kBFloat16}, {Dtype::f16, torch::kFloat16}};
 
-Dtype dtype_of(const Tensor& x) {
-  for (const Element& e : kElements)
-    if (e.type == x.scalar_type()) return e.dtype;
-  throw Error(ErrorKind::unsupported, concat("save_model: a tensor of ",
-                                             torch::toString(x.scalar_type()), " is not written"));
-}
-
 // Gathers every tensor of a model in order, packed ones in parts.
 class Lister final : public ParameterVisitor {
  public:
@@ -52,7 +45,7 @@ class Lister final : public ParameterVisitor {
  private:
   void add(const std::string& name, const Tensor& value) {
     const Tensor dense = value.detach();
-    specs.push_back({name, dtype_of(value), shape_of(value)});
+    specs.push_back({name, dtype_of(value.scalar_type()), shape_of(value)});
     writes.push_back([name, dense](checkpoint::ModelWriter& writer) {
       writer.write(name, bytes_of(dense.contiguous()));
     });
@@ -119,10 +112,12 @@ class Filler final : public ParameterVisitor {
     }
     weight = make_dense_weight(find(p));
   }
-  // Matrices keep their type; the rest is small, and float32 in use.
+  // Matrices keep their type, and tables bfloat16; the rest is small, and float32 in use.
   void tensor(const Parameter& p, Tensor& value) override { value = find(p).to(torch::kFloat32); }
   void table(const Parameter& p, RowTablePtr& table) override {
-    table = std::make_shared<RowTable>(p.name, find(p).to(torch::kFloat32).detach());
+    const Tensor stored = find(p).detach();
+    const bool bf16 = stored.scalar_type() == torch::kBFloat16;
+    table = std::make_shared<RowTable>(p.name, bf16 ? stored : stored.to(torch::kFloat32));
   }
 
  private:
@@ -157,6 +152,13 @@ class Filler final : public ParameterVisitor {
 
 std::span<const std::byte> bytes_of(const Tensor& contiguous) {
   return {static_cast<const std::byte*>(contiguous.const_data_ptr()), contiguous.nbytes()};
+}
+
+Dtype dtype_of(torch::ScalarType type) {
+  for (const Element& e : kElements)
+    if (e.type == type) return e.dtype;
+  throw Error(ErrorKind::unsupported,
+              concat("a tensor of ", torch::toString(type), " is not written"));
 }
 
 std::vector<std::int64_t> shape_of(const Tensor& x) {
@@ -275,7 +277,7 @@ void load_parameters(Model& model, const fs::path& folder) {
     }
     void table(const Parameter& p, RowTablePtr& table) override {
       filler_.table(p, table);
-      table = std::make_shared<RowTable>(p.name, table->values().clone());
+      table = copied(*table, table->values().scalar_type());
     }
 
    private:

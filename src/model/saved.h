@@ -59,7 +59,8 @@ void load_parameters(Model& model, const fs::path& folder);
 std::uint64_t model_bytes(const fs::path& folder);
 std::string model_hash(const fs::path& folder);
 
-// A tensor's bytes and shape, for writing.
+// A tensor's type, bytes and shape, for writing.
+checkpoint::Dtype dtype_of(torch::ScalarType type);
 std::span<const std::byte> bytes_of(const Tensor& contiguous);
 std::vector<std::int64_t> shape_of(const Tensor& x);
 

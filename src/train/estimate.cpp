@@ -69,12 +69,50 @@ Kept numbers_kept(const Recipe& recipe, const checkpoint::ModelConfig& config) {
   return kept;
 }
 
+// What a run holds throughout, in bytes, and of how many parameters a step makes whole gradients.
+struct Held {
+  double values = 0, moments = 0, with_gradient = 0;
+};
+
+Held held_by(const Recipe& recipe, const checkpoint::ModelConfig& config) {
+  class Walk final : public model::ParameterVisitor {
+   public:
+    explicit Walk(const TablesConfig& tables) : tables_(tables) {}
+    Held held;
+    void matrix(const model::Parameter& p, model::WeightPtr&) override { add(p); }
+    void tensor(const model::Parameter& p, Tensor&) override { add(p); }
+    void table(const model::Parameter& p, model::RowTablePtr&) override {
+      const auto count = static_cast<double>(p.count()), rows = static_cast<double>(p.shape[0]);
+      const double moment = size(tables_.moments);
+      held.values += size(tables_.values) * count;
+      held.moments += moment * count + (tables_.second_moment == SecondMoment::row
+                                            ? size(StoredType::f32) * rows
+                                            : moment * count);
+    }
+
+   private:
+    static double size(StoredType type) { return type == StoredType::bf16 ? 2 : 4; }
+    void add(const model::Parameter& p) {
+      const double bytes = size(StoredType::f32) * static_cast<double>(p.count());
+      held.values += bytes;
+      if (!p.trainable) return;
+      held.moments += 2 * bytes;
+      held.with_gradient += static_cast<double>(p.count());
+    }
+    const TablesConfig& tables_;
+  };
+  Walk walk(recipe.training.tables);
+  model::make_model(config)->visit(walk);
+  return walk.held;
+}
+
 // Of the last of the steps that are tried: the third one has what earlier ones left in memory.
 double seconds_of_a_step(const Recipe& recipe, const checkpoint::ModelConfig& config,
                          const kernels::Run& run) {
   const TrainingConfig& training = recipe.training;
   const auto model = model::make_model(config);
-  model::initialize(*model, static_cast<std::uint64_t>(training.seed));
+  model::initialize(*model, static_cast<std::uint64_t>(training.seed), *run.executor,
+                    stored_type(training.tables.values));
   const Tensor ids_BT = torch::arange(training.streams * config.context, torch::kInt64)
                             .remainder(config.vocab_size)
                             .view({training.streams, config.context});
@@ -101,11 +139,12 @@ double seconds_of_a_step(const Recipe& recipe, const checkpoint::ModelConfig& co
 double least_memory(const Recipe& recipe, std::int64_t vocab_size) {
   constexpr double kNumber = sizeof(float);
   const checkpoint::ModelConfig config = config_of(recipe, vocab_size);
-  const auto parameters = static_cast<double>(model::count_parameters(config).total);
+  const Held held = held_by(recipe, config);
   const Kept kept = numbers_kept(recipe, config);
   // Gradients take the place of what was kept for them, but for the head's, which is made first.
   const double head = static_cast<double>(config.vocab_size) * static_cast<double>(config.dim);
-  return kNumber * (3 * parameters + std::max(parameters, kept.step + head) + kept.layer);
+  return held.values + held.moments +
+         kNumber * (std::max(held.with_gradient, kept.step + head) + kept.layer);
 }
 
 Estimate dry_run(const Recipe& recipe, const fs::path& folder, const kernels::Run& run) {
@@ -121,9 +160,7 @@ Estimate dry_run(const Recipe& recipe, const fs::path& folder, const kernels::Ru
   e.memory_bytes = static_cast<double>(rss_bytes()) + least;
   if (least > static_cast<double>(available_memory_bytes())) return e;
   e.seconds = seconds_of_a_step(recipe, config, run) * static_cast<double>(e.steps);
-  constexpr double kMomentBytes = 8;  // per parameter
-  e.memory_bytes = static_cast<double>(peak_rss_bytes()) +
-                   kMomentBytes * static_cast<double>(e.parameters.total);
+  e.memory_bytes = static_cast<double>(peak_rss_bytes()) + held_by(recipe, config).moments;
   return e;
 }
 

@@ -62,13 +62,15 @@ checkpoint::ModelConfig model_for(const Recipe& recipe, const text::Tokenizer& t
   return config;
 }
 
-std::unique_ptr<model::Model> first_model(const Recipe& recipe, const text::Tokenizer& tokenizer) {
+std::unique_ptr<model::Model> first_model(const Recipe& recipe, const text::Tokenizer& tokenizer,
+                                          const Executor& executor) {
   const std::string& from = recipe.training.from;
   checkpoint::ModelConfig config = recipe.model;
   config.vocab_size = tokenizer.vocab_size();
+  const torch::ScalarType tables = stored_type(recipe.training.tables.values);
   if (from.empty()) {
     auto made = model::make_model(config);
-    model::initialize(*made, static_cast<std::uint64_t>(recipe.training.seed));
+    model::initialize(*made, static_cast<std::uint64_t>(recipe.training.seed), executor, tables);
     return made;
   }
   const fs::path folder = model::find_model(from);
@@ -80,6 +82,7 @@ std::unique_ptr<model::Model> first_model(const Recipe& recipe, const text::Toke
   auto made = model::make_model(config);
   model::load_parameters(*made, folder);
   model::check_finite(*made, folder.string());
+  model::store_tables_as(*made, tables);
   return made;
 }
 

@@ -17,7 +17,12 @@ checkpoint::ModelConfig model_for(const Recipe& recipe, const text::Tokenizer& t
 
 // Ready to be trained. Where training.from names a model, whose sizes must be the recipe's, tensor
 // by tensor, its weights; what else of it differs is a warning.
-std::unique_ptr<model::Model> first_model(const Recipe& recipe, const text::Tokenizer& tokenizer);
+inline torch::ScalarType stored_type(StoredType type) {
+  return type == StoredType::bf16 ? torch::kBFloat16 : torch::kFloat32;
+}
+
+std::unique_ptr<model::Model> first_model(const Recipe& recipe, const text::Tokenizer& tokenizer,
+                                          const Executor& executor);
 
 // bfloat16 where the recipe asks for it and instructions have it: elsewhere it costs float32's time
 // and more.

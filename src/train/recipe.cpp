@@ -123,6 +123,15 @@ void validate(const Recipe& recipe, const std::string& file) {
                        concat("is ", recipe.training.schedule_steps,
                               ", less than training.steps = ", recipe.training.steps,
                               "; the cosine would rise again"));
+  const TablesConfig& tables = recipe.training.tables;
+  if (tables.bias_step == BiasStep::row && tables.untouched == UntouchedRows::move)
+    throw_config_error({file, "training.tables.bias_step"},
+                       "is row, but rows that move every step have one t; set untouched = "
+                       "\"stay\" beside it, or leave bias_step out");
+  if (tables.learning_rate > 0 && recipe.training.learning_rate == 0)
+    throw_config_error({file, "training.tables.learning_rate"},
+                       concat("is ", tables.learning_rate,
+                              ", and follows the schedule of training.learning_rate, which is 0"));
   constexpr double kMostTokens = 1e18;  // which 64 bits can count
   if (static_cast<double>(recipe.training.streams) * static_cast<double>(recipe.training.steps) *
           static_cast<double>(recipe.model.context) >

@@ -8,6 +8,34 @@ namespace mote::train {
 
 enum class OptimizerKind { adam, adamw };
 
+// How the tables of lookup layers are trained, of which a step reads and updates some rows.
+enum class UntouchedRows { move, stay };
+enum class BiasStep { global, row };
+enum class SecondMoment { element, row };
+enum class StoredType { f32, bf16 };
+
+struct TablesConfig {
+  UntouchedRows untouched = UntouchedRows::move;
+  BiasStep bias_step = BiasStep::global;
+  SecondMoment second_moment = SecondMoment::element;
+  StoredType values = StoredType::f32, moments = StoredType::f32;
+  double learning_rate = 0;
+
+  static auto fields() {
+    using C = TablesConfig;
+    return std::tuple{
+        Field{&C::untouched, "untouched",
+              "rows without a gradient: move (as dense Adam moves them) or stay (SparseAdam)"},
+        Field{&C::bias_step, "bias_step",
+              "the t of rows that stay: global (of the run) or row (updates of the row)"},
+        Field{&C::second_moment, "second_moment", "for each element, or one for a row"},
+        Field{&C::values, "values", "type of the tables: f32, or bf16 (rounded at random)"},
+        Field{&C::moments, "moments", "type of their moments: f32, or bf16 (rounded at random)"},
+        Field{&C::learning_rate, "learning_rate",
+              "their peak learning rate; 0: that of everything else", 0.0, 1e38}};
+  }
+};
+
 struct DataConfig {
   std::string train, valid;
   std::string tokenizer = "bpe";
@@ -47,6 +75,7 @@ struct TrainingConfig {
   std::int64_t keep_checkpoints = 1;
   std::int64_t seed = 1;
   std::string from;
+  TablesConfig tables;
 
   // Steps after the warm-up's end over which the cosine falls.
   std::int64_t horizon() const { return schedule_steps ? schedule_steps : steps; }
@@ -78,7 +107,8 @@ struct TrainingConfig {
         Field{&C::log_every, "log_every", "steps between lines of metrics.jsonl", 1.0},
         Field{&C::seed, "seed", "of everything random", 0.0},
         Field{&C::from, "from",
-              "model whose weights and tokenizer the run starts from; empty: none"}};
+              "model whose weights and tokenizer the run starts from; empty: none"},
+        Field{&C::tables, "tables", "tables of rows (lookup layers)"}};
   }
 };
 
@@ -116,6 +146,22 @@ std::string changed_model(const checkpoint::ModelConfig& now, const checkpoint::
 
 }  // namespace mote::train
 
+template <>
+struct mote::EnumNames<mote::train::UntouchedRows> {
+  static constexpr std::array names{"move", "stay"};
+};
+template <>
+struct mote::EnumNames<mote::train::BiasStep> {
+  static constexpr std::array names{"global", "row"};
+};
+template <>
+struct mote::EnumNames<mote::train::SecondMoment> {
+  static constexpr std::array names{"element", "row"};
+};
+template <>
+struct mote::EnumNames<mote::train::StoredType> {
+  static constexpr std::array names{"f32", "bf16"};
+};
 template <>
 struct mote::EnumNames<mote::train::OptimizerKind> {
   static constexpr std::array names{"adam", "adamw"};

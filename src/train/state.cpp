@@ -1,5 +1,6 @@
 #include "train/state.h"
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <cmath>
@@ -13,7 +14,8 @@ namespace mote::train {
 namespace {
 
 constexpr const char* kFormatVersion = "3";
-constexpr const char* kSquare = "square.";  // what second moments are named by
+// What second moments, and counts of updates, are named by.
+constexpr const char* kFromZero[] = {"square.", "count."};
 constexpr const char* kDamaged =
     "; the state is damaged: write the name of another checkpoint into checkpoints/latest, or "
     "start from the weights beside it with --from";
@@ -27,13 +29,14 @@ constexpr const char* kDamaged =
 
 // A tensor of the file, of numbers that a run can leave: squares are not negative.
 Tensor checked(const checkpoint::SafetensorsFile& file, const checkpoint::Tensor& tensor,
-               const std::string& name) {
+               const std::string& name, torch::ScalarType type = torch::kFloat32) {
   const Tensor stored = model::tensor_over(tensor, nullptr, name, file.path().string());
-  if (stored.scalar_type() != torch::kFloat32)
-    refuse(
-        file, name,
-        concat("'", name, "' is ", checkpoint::name(tensor.dtype), ", a state is F32", kDamaged));
-  const bool square = name.starts_with(kSquare);
+  if (stored.scalar_type() != type)
+    refuse(file, name,
+           concat("'", name, "' is ", checkpoint::name(tensor.dtype), ", the run's is ",
+                  checkpoint::name(model::dtype_of(type)), kDamaged));
+  const bool square = std::any_of(std::begin(kFromZero), std::end(kFromZero),
+                                  [&](const char* start) { return name.starts_with(start); });
   Tensor sound = stored.isfinite();
   if (square) sound = sound.logical_and(stored >= 0);
   if (sound.all().item<bool>()) return stored;
@@ -45,7 +48,7 @@ Tensor checked(const checkpoint::SafetensorsFile& file, const checkpoint::Tensor
 
 void copy_into(Tensor& target, const checkpoint::SafetensorsFile& file,
                const checkpoint::UsedTensors& used, const std::string& name) {
-  const Tensor stored = checked(file, used.at(name), name);
+  const Tensor stored = checked(file, used.at(name), name, target.scalar_type());
   if (stored.sizes() != target.sizes())
     refuse(file, name,
            concat("tensor '", name, "' is ", stored.sizes(), ", the recipe's model has ",
@@ -112,7 +115,7 @@ void save_state(const std::filesystem::path& path, Optimizer& optimizer,
   std::vector<Tensor> values;
   const auto add = [&](const std::string& name, const Tensor& value) {
     values.push_back(value.detach().contiguous());
-    specs.push_back({name, checkpoint::Dtype::f32, model::shape_of(value)});
+    specs.push_back({name, model::dtype_of(value.scalar_type()), model::shape_of(value)});
   };
   optimizer.visit_state([&](const std::string& name, Tensor& value) { add(name, value); });
   for (std::size_t i = 0; i < memory.layers_BMD.size(); ++i)

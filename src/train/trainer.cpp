@@ -100,9 +100,12 @@ Trainer::Trainer(RunFolder& folder, const kernels::Run& run)
     model::load_parameters(*model_, *latest);
     model::check_finite(*model_, latest->string());
   } else {
-    model_ = first_model(recipe_, *tokenizer_);
+    model_ = first_model(recipe_, *tokenizer_, *run_.executor);
   }
-  optimizer_ = make_optimizer(model::trainable_parameters(*model_), recipe_.training, run);
+  const model::Trainable parameters = model::trainable_parameters(*model_);
+  if (parameters.tables.empty() && to_json(recipe_.training.tables) != to_json(TablesConfig{}))
+    log::warn("training.tables is set, but no layer of the model has tables of rows");
+  optimizer_ = make_optimizer(parameters, recipe_.training, run);
   const fs::path metrics = folder_.path() / "metrics.jsonl";
   if (latest) {
     first_step_ = saved_step_ = folder_.latest_step();

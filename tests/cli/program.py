@@ -83,13 +83,19 @@ def losses(folder):
     return [{k: v for k, v in json.loads(line).items() if k in keys} for line in lines]
 
 
-def tensors_in(path):
-    """Of a safetensors file: where each tensor's bytes begin and end in it."""
+def header_of(path):
+    """Of a safetensors file: its tensors' entries by name."""
     data = Path(path).read_bytes()
     (length,) = struct.unpack_from("<Q", data)
     header = json.loads(data[8:8 + length])
+    return {name: entry for name, entry in header.items() if not name.startswith("__")}
+
+
+def tensors_in(path):
+    """Of a safetensors file: where each tensor's bytes begin and end in it."""
+    (length,) = struct.unpack_from("<Q", Path(path).read_bytes())
     return {name: [8 + length + at for at in entry["data_offsets"]]
-            for name, entry in header.items() if not name.startswith("__")}
+            for name, entry in header_of(path).items()}
 
 
 def set_numbers(path, tensor, values, at=0):

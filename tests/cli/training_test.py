@@ -13,7 +13,7 @@ import time
 import unittest
 from pathlib import Path
 
-from program import PROGRAM, ProgramTest, losses, mote, set_weights, state_of
+from program import PROGRAM, ProgramTest, header_of, losses, mote, set_weights, state_of
 
 
 def logged_steps(folder):
@@ -71,15 +71,25 @@ class Resuming(ProgramTest):
         self.assert_same_as_whole(out)
 
     def test_a_run_with_tables_of_rows_goes_on_bit_for_bit(self):
-        peer = 'model.rules=[{layers="middle", feed_forward={kind="peer", experts=1024}}]'
-        whole, parts = self.scratch / "whole", self.scratch / "parts"
-        for out, steps in ((whole, 40), (parts, 20), (parts, 40)):
-            self.assert_done(self.train(out, "--resume", "--set", peer, "--set",
-                                        f"training.steps={steps}", "--set", "training.eval_every=20",
-                                        "--set", "training.schedule_steps=40"))
-        self.assertEqual(losses(parts), losses(whole))
-        self.assertEqual((parts / "model.safetensors").read_bytes(),
-                         (whole / "model.safetensors").read_bytes())
+        tables = {"moving": (),
+                  "staying": ('untouched="stay"', 'bias_step="row"', 'second_moment="row"'),
+                  "narrow": ('values="bf16"', 'moments="bf16"', "learning_rate=1e-3")}
+        for kind, fields in tables.items():
+            settings = ['model.rules=[{layers="middle", feed_forward={kind="peer", experts=1024}}]',
+                        "training.eval_every=20", "training.schedule_steps=40",
+                        *(f"training.tables.{field}" for field in fields)]
+            whole, parts = self.scratch / f"{kind}-whole", self.scratch / f"{kind}-parts"
+            with self.subTest(kind):
+                for out, steps in ((whole, 40), (parts, 20), (parts, 40)):
+                    words = [word for setting in (*settings, f"training.steps={steps}")
+                             for word in ("--set", setting)]
+                    self.assert_done(self.train(out, "--resume", *words))
+                self.assertEqual(losses(parts), losses(whole))
+                self.assertEqual((parts / "model.safetensors").read_bytes(),
+                                 (whole / "model.safetensors").read_bytes())
+        narrow = header_of(self.scratch / "narrow-parts" / "model.safetensors")
+        self.assertEqual({of["dtype"] for of in narrow.values() if of["shape"][0] == 1024},
+                         {"BF16"})
 
     def test_an_interrupt_leaves_a_checkpoint_that_goes_on(self):
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):

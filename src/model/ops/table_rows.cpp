@@ -17,7 +17,8 @@ const std::int32_t* ints(const Tensor& x) {
 }
 
 kernels::Table table_over(const Tensor& values_ND) {
-  return kernels::table_of(view_of<const float, 2>(values_ND));
+  return {values_ND.const_data_ptr(), values_ND.size(0), values_ND.size(1), values_ND.stride(0),
+          table_type(values_ND)};
 }
 
 Tensor dots(const Tensor& x_ND, const Tensor& values, const RowPicks& picks,
@@ -107,6 +108,12 @@ void prepare(const RowTablePtr& table, const RowPicks& picks) {
 }
 
 }  // namespace
+
+kernels::Type table_type(const Tensor& values) {
+  MOTE_CHECK(values.scalar_type() == torch::kFloat32 || values.scalar_type() == torch::kBFloat16,
+             "tables are float32 or bfloat16, not ", torch::toString(values.scalar_type()));
+  return values.scalar_type() == torch::kFloat32 ? kernels::Type::f32 : kernels::Type::bf16;
+}
 
 RowPicks::RowPicks(Tensor index_NK, std::int64_t table_rows)
     : index_NK_(index_NK.contiguous()),

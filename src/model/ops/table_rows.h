@@ -8,10 +8,14 @@
 
 #include <memory>
 
+#include "kernels/core/dtype.h"
 #include "model/ops/routes.h"
 #include "model/row_table.h"
 
 namespace mote::model::ops {
+
+// How the elements of a table, or of its moments, are stored.
+kernels::Type table_type(const Tensor& values);
 
 // Rows of a table that tokens pick: int32 [N, K]. What is sorted by row is made once, when it is first
 // needed, and shared by all products with the same picks.

@@ -131,10 +131,99 @@ TEST(RowGroup, GivesVectorDOfTheSpecification) {
   }
 }
 
-TEST(RowGroup, RefusesADecayInTheGradient) {
+TEST(RowGroup, ThatStaysIsSparseAdamOfVectorD) {
+  TrainingConfig config;
+  config.clip_norm = 0;
+  config.tables.untouched = UntouchedRows::stay;
+  for (const auto& [bias_step, expected] :
+       {std::pair{BiasStep::global, 0.9991878036}, {BiasStep::row, 0.9987336630}}) {
+    config.tables.bias_step = bias_step;
+    OneNumber number(config);
+    for (int step = 1; step <= 10; ++step) number.step(step == 3 ? 1 : step == 10 ? -0.5 : 0);
+    EXPECT_NEAR(number.table->values().item<double>(), expected, 2e-7);
+  }
+}
+
+TEST(RowGroup, RefusesADecayThatRowsWouldMiss) {
   TrainingConfig config;
   config.weight_decay = 0.1;
   EXPECT_THROW(OneNumber{config}, Error);
+  config.optimizer = OptimizerKind::adamw;
+  EXPECT_NO_THROW(OneNumber{config});
+  config.tables.untouched = UntouchedRows::stay;
+  EXPECT_THROW(OneNumber{config}, Error);
+}
+
+TEST(RowGroup, HasALearningRateOfItsOwn) {
+  TrainingConfig config;
+  config.clip_norm = 0;
+  OneNumber plain(config);
+  plain.step(1, 3e-3);
+  config.tables.learning_rate = 3 * config.learning_rate;
+  OneNumber own(config);
+  own.step(1, 1e-3);
+  EXPECT_NEAR(own.table->values().item<double>(), plain.table->values().item<double>(), 1e-7);
+}
+
+// Adam in double, of a table whose rows 1 and 3 have gradients in odd steps and row 2 in even ones.
+Tensor stepped_rows(const TablesConfig& tables, const model::RowTablePtr& table) {
+  TrainingConfig config;
+  config.clip_norm = 0;
+  config.tables = tables;
+  const auto optimizer = make_optimizer({{}, {table}}, config, test_run());
+  const std::int64_t columns = table->values().size(1);
+  const bool one_square = tables.second_moment == SecondMoment::row;
+  Tensor value = table->values().to(torch::kFloat64), mean = torch::zeros_like(value),
+         square = torch::zeros({value.size(0), one_square ? 1 : columns}, torch::kFloat64);
+  for (int step = 1; step <= 30; ++step) {
+    const Tensor rows = step % 2 ? torch::tensor({1, 3}) : torch::tensor({2});
+    const Tensor grad = fill(step, {rows.size(0), columns});
+    table->gradients().push_back({rows, grad});
+    optimizer->step(0.01);
+    const Tensor all = torch::zeros_like(value).index_copy_(0, rows, grad.to(torch::kFloat64));
+    mean = 0.9 * mean + 0.1 * all;
+    const Tensor squares = one_square ? all.square().mean(1, true) : all.square();
+    square = 0.999 * square + 0.001 * squares;
+    value = value - 0.01 * mean / (1 - std::pow(0.9, step)) /
+                        ((square / (1 - std::pow(0.999, step))).sqrt() + 1e-8);
+  }
+  optimizer->flush();
+  return value;
+}
+
+TEST(RowGroup, MayHaveOneSecondMomentForARow) {
+  const auto table = std::make_shared<model::RowTable>("table", fill(1, {4, 6}));
+  TablesConfig tables;
+  tables.second_moment = SecondMoment::row;
+  const Tensor want = stepped_rows(tables, table);
+  testing::expect_close(table->values(), want, 1e-5);
+}
+
+TEST(RowGroup, KeepsBfloat16RightInTheMean) {
+  // 512 columns that differ by nothing but their rounding: their mean is that of float32.
+  TablesConfig tables;
+  tables.values = tables.moments = StoredType::bf16;
+  const Tensor start = torch::ones({4, 512});
+  const auto stored = std::make_shared<model::RowTable>("table", start.to(torch::kBFloat16));
+  const auto exact = std::make_shared<model::RowTable>("table", start.clone());
+  TrainingConfig config;
+  config.clip_norm = 0;
+  const auto one = make_optimizer({{}, {exact}}, config, test_run());
+  config.tables = tables;
+  const auto other = make_optimizer({{}, {stored}}, config, test_run());
+  for (int step = 0; step < 60; ++step)
+    for (const auto& [table, optimizer] : {std::pair{exact, one.get()}, {stored, other.get()}}) {
+      table->gradients().push_back(
+          {torch::tensor({step % 3}), torch::full({1, 512}, 1 + 0.1 * step)});
+      optimizer->step(1e-4);  // a fortieth of the distance between numbers of bfloat16 below 1
+    }
+  one->flush(), other->flush();
+  const Tensor want = exact->values().mean(1), got = stored->values().to(torch::kFloat32).mean(1);
+  EXPECT_LT(want.narrow(0, 0, 3).max().item<double>(), 0.998);
+  testing::expect_close(got, want, 3e-4);
+  std::vector<torch::ScalarType> types;
+  other->visit_state([&](const std::string&, Tensor& x) { types.push_back(x.scalar_type()); });
+  EXPECT_EQ(types, (std::vector<torch::ScalarType>{torch::kBFloat16, torch::kBFloat16}));
 }
 
 // Rows and a dense tensor with the same gradients, clipped together, through a warm-up and a falling

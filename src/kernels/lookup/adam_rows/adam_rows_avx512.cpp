@@ -3,10 +3,10 @@
 namespace mote::kernels {
 
 void adam_rows_avx512(const AdamRows& args, const Run&) {
-  adam_rows_vector<Avx512>(args);
+  adam_rows_vector<NoisyAvx512>(args);
 }
 void move_rows_avx512(const MoveRows& args, const Run&) {
-  move_rows_vector<Avx512>(args);
+  move_rows_vector<NoisyAvx512>(args);
 }
 
 }  // namespace mote::kernels
