@@ -68,6 +68,11 @@ void check(const ProductKeyRouter& router, std::int64_t count, const char* name,
 }
 void check(const ProductKey& c, const Place& place) {
   check(c.router, c.values, "values", place);
+  if (c.mode == MemoryMode::dense_head_sum && c.value_init == ValueInit::picks)
+    throw_config_error(
+        place.inside("value_init"),
+        "is picks, but with mode = \"dense_head_sum\" nothing is picked; take dim or "
+        "values");
 }
 void check(const Peer& c, const Place& place) {
   check(c.router, c.experts, "experts", place);

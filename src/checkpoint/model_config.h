@@ -112,7 +112,7 @@ struct TopK {
 
 // What product keys are compared with: a linear map of the input, of every head its own
 // (arXiv 1907.05242, 2407.04153), or the input itself, the same for all heads (2310.10837).
-enum class QueryNorm { none, batch, layer };
+enum class QueryNorm { none, batch, layer, l2 };
 
 struct LinearQuery {
   static constexpr const char* kKind = "linear";
@@ -125,7 +125,8 @@ struct LinearQuery {
     return std::tuple{
         Field{&C::key_dim, "key_dim", "width of a key, both halves together", 2.0, 1e6},
         Field{&C::bias, "bias", "a bias in the query's linear map"},
-        Field{&C::norm, "norm", "of queries: none, batch (over tokens) or layer (over a half)"}};
+        Field{&C::norm, "norm",
+              "of queries: none, batch (over tokens), layer (over a half), l2 (length 1)"}};
   }
 };
 
@@ -147,6 +148,7 @@ struct ProductKeyRouter {
   bool share_keys = true;
   LookupGate gate = LookupGate::softmax;
   QueryConfig query;
+  double temperature = 1;
 
   static auto fields() {
     using C = ProductKeyRouter;
@@ -156,37 +158,59 @@ struct ProductKeyRouter {
               1e6},
         Field{&C::share_keys, "share_keys", "one set of keys for all heads"},
         Field{&C::gate, "gate", "softmax (of a head), softmax_joint (of all heads), sigmoid, relu"},
-        Field{&C::query, "query", "what keys are compared with"}};
+        Field{&C::query, "query", "what keys are compared with"},
+        Field{&C::temperature, "temperature", "gates are of scores divided by it", 1e-6, 1e6}};
   }
 };
 
-// A memory of N values found by product keys (PKM; specs/sparse-ffn 2.3).
+// A memory of N values found by product keys (PKM; specs/sparse-ffn 2.3). The published runs of
+// 2310.10837 selected nothing: all N values by the sum over heads of their scores (dense_head_sum).
+// What the values' deviation at the start is divided by: sqrt(d), sqrt(N) or sqrt(h k).
+enum class MemoryMode { sparse, dense_head_sum };
+enum class ValueInit { dim, values, picks };
+
 struct ProductKey {
   static constexpr const char* kKind = "product_key";
   std::int64_t values = 4096;
   ProductKeyRouter router{4, 32, false, LookupGate::relu, InputQuery{}};
+  MemoryMode mode = MemoryMode::sparse;
+  ValueInit value_init = ValueInit::dim;
+  double value_dropout = 0;
+  bool gated_output = false;
 
   static auto fields() {
     using C = ProductKey;
-    return std::tuple{Field{&C::values, "values", "values (N), a square number", 1.0, 2e9},
-                      Field{&C::router, "router", "which values a token uses"}};
+    return std::tuple{
+        Field{&C::values, "values", "values (N), a square number", 1.0, 2e9},
+        Field{&C::router, "router", "which values a token uses"},
+        Field{&C::mode, "mode",
+              "sparse, or dense_head_sum: all values by scores summed over heads, as "
+              "2310.10837's program ran"},
+        Field{&C::value_init, "value_init",
+              "values start with sqrt(2 / (L n)): n = dim, values (N) or picks (h k)"},
+        Field{&C::value_dropout, "value_dropout", "dropout of what the values sum to", 0.0, 0.99},
+        Field{&C::gated_output, "gated_output", "(y * silu(W1 x)) W2, as in Memory+ (2412.09764)"}};
   }
 };
 
-enum class NeuronActivation { gelu, gelu_tanh, relu, identity };
+enum class NeuronActivation { gelu, gelu_tanh, relu, silu, identity };
 
 // N experts of one hidden unit found by product keys (PEER; specs/peer.md 1.1).
 struct Peer {
   static constexpr const char* kKind = "peer";
   std::int64_t experts = 16384;
   NeuronActivation activation = NeuronActivation::gelu;
+  bool gated = false;
   bool separate_tables = false;
+  double dropout = 0;
   ProductKeyRouter router;
 
   static auto fields() {
     using C = Peer;
     return std::tuple{Field{&C::experts, "experts", "experts (N), a square number", 1.0, 2e9},
                       Field{&C::activation, "activation", "of an expert's hidden unit"},
+                      Field{&C::gated, "gated", "a third table w: experts act(<u, x>) <w, x> v"},
+                      Field{&C::dropout, "dropout", "dropout of hidden units", 0.0, 0.99},
                       Field{&C::separate_tables, "separate_tables",
                             "N experts for each head, which no other head uses"},
                       Field{&C::router, "router", "which experts a token uses"}};
@@ -267,15 +291,23 @@ std::int64_t head_dim_of(const AttentionConfig& attention);
 
 template <>
 struct mote::EnumNames<mote::checkpoint::QueryNorm> {
-  static constexpr std::array names{"none", "batch", "layer"};
+  static constexpr std::array names{"none", "batch", "layer", "l2"};
 };
 template <>
 struct mote::EnumNames<mote::checkpoint::LookupGate> {
   static constexpr std::array names{"softmax", "softmax_joint", "sigmoid", "relu"};
 };
 template <>
+struct mote::EnumNames<mote::checkpoint::MemoryMode> {
+  static constexpr std::array names{"sparse", "dense_head_sum"};
+};
+template <>
+struct mote::EnumNames<mote::checkpoint::ValueInit> {
+  static constexpr std::array names{"dim", "values", "picks"};
+};
+template <>
 struct mote::EnumNames<mote::checkpoint::NeuronActivation> {
-  static constexpr std::array names{"gelu", "gelu_tanh", "relu", "identity"};
+  static constexpr std::array names{"gelu", "gelu_tanh", "relu", "silu", "identity"};
 };
 template <>
 struct mote::EnumNames<mote::checkpoint::Positions> {

@@ -1,12 +1,15 @@
 // Lookup layers: product keys and a bank of rows.
 //
 //   ProductKey   a memory of values (arXiv 1907.05242; specs/sparse-ffn.md 2.3)
+//                dense_head_sum: y = gates of all N values, from scores summed over heads, times V
+//                gated output: (y * silu(W1 x)) W2 (Memory+, arXiv 2412.09764)
 //   Peer         a million tiny experts (arXiv 2407.04153; specs/peer.md 1.1)
 // Heads take from the same bank and are summed.
 #pragma once
 
 #include "model/banks/rows.h"
 #include "model/layers/feed_forward.h"
+#include "model/linear.h"
 #include "model/routing/product_key_router.h"
 
 namespace mote::model {
@@ -18,9 +21,13 @@ class ProductKey final : public FeedForward {
   void visit(const std::string& name, ParameterVisitor& visitor) override;
 
  private:
+  const checkpoint::ProductKey config_;
+  const LayerPlace place_;
   std::string name_;
   ProductKeyRouter router_;
-  ValueBank values_;
+  ValueBank values_;     // sparse
+  Linear dense_values_;  // dense_head_sum: a matrix, of which every step uses all
+  Linear gate_, output_;
 };
 
 class Peer final : public FeedForward {

@@ -152,9 +152,16 @@ TEST(Peer, IsTheDenseLayerWhereEveryExpertHasGateOne) {
 
 struct Memory {
   checkpoint::ProductKey config;
+  std::map<std::string, Tensor> more;
   Tensor y(const Tensor& x, const Tensor& keys, const Tensor& values) const {
     ProductKey layer(config, {0, 1, x.size(1), 1});
-    LookupSetter setter({{"keys", keys}, {"values", values}});
+    std::map<std::string, Tensor> all = more;
+    all["keys"] = keys;
+    if (config.mode == checkpoint::MemoryMode::sparse)
+      all["values"] = values;
+    else
+      all["dense_values.weight"] = values.t().contiguous();
+    LookupSetter setter(all);
     layer.visit("ff", setter);
     const testing::LayerResult result = run_layer(layer, x, test_pass());
     found = result.assignment.expert_R;
@@ -176,6 +183,67 @@ TEST(ProductKey, GivesVectorGOfTheSpecification) {
   expect_values(memory.y(x, keys, values), {.021618, .148493, .203605, .160320}, 1e-6);
   memory.config.router.gate = LookupGate::softmax;
   expect_values(memory.y(x, keys, values), {.033275, .289658, .406056, .326217}, 1e-6);
+  memory.config.mode = checkpoint::MemoryMode::dense_head_sum;
+  memory.config.router.gate = LookupGate::relu;
+  expect_values(memory.y(x, keys, values), {.072101, .645727, .907289, .730379}, 1e-6);
+  memory.config.router.gate = LookupGate::softmax_joint;
+  expect_values(memory.y(x, keys, values), {-.008548, -.056864, -.077699, -.060984}, 1e-6);
+}
+
+TEST(ProductKey, GatesItsOutputWhereItIsTold) {
+  const Tensor x = fill(1, {5, 4}), values = fill(2, {9, 4}), gate = fill(3, {4, 4}),
+               output = fill(4, {4, 4}),
+               keys = torch::stack({fill(5, {2, 3, 2}), fill(6, {2, 3, 2})}, 1);
+  Memory memory;
+  memory.config.values = 9;
+  memory.config.router.heads = 2, memory.config.router.experts_per_head = 2;
+  const Tensor plain = memory.y(x, keys, values);
+  memory.config.gated_output = true;
+  memory.more = {{"gate.weight", gate}, {"output.weight", output}};
+  expect_close(memory.y(x, keys, values),
+               (plain * torch::silu(x.matmul(gate.t()))).matmul(output.t()), 1e-5);
+}
+
+TEST(Peer, HasGatedExpertsWithAThirdTable) {
+  checkpoint::Peer config = peer_config(16, 2, 3, 6);
+  config.activation = NeuronActivation::silu, config.gated = true;
+  const Tensor x = fill(1, {4, 8}), up = fill(2, {16, 8}), gate = fill(3, {16, 8}),
+               down = fill(4, {16, 8});
+  Peer layer(config, {0, 1, 8, 1});
+  LookupSetter setter({{"query.weight", fill(5, {12, 8})},
+                       {"keys", fill(6, {1, 2, 4, 3})},
+                       {"up", up},
+                       {"experts.gate", gate},
+                       {"down", down}});
+  layer.visit("ff", setter);
+  const testing::LayerResult result = run_layer(layer, x, test_pass());
+  const Tensor index = result.assignment.expert_R.to(torch::kInt64).view({4, 6});
+  const auto dots = [&](const Tensor& table) {
+    return (table.index({index}) * x.unsqueeze(1)).sum(-1);
+  };
+  const Tensor weight = result.assignment.gate_R.view({4, 6}) * torch::silu(dots(up)) * dots(gate);
+  expect_close(result.y_ND, (weight.unsqueeze(-1) * down.index({index})).sum(1), 1e-6);
+}
+
+TEST(Peer, DividesScoresByATemperatureAndQueriesByTheirLength) {
+  checkpoint::Peer config = peer_config(16, 2, 3, 6);
+  const std::map<std::string, Tensor> values = {{"query.weight", fill(5, {12, 8})},
+                                                {"keys", fill(6, {1, 2, 4, 3})},
+                                                {"up", fill(2, {16, 8})},
+                                                {"down", fill(4, {16, 8})}};
+  const auto gates = [&](double temperature, QueryNorm norm, double scale) {
+    config.router.temperature = temperature;
+    config.router.query = LinearQuery{6, false, norm};
+    Peer layer(config, {0, 1, 8, 1});
+    std::map<std::string, Tensor> scaled = values;
+    scaled["query.weight"] = values.at("query.weight") * scale;
+    LookupSetter setter(scaled);
+    layer.visit("ff", setter);
+    return run_layer(layer, fill(1, {4, 8}), test_pass()).assignment.gate_R;
+  };
+  expect_close(gates(2, QueryNorm::none, 2), gates(1, QueryNorm::none, 1), 1e-6);
+  expect_close(gates(1, QueryNorm::l2, 2), gates(1, QueryNorm::l2, 1), 1e-6);
+  EXPECT_FALSE(gates(1, QueryNorm::l2, 1).allclose(gates(1, QueryNorm::none, 1), 1e-3));
 }
 
 // specs/peer.md 6.5, and its running statistics.

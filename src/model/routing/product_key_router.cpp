@@ -11,6 +11,7 @@ namespace mote::model {
 namespace {
 
 constexpr double kEpsilon = 1e-5, kMomentum = 0.1;
+constexpr double kShortest = 1e-12;  // query that is divided by its length
 
 }  // namespace
 
@@ -54,10 +55,25 @@ Tensor ProductKeyRouter::query(const Tensor& x_ND, ForwardState& state) const {
   if (linear_->norm == checkpoint::QueryNorm::layer)
     q_NF = at::layer_norm(q_NF.view({tokens, 2 * heads, key_dim_ / 2}), {key_dim_ / 2},
                           norm_weight_, norm_bias_, kEpsilon);
-  return q_NF.reshape({tokens, heads, key_dim_});
+  const Tensor q_NHC = q_NF.reshape({tokens, heads, key_dim_});
+  if (linear_->norm != checkpoint::QueryNorm::l2) return q_NHC;
+  return q_NHC / q_NHC.norm(2, -1, true).clamp_min(kShortest);
 }
 
-Tensor ProductKeyRouter::gates(const Tensor& score_NHK) const {
+Tensor ProductKeyRouter::head_sum(const Tensor& x_ND, ForwardState& state) const {
+  const std::int64_t tokens = x_ND.size(0), heads = config_.heads, half = key_dim_ / 2;
+  const Tensor q_NHC = query(x_ND, state);
+  const auto scores = [&](std::int64_t which) {
+    const Tensor q_NF = q_NHC.narrow(-1, which * half, half).reshape({tokens, heads * half});
+    const Tensor keys_HnC = keys_S2nC_.select(1, which).expand({heads, keys_, half});
+    return q_NF.matmul(keys_HnC.permute({1, 0, 2}).reshape({keys_, heads * half}).t());
+  };
+  const Tensor sum_Nnn = scores(0).unsqueeze(2) + scores(1).unsqueeze(1);
+  return gates(sum_Nnn.reshape({tokens, 1, keys_ * keys_})).view({tokens, experts_});
+}
+
+Tensor ProductKeyRouter::gates(const Tensor& found_NHK) const {
+  const Tensor score_NHK = config_.temperature == 1 ? found_NHK : found_NHK / config_.temperature;
   switch (config_.gate) {
     case checkpoint::LookupGate::softmax:
       return torch::softmax(score_NHK, -1);
@@ -92,7 +108,8 @@ void ProductKeyRouter::visit(const std::string& name, ParameterVisitor& visitor)
     if (linear_->bias)
       query_.visit_bias({name + ".query.bias", {features}, {Init::Kind::uniform, bound}}, visitor);
     const std::int64_t normed = linear_->norm == checkpoint::QueryNorm::layer ? half : features;
-    if (linear_->norm != checkpoint::QueryNorm::none) {
+    if (linear_->norm == checkpoint::QueryNorm::layer ||
+        linear_->norm == checkpoint::QueryNorm::batch) {
       visitor.tensor({name + ".norm.weight", {normed}, {Init::Kind::ones}}, norm_weight_);
       visitor.tensor({name + ".norm.bias", {normed}}, norm_bias_);
     }

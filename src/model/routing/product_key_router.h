@@ -3,7 +3,7 @@
 //
 //   q = query(x)            halves of x itself, the same for all heads; or W x (+ b), normed, for each head
 //   I = the k best of <q[0 : c], C[i]> + <q[c : 2c], C'[j]>, expert i n + j       (ops/product_keys)
-//   g = gate(scores of I)   softmax of each head's k, softmax of all heads' k together, sigmoid, relu
+//   g = gate(scores of I / temperature)   softmax of each head's k, softmax of all heads' k together, sigmoid, relu
 //
 // Keys start as their papers have them: uniform in +-1/sqrt(c) beside a linear query, normal with
 // standard deviation sqrt(2 / (L d)) where the input is the query. Batch norm is over all tokens of a
@@ -24,12 +24,15 @@ class ProductKeyRouter {
                    const LayerPlace& place, bool separate_tables = false);
   // Rows of a token: head by head, each by falling score.
   ops::Assignment route(const Tensor& x_ND, ForwardState& state) const;
+  // Gates of all experts from scores summed over heads, without any selection: [N, n * n]. A softmax is
+  // over all of them.
+  Tensor head_sum(const Tensor& x_ND, ForwardState& state) const;
   void visit(const std::string& name, ParameterVisitor& visitor);
 
  private:
   Tensor query(const Tensor& x_ND, ForwardState& state) const;  // [N, H, C]
   Tensor batch_norm(const Tensor& q_NF, ForwardState& state) const;
-  Tensor gates(const Tensor& score_NHK) const;
+  Tensor gates(const Tensor& found_NHK) const;  // of the scores that were found
 
   const checkpoint::ProductKeyRouter config_;
   const checkpoint::LinearQuery* linear_;  // null: the input is the query
