@@ -1,7 +1,7 @@
 // One sigma-MoE layer, router included: forward, and forward + backward to the input and all
 // weights.
+#include "bench/layer.h"
 #include "bench/record.h"
-#include "model/layers/mixture.h"
 #include "model/ops/experts.h"
 
 namespace mote::bench {
@@ -13,25 +13,13 @@ struct Sizes {
   std::vector<std::int64_t> tokens;
 };
 
-class Filler final : public model::ParameterVisitor {
- public:
-  std::vector<Tensor> leaves;
-  void matrix(const model::Parameter& p, model::WeightPtr& weight) override {
-    leaves.push_back((0.02 * torch::randn(p.shape)).requires_grad_());
-    weight = model::make_dense_weight(leaves.back());
-  }
-  void tensor(const model::Parameter&, Tensor&) override {}
-};
-
 void time_shape(const Report& report, const Sizes& s, std::int64_t tokens, bool bf16,
                 bool backward) {
   const std::string shape = concat(s.name, " d=", s.dim, " E=", s.experts, " G=", s.width,
                                    " K=", s.per_token, " tokens=", tokens, bf16 ? " bf16" : " fp32",
                                    backward ? " forward+backward" : " forward");
   if (!report.wants("moe_layer", shape)) return;
-  model::Mixture layer({s.experts, s.width, {s.per_token, 0, 0}}, {0, 1, s.dim, 1});
-  Filler filler;
-  layer.visit("", filler);
+  const Layer layer(checkpoint::Mixture{s.experts, s.width, {s.per_token, 0, 0}}, s.dim);
   model::Pass pass = report.options().pass;
   pass.precision = bf16 ? kernels::Precision::bf16 : kernels::Precision::f32;
   std::vector<Tensor> batches;
@@ -39,15 +27,11 @@ void time_shape(const Report& report, const Sizes& s, std::int64_t tokens, bool 
   std::size_t turn = 0;
   const auto forward = [&] {
     const torch::NoGradGuard no_grad;
-    model::ForwardState state(pass);
-    layer.forward(batches[turn++ % 8], state);
+    layer.forward(batches[turn++ % 8], pass);
   };
   const auto both = [&] {
-    Tensor x = batches[turn++ % 8].detach().requires_grad_();
-    model::ForwardState state(pass);
-    const Tensor y = layer.forward(x, state);
-    y.backward(y.detach());
-    for (Tensor& leaf : filler.leaves) leaf.mutable_grad() = Tensor();
+    layer.forward_and_backward(batches[turn++ % 8], pass);
+    layer.forget_gradients();
   };
   const auto seconds =
       sample(backward ? std::function<void()>(both) : forward, report.options().repeat);

@@ -57,6 +57,8 @@ double measure_peak_flops(const kernels::Run& run);
 
 void memory(const Report& report);
 void moe_layer(const Report& report);
+void peer_layer(const Report& report);
+void layers(const Report& report);
 void decode(const Report& report);
 void lm_train(const Report& report);
 void matvec(const Report& report);

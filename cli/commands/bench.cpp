@@ -13,15 +13,18 @@ struct Workload {
   const char* name;
   void (*run)(const bench::Report&);
 };
-constexpr Workload kWorkloads[] = {{"memory", bench::memory},       {"matvec", bench::matvec},
-                                   {"moe-layer", bench::moe_layer}, {"lm-train", bench::lm_train},
-                                   {"decode", bench::decode},       {"quantize", bench::quantize}};
+constexpr Workload kWorkloads[] = {
+    {"memory", bench::memory},       {"matvec", bench::matvec},
+    {"moe-layer", bench::moe_layer}, {"peer-layer", bench::peer_layer},
+    {"layers", bench::layers},       {"lm-train", bench::lm_train},
+    {"decode", bench::decode},       {"quantize", bench::quantize}};
 
 class Bench final : public Verb {
  public:
   void add_options(CLI::App& app) override {
-    app.add_option("NAME", names_,
-                   "memory, matvec, moe-layer, lm-train, decode, quantize (default: all)");
+    app.add_option(
+        "NAME", names_,
+        "memory, matvec, moe-layer, peer-layer, layers, lm-train, decode, quantize (default: all)");
     app.add_option("--only", only_,
                    "rows whose name and shape have all these words (default: all rows)")
         ->check(not_empty());
@@ -61,7 +64,8 @@ class Bench final : public Verb {
                 row["shape"].get<std::string>().c_str(), row["median"].get<double>(),
                 row["unit"].get<std::string>().c_str());
     for (const char* key :
-         {"kind", "bits_per_weight", "ratio_to_bf16", "GFLOP_per_s", "limit", "share_of_limit"})
+         {"kind", "bits_per_weight", "ratio_to_bf16", "GFLOP_per_s", "limit", "share_of_limit",
+          "us_per_token", "model_us_per_token", "row_GB_per_s", "own_MiB", "model_MiB"})
       if (row.contains(key)) std::printf("  %s=%s", key, row[key].dump().substr(0, 8).c_str());
     if (row.contains("time_by_op"))
       for (const auto& [op, share] : row["time_by_op"].items())

@@ -7,6 +7,8 @@ namespace mote {
 
 // Largest resident memory so far, in bytes.
 std::uint64_t peak_rss_bytes();
+// Gives freed memory back to the system; peak_rss_bytes() counts anew from here.
+void reset_peak_rss();
 // Resident memory now, in bytes.
 std::uint64_t rss_bytes();
 

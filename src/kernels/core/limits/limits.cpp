@@ -20,6 +20,13 @@ void read_reference(const ReadSum& args, const Run&) {
   for (const float s : sum) *args.sum += s;
 }
 
+void rows_reference(const ReadRows& args, const Run&) {
+  *args.sum = 0;
+  for (Index r = 0; r < args.rows; ++r)
+    for (Index i = 0; i < args.columns; ++i)
+      *args.sum += args.data[args.index[r] * args.columns + i];
+}
+
 constexpr Variant<PeakFlops> kPeak[] = {
     {Isa::reference, peak_reference},
 #if MOTE_WITH_AVX2
@@ -40,6 +47,16 @@ constexpr Variant<ReadSum> kRead[] = {
 #endif
 };
 
+constexpr Variant<ReadRows> kRows[] = {
+    {Isa::reference, rows_reference},
+#if MOTE_WITH_AVX2
+    {Isa::avx2, read_rows_avx2},
+#endif
+#if MOTE_WITH_AVX512
+    {Isa::avx512, read_rows_avx512},
+#endif
+};
+
 }  // namespace
 
 std::span<const Variant<PeakFlops>> peak_flops_variants() {
@@ -48,11 +65,17 @@ std::span<const Variant<PeakFlops>> peak_flops_variants() {
 std::span<const Variant<ReadSum>> read_sum_variants() {
   return kRead;
 }
+std::span<const Variant<ReadRows>> read_rows_variants() {
+  return kRows;
+}
 void peak_flops(const PeakFlops& args, const Run& run) {
   select(peak_flops_variants(), run).call(args, run);
 }
 void read_sum(const ReadSum& args, const Run& run) {
   select(read_sum_variants(), run).call(args, run);
+}
+void read_rows(const ReadRows& args, const Run& run) {
+  select(read_rows_variants(), run).call(args, run);
 }
 
 }  // namespace mote::kernels

@@ -2,7 +2,8 @@
 //
 // peak_flops: multiply-adds on registers, `rounds` of them on every accumulator; returns how many
 // floating-point operations were done (a multiply-add counts two). read_sum: reads every byte once
-// and returns a value that depends on all of them, so that no read can be left out.
+// and returns a value that depends on all of them, so that no read can be left out. read_rows: the same for
+// rows of `columns` numbers in the order of `index`, lines of later rows asked for ahead.
 #pragma once
 
 #include "kernels/core/variants.h"
@@ -29,5 +30,16 @@ void read_sum(const ReadSum& args, const Run& run);
 std::span<const Variant<ReadSum>> read_sum_variants();
 void read_sum_avx2(const ReadSum& args, const Run& run);
 void read_sum_avx512(const ReadSum& args, const Run& run);
+
+struct ReadRows {
+  const float* data = nullptr;
+  const std::int32_t* index = nullptr;
+  Index rows = 0, columns = 0;  // columns: a multiple of 64
+  float* sum = nullptr;         // out
+};
+void read_rows(const ReadRows& args, const Run& run);
+std::span<const Variant<ReadRows>> read_rows_variants();
+void read_rows_avx2(const ReadRows& args, const Run& run);
+void read_rows_avx512(const ReadRows& args, const Run& run);
 
 }  // namespace mote::kernels

@@ -8,5 +8,8 @@ void peak_flops_avx512(const PeakFlops& args, const Run&) {
 void read_sum_avx512(const ReadSum& args, const Run&) {
   read_sum_vector<Avx512>(args);
 }
+void read_rows_avx512(const ReadRows& args, const Run&) {
+  read_rows_vector<Avx512>(args);
+}
 
 }  // namespace mote::kernels

@@ -40,5 +40,24 @@ void read_sum_vector(const ReadSum& args) {
   *args.sum = S::sum(S::add(S::add(sum[0], sum[1]), S::add(sum[2], sum[3])));
 }
 
+template <class S>
+void read_rows_vector(const ReadRows& args) {
+  constexpr Index kAhead = 48;
+  typename S::V sum[4] = {S::zero(), S::zero(), S::zero(), S::zero()};
+  for (Index r = 0; r < args.rows; ++r) {
+    const float* row = args.data + args.index[r] * args.columns;
+    const float* later =
+        args.data + args.index[r + kAhead < args.rows ? r + kAhead : r] * args.columns;
+    for (Index i = 0; i < args.columns; i += 4 * S::kLanes) {
+      for (int line = 0; line < 4 * S::kLanes; line += 16)
+        __builtin_prefetch(later + i + line, 0, 2);
+#pragma GCC unroll 4
+      for (int part = 0; part < 4; ++part)
+        sum[part] = S::add(sum[part], S::load(row + i + part * S::kLanes));
+    }
+  }
+  *args.sum = S::sum(S::add(S::add(sum[0], sum[1]), S::add(sum[2], sum[3])));
+}
+
 }  // namespace
 }  // namespace mote::kernels
