@@ -19,6 +19,8 @@ enum class Purpose : std::uint32_t {
   sampling = 4,
   calibration = 5,
   test = 6,
+  router_noise = 7,
+  hash_router = 8,
 };
 
 using Block = std::array<std::uint32_t, 4>;
