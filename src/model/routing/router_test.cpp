@@ -6,6 +6,7 @@
 #include "base/toml.h"
 #include "model/layers/mixture.h"
 #include "model/layers/sites.h"
+#include "model/ops/dropout.h"
 #include "model/ops/noise.h"
 #include "model/routing/balance.h"
 #include "model/routing/gates.h"
@@ -543,6 +544,97 @@ TEST(Router, SelectsByRawScoresOutsideTraining) {
   }
 }
 
+// What a layer in training selects, of two sequences of three tokens.
+ops::Assignment routed_as_two(const Layer& layer) {
+  testing::Assignments observer;
+  Pass pass = test_pass(true);
+  pass.observer = &observer;
+  ForwardState state(pass);
+  state.ids_BT = torch::zeros({2, 3}, torch::kInt64);
+  layer.made().forward(layer.x, state);
+  return observer.last;
+}
+
+TEST(Router, SelectsByBalancedScoresInTraining) {
+  Layer layer;
+  const Tensor z = layer.x.matmul(layer.router.t());
+  for (const SinkhornForm form : {SinkhornForm::correct, SinkhornForm::published}) {
+    const Tensor by_sequence = sinkhorn(z.view({2, 3, 4}), 3, form).view({6, 4}),
+                 by_batch = sinkhorn(z, 3, form);
+    for (const auto& [over, plan] : {std::pair{checkpoint::Scope::sequence, by_sequence},
+                                     {checkpoint::Scope::batch, by_batch}}) {
+      layer.config.router.select = checkpoint::SinkhornSelect{3, form, over};
+      EXPECT_EQ(ints(routed_as_two(layer).expert_R), ints(std::get<1>(plan.topk(2, -1))));
+    }
+  }
+  layer.config.router.experts_per_token = 1;
+  layer.config.router.select = checkpoint::BaseSelect{};
+  EXPECT_EQ(ints(routed_as_two(layer).expert_R), ints(ops::balanced_assignment(z, test_pass())));
+}
+
+TEST(Router, LetsExpertsCompareTokensByTheirGates) {
+  Layer layer;
+  const Tensor z = layer.x.matmul(layer.router.t());
+  layer.config.router.gate = Gate::softmax_before;
+  for (const auto& [over, group] :
+       {std::pair{checkpoint::Scope::batch, 6}, {checkpoint::Scope::sequence, 3}}) {
+    layer.config.router.select = checkpoint::ExpertChoice{over};
+    const ops::Assignment routed = routed_as_two(layer);
+    const Selection want = select_by_experts(torch::log_softmax(z, -1), 2, group, test_pass());
+    EXPECT_EQ(ints(routed.expert_R), ints(want.expert_R));
+    EXPECT_EQ(ints(routed.first_N1), ints(want.first_N1));
+  }
+  EXPECT_NE(ints(select_by_experts(torch::log_softmax(z, -1), 2, 6, test_pass()).first_N1),
+            ints(select_by_experts(z, 2, 6, test_pass()).first_N1))
+      << "raw scores would be told apart here";
+}
+
+TEST(Router, HiddenExpertsAreTakenLastWithGateZero) {
+  for (const auto& [name, router] : learned_routers()) {
+    Layer layer;
+    layer.config.router = router;
+    layer.config.router.expert_dropout = 0.4;
+    layer.x = fill(1, {200, 4});
+    const Pass pass = test_pass(true);
+    const Tensor keep_NE = ops::bernoulli_mask(
+        200, 4, 0.4, pass.rng(Purpose::expert_dropout, site(0, Site::experts)), pass);
+    const ops::Assignment routed = layer.run().assignment;
+    const Selection rows{routed.first_N1, routed.expert_R, 0};
+    const Tensor kept_R = keep_NE.view(-1).index_select(0, rows.token_expert_R(4)),
+                 hidden_R = kept_R == 0;
+    EXPECT_TRUE(routed.gate_R.masked_select(hidden_R).eq(0).all().item<bool>()) << name;
+    if (router.select.get_if<checkpoint::BaseSelect>() ||
+        router.select.get_if<checkpoint::ExpertChoice>())
+      continue;  // which must fill all experts
+    // A token has a hidden expert only where fewer than K are left.
+    const Tensor left_N = keep_NE.sum(-1),
+                 left_R = torch::repeat_interleave(left_N, routed.first_N1.diff(), 0);
+    EXPECT_TRUE((left_R.masked_select(hidden_R) < static_cast<double>(router.experts_per_token))
+                    .all()
+                    .item<bool>())
+        << name;
+  }
+}
+
+// specs/sparse-ffn 7.4.
+TEST(Router, OfOneExpertATokenLearnsBySoftmaxBeforeAndNotAfter) {
+  for (const bool after : {false, true}) {
+    Layer layer;
+    layer.config.router.experts_per_token = 1;
+    layer.config.router.gate = after ? Gate::softmax_after : Gate::softmax_before;
+    layer.router.requires_grad_();
+    const auto result = layer.run();
+    const Tensor p = torch::softmax(layer.x.matmul(layer.router.t()), -1);
+    expect_close(result.assignment.gate_R, after ? torch::ones({6}) : std::get<0>(p.max(-1)), 1e-6);
+    result.y_ND.sum().backward();
+    EXPECT_EQ(layer.router.grad().abs().max().item<double>() > 1e-6, !after);
+    layer.config.router.entropy_weight = 1;
+    layer.router.mutable_grad() = Tensor();
+    layer.run().penalty.backward();
+    EXPECT_GT(layer.router.grad().abs().max().item<double>(), 1e-6) << "the regulariser moves it";
+  }
+}
+
 TEST(Router, CapacityDropsRowsInTrainingAndElsewhereWhereAsked) {
   Layer layer;
   layer.x = layer.x[0].expand({6, 4}).contiguous();
@@ -856,6 +948,15 @@ TEST(AvgK, FollowsTheKeysWhileTheyAreTrainedAndKeepsTheirMeansForPackedOnes) {
   EXPECT_TRUE(moved.assignment.expert_R.view({9, 2})
                   .to(torch::kInt64)
                   .equal(std::get<1>(means.topk(2, -1))));
+  // Matrices that are not trained may be packed: what routes is what was saved.
+  AvgK frozen = AvgK::of(24, 4, 2);
+  Mixture other = frozen.made();
+  Setter setter({{"experts.up", frozen.up},
+                 {"experts.down", frozen.down},
+                 {"router.weight", layer.up.detach().mean(1)}});
+  other.visit("ff", setter);
+  EXPECT_TRUE(
+      run_layer(other, x, test_pass()).assignment.expert_R.equal(moved.assignment.expert_R));
   // What a walk that saves sees.
   class Reader final : public ParameterVisitor {
    public:
