@@ -67,6 +67,8 @@ class Generate final : public Verb {
     model::Pass pass = context.pass();
     pass.int8_activations = activations_.int8();
     if (pass.int8_activations) model::check_int8_activations(*model);
+    for (const std::string& warning : checkpoint::causality_warnings(model->config()))
+      log::warn(warning);
     const auto tokenizer = model::load_tokenizer(folder, model->config());
     options_.memory_tokens = run::memory_for_context(model->config(), context_size_);
     Json results = Json::array();

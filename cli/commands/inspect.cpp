@@ -89,15 +89,12 @@ class Inspect final : public Verb {
 
   // Bytes of the files by part of the model; headers and padding are "rest".
   static Json bytes_in(const checkpoint::TensorSource& source, std::uint64_t of) {
-    constexpr std::pair<const char*, const char*> kParts[] = {{"_norm.", "norms"},
-                                                              {".attention.", "attention"},
-                                                              {".experts.", "experts"},
-                                                              {".router.", "routers"},
-                                                              {".feed_forward.", "feed_forward"},
-                                                              {"embedding.", "embedding"},
-                                                              {"positions.", "embedding"},
-                                                              {"head.", "head"},
-                                                              {"norm.", "norms"}};
+    constexpr std::pair<const char*, const char*> kParts[] = {
+        {"_norm.", "norms"},         {".attention.", "attention"},
+        {".experts.", "experts"},    {".router.", "routers"},
+        {"router_cell.", "routers"}, {".feed_forward.", "feed_forward"},
+        {"embedding.", "embedding"}, {"positions.", "embedding"},
+        {"head.", "head"},           {"norm.", "norms"}};
     Json bytes = Json::object();
     std::uint64_t counted = 0;
     for (const auto& [name, tensor] : source.tensors())

@@ -20,7 +20,9 @@ enum class Purpose : std::uint32_t {
   sampling = 4,
   calibration = 5,
   test = 6,
-  rounding = 7,
+  router_noise = 7,
+  hash_router = 8,
+  rounding = 9,
 };
 
 // The hash of a name (FNV-1a), as part of a key.

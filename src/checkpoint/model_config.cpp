@@ -42,8 +42,7 @@ void check_at_most(std::int64_t value, const char* name, std::int64_t most, cons
 }
 
 void check(const Mixture& c, const Place& place) {
-  check_at_most(c.router.experts_per_token, "router.experts_per_token", c.experts,
-                "feed_forward.experts", place);
+  check(c.router, c.experts, place);
 }
 void check(const Dense&, const Place&) {}
 void check(const TopK& c, const Place& place) {
@@ -80,11 +79,61 @@ void check(const Peer& c, const Place& place) {
 
 void validate_layer(const ModelConfig& model, const LayerConfig& layer, const Place& place) {
   layer.feed_forward.visit([&](const auto& kind) { check(kind, place.inside("feed_forward")); });
+  if (const auto* mixture = layer.feed_forward.get_if<Mixture>();
+      mixture && mixture->key_rank > model.dim)
+    throw_config_error(place.inside("feed_forward.key_rank"),
+                       concat("is ", mixture->key_rank, ", more than dim = ", model.dim,
+                              "; take 0 for matrices of whole rank"));
   if (model.positions == Positions::learned && layer.attention.get_if<TransformerXl>())
     throw_config_error(place.inside("attention.kind"),
                        "is transformer_xl, which has positions of its own, but positions is "
                        "learned; choose causal, or positions = \"none\"");
 }
+
+// Layers that have a place of their own: without rules all are alike.
+std::int64_t distinct_layers(const ModelConfig& config) {
+  return config.rules.empty() ? 1 : config.layers;
+}
+
+const RecurrentScore* recurrent_score(const LayerConfig& layer) {
+  const auto* mixture = layer.feed_forward.get_if<Mixture>();
+  return mixture ? mixture->router.score.get_if<RecurrentScore>() : nullptr;
+}
+
+// What `why` says of the layers, each sentence once, with the first layer that it is said of.
+template <class Why>
+std::vector<std::string> said_of_layers(const ModelConfig& config, const Why& why) {
+  std::vector<std::string> sentences, said;
+  for (std::int64_t i = 0; i < distinct_layers(config); ++i) {
+    const std::string sentence =
+        layer_config(config, i).feed_forward.visit([&](const auto& kind) { return why(kind); });
+    if (sentence.empty() || std::find(said.begin(), said.end(), sentence) != said.end()) continue;
+    said.push_back(sentence);
+    sentences.push_back(concat(config.rules.empty() ? std::string() : concat("layer ", i, ", "),
+                               "feed_forward.router: ", sentence));
+  }
+  return sentences;
+}
+
+struct WhyItCannotLearn {
+  std::string operator()(const Mixture& c) const {
+    return why_it_cannot_learn(c.router, c.experts);
+  }
+  std::string operator()(const ProductKey& c) const { return of(c.router); }
+  std::string operator()(const Peer& c) const { return of(c.router); }
+  std::string operator()(const Dense&) const { return ""; }
+  std::string operator()(const TopK&) const { return ""; }
+
+ private:
+  static std::string of(const ProductKeyRouter& r) {
+    const bool one =
+        r.experts_per_head == 1 &&
+        (r.gate == LookupGate::softmax || (r.gate == LookupGate::softmax_joint && r.heads == 1));
+    return one ? concat("gate ", enum_name(r.gate),
+                        " of experts_per_head = 1 is always 1; queries and keys stay as they start")
+               : "";
+  }
+};
 
 }  // namespace
 
@@ -93,18 +142,34 @@ LayerConfig layer_config(const ModelConfig& config, std::int64_t i) {
 }
 
 void validate(const ModelConfig& config, const Place& place) {
-  if (config.dim % 2 != 0)
-    throw_config_error(place.inside("dim"),
-                       concat("is ", config.dim, "; sines and cosines need an even number"));
   if (config.vocab_size < 1)
     throw_config_error(place.inside("vocab_size"),
                        concat("is ", config.vocab_size, "; a model needs tokens"));
+  validate_layers(config, place);
+  for (std::int64_t i = 0; i < distinct_layers(config); ++i) {
+    const LayerConfig layer = resolve(config, i, place);
+    if (const auto* mixture = layer.feed_forward.get_if<Mixture>())
+      check_vocabulary(mixture->router, config.vocab_size, place.inside("feed_forward"));
+  }
+}
+
+void validate_layers(const ModelConfig& config, const Place& place) {
+  if (config.dim % 2 != 0)
+    throw_config_error(place.inside("dim"),
+                       concat("is ", config.dim, "; sines and cosines need an even number"));
   constexpr double kMostParameters = 1e15;
   double columns = static_cast<double>(config.vocab_size);
-  // Without rules all layers are alike.
-  for (std::int64_t i = 0; i < (config.rules.empty() ? 1 : config.layers); ++i) {
+  std::int64_t state_dim = 0;
+  for (std::int64_t i = 0; i < distinct_layers(config); ++i) {
     const LayerConfig layer = resolve(config, i, place);
     validate_layer(config, layer, place);
+    if (const RecurrentScore* recurrent = recurrent_score(layer)) {
+      if (state_dim != 0 && recurrent->state_dim != state_dim)
+        throw_config_error(place.inside("feed_forward.router.score.state_dim"),
+                           concat("is ", recurrent->state_dim, " in layer ", i, ", ", state_dim,
+                                  " before it; all layers share one cell"));
+      state_dim = recurrent->state_dim;
+    }
     const double inner = static_cast<double>(heads_of(layer.attention)) *
                          static_cast<double>(head_dim_of(layer.attention));
     columns =
@@ -117,6 +182,39 @@ void validate(const ModelConfig& config, const Place& place) {
     throw_config_error(place.inside("dim"),
                        concat("is ", config.dim, "; with ", config.layers, " layers and ", columns,
                               " columns that is more than 1e15 parameters"));
+}
+
+std::vector<std::string> training_warnings(const ModelConfig& config) {
+  return said_of_layers(config, WhyItCannotLearn{});
+}
+
+std::vector<std::string> causality_warnings(const ModelConfig& config) {
+  return said_of_layers(config, [](const auto& kind) -> std::string {
+    if constexpr (std::is_same_v<std::remove_cvref_t<decltype(kind)>, Mixture>) {
+      const std::string why = why_not_causal(kind.router);
+      return why.empty() ? why_step_matters(kind.router) : why;
+    } else {
+      return "";
+    }
+  });
+}
+
+std::string why_no_generation(const ModelConfig& config) {
+  const std::vector<std::string> why = said_of_layers(config, [](const auto& kind) -> std::string {
+    if constexpr (std::is_same_v<std::remove_cvref_t<decltype(kind)>, Mixture>)
+      return why_not_causal(kind.router);
+    else
+      return "";
+  });
+  return why.empty() ? "" : why.front();
+}
+
+std::int64_t router_state_dim(const ModelConfig& config) {
+  for (std::int64_t i = 0; i < distinct_layers(config); ++i) {
+    const LayerConfig layer = layer_config(config, i);
+    if (const RecurrentScore* recurrent = recurrent_score(layer)) return recurrent->state_dim;
+  }
+  return 0;
 }
 
 std::int64_t most_positions(const ModelConfig& config) {

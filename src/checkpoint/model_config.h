@@ -11,6 +11,7 @@
 
 #include "base/fields.h"
 #include "checkpoint/layer_rule.h"
+#include "checkpoint/router_config.h"
 
 namespace mote::checkpoint {
 
@@ -53,21 +54,19 @@ struct Causal {
 
 using AttentionConfig = OneOf<TransformerXl, Causal>;
 
-// Which experts a token goes to: the K largest of E scores, with gates sigmoid(score)
-// (specs/sparse-ffn 2.4).
-struct RouterConfig {
-  std::int64_t experts_per_token = 4;
-  double expert_dropout = 0;
-  double entropy_weight = 0;
+// What the second matrices' initial variance is divided by: the hidden units of all experts
+// together, of one expert, or of the K that a token uses (specs/sparse-ffn 4; specs/related 3).
+enum class FanIn { all, expert, active };
+
+struct MixtureInit {
+  double scale = 1;
+  FanIn down_fan_in = FanIn::all;
 
   static auto fields() {
-    using C = RouterConfig;
-    return std::tuple{
-        Field{&C::experts_per_token, "experts_per_token", "experts a token uses (K)", 1.0, 1e8},
-        Field{&C::expert_dropout, "expert_dropout",
-              "share of experts hidden from a token in training (delta)", 0.0, 1.0},
-        Field{&C::entropy_weight, "entropy_weight", "weight of the entropy regulariser (gamma)",
-              0.0}};
+    using C = MixtureInit;
+    return std::tuple{Field{&C::scale, "scale", "factor of all initial variances", 1e-6, 1e6},
+                      Field{&C::down_fan_in, "down_fan_in",
+                            "hidden units that count: of all experts, of one, of a token's"}};
   }
 };
 
@@ -76,13 +75,21 @@ struct Mixture {
   std::int64_t experts = 16;
   std::int64_t expert_width = 128;
   RouterConfig router;
+  std::int64_t key_rank = 0;
+  double hidden_dropout = 0;
+  MixtureInit init = {};
 
   static auto fields() {
     using C = Mixture;
     return std::tuple{
         Field{&C::experts, "experts", "experts per layer (E)", 1.0, 1e8},
         Field{&C::expert_width, "expert_width", "hidden width of an expert (G)", 1.0, 1e6},
-        Field{&C::router, "router", "which experts a token uses"}};
+        Field{&C::router, "router", "which experts a token uses"},
+        Field{&C::key_rank, "key_rank",
+              "up matrices are up_e D, D of so many rows and shared; 0: whole ones", 0.0, 1e6},
+        Field{&C::hidden_dropout, "hidden_dropout", "dropout rate of experts' hidden units", 0.0,
+              0.99},
+        Field{&C::init, "init", "initial values"}};
   }
 };
 
@@ -281,6 +288,18 @@ LayerConfig layer_config(const ModelConfig& config, std::int64_t i);
 // Throws a config error naming the fields that do not fit each other.
 void validate(const ModelConfig& config, const Place& place);
 
+// The same without what depends on the vocabulary, which may not be known yet.
+void validate_layers(const ModelConfig& config, const Place& place);
+
+// What to tell before training such a model: layers whose router training cannot move.
+std::vector<std::string> training_warnings(const ModelConfig& config);
+// What to tell before scoring a text with it, since its tokens do not follow from those before.
+std::vector<std::string> causality_warnings(const ModelConfig& config);
+// Why text cannot be made token by token with it; empty: it can.
+std::string why_no_generation(const ModelConfig& config);
+// Width of the state that recurrent routers hand from layer to layer; 0: no layer has one.
+std::int64_t router_state_dim(const ModelConfig& config);
+
 // Positions of a sequence that the model can tell apart; the largest number if there is no limit.
 std::int64_t most_positions(const ModelConfig& config);
 
@@ -289,6 +308,10 @@ std::int64_t head_dim_of(const AttentionConfig& attention);
 
 }  // namespace mote::checkpoint
 
+template <>
+struct mote::EnumNames<mote::checkpoint::FanIn> {
+  static constexpr std::array names{"all", "expert", "active"};
+};
 template <>
 struct mote::EnumNames<mote::checkpoint::QueryNorm> {
   static constexpr std::array names{"none", "batch", "layer", "l2"};

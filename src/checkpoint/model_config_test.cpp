@@ -110,6 +110,173 @@ TEST(ModelConfig, RefusesWhatDoesNotFit) {
             "rules.0.feed_forward.width");
 }
 
+// A mixture of 8 experts, 2 a token, with these settings of its router.
+std::string router_refused(const std::string& settings) {
+  return refused(
+      "feed_forward = { kind = \"mixture\", experts = 8, router = { experts_per_token = 2, " +
+      settings + " } }");
+}
+
+TEST(RouterConfig, ReadsEveryAxis) {
+  const ModelConfig c = config(R"(
+[feed_forward]
+kind = "mixture"
+experts = 8
+key_rank = 5
+hidden_dropout = 0.1
+init = { scale = 0.1, down_fan_in = "expert" }
+[feed_forward.router]
+experts_per_token = 2
+score = { kind = "linear", bias = true, equal_rows = false }
+select = { kind = "sinkhorn", iterations = 5, form = "published", over = "batch" }
+gate = "softmax_after"
+renormalise = true
+noise = { kind = "normal", std = 0.5 }
+capacity = { kind = "count", count = 7, over = "batch", elsewhere = true }
+balance = [{ kind = "switch", weight = 0.02, scale = "published" }, { kind = "z" }]
+)");
+  const RouterConfig& r = c.feed_forward.get_if<Mixture>()->router;
+  EXPECT_TRUE(r.score.get_if<LinearScore>()->bias);
+  EXPECT_EQ(r.select.get_if<SinkhornSelect>()->iterations, 5);
+  EXPECT_EQ(r.gate, Gate::softmax_after);
+  EXPECT_EQ(r.noise.get_if<NormalNoise>()->std, 0.5);
+  EXPECT_TRUE(r.capacity.get_if<CapacityCount>()->elsewhere);
+  EXPECT_EQ(r.balance[0].get_if<SwitchLoss>()->scale, SwitchScale::published);
+  EXPECT_EQ(r.balance[1].get_if<ZLoss>()->weight, 0.001);
+  EXPECT_EQ(c.feed_forward.get_if<Mixture>()->init.down_fan_in, FanIn::expert);
+  const Json json = to_json(c);
+  EXPECT_EQ(to_json(read_config<ModelConfig>(json, "x")), json);
+  EXPECT_EQ(to_json(read_config<ModelConfig>(parse_toml(to_toml(json), "x"), "x")), json);
+}
+
+TEST(RouterConfig, RefusesWhatDoesNotFit) {
+  const std::string router = "feed_forward.router.";
+  EXPECT_EQ(router_refused("gate = \"softmax_after\""), "accepted");
+  EXPECT_EQ(refused("feed_forward.router.experts_per_token = 17"), router + "experts_per_token");
+  EXPECT_EQ(router_refused("capacity = { kind = \"count\", count = 0 }"),
+            router + "capacity.count");
+  EXPECT_EQ(router_refused("capacity = { kind = \"factor\", factor = 0 }"),
+            router + "capacity.factor");
+  EXPECT_EQ(router_refused("capacity = { count = 3 }"), router + "capacity.count");
+  EXPECT_EQ(router_refused("select.kind = \"base\""), router + "experts_per_token");
+  EXPECT_EQ(router_refused("select.kind = \"expert_choice\", gate = \"softmax_after\""),
+            router + "gate");
+  EXPECT_EQ(router_refused("select.kind = \"expert_choice\", renormalise = true"),
+            router + "renormalise");
+  EXPECT_EQ(router_refused("select.kind = \"expert_choice\", capacity.kind = \"count\""),
+            router + "capacity.kind");
+  EXPECT_EQ(router_refused("select = { kind = \"sinkhorn\", iterations = 0 }"),
+            router + "select.iterations");
+  EXPECT_EQ(router_refused("score.kind = \"avg_k\""), router + "gate");
+  EXPECT_EQ(router_refused("score.kind = \"avg_k\", gate = \"one\""), "accepted");
+  EXPECT_EQ(router_refused("score.kind = \"avg_k\", gate = \"one\", entropy_weight = 0.1"),
+            router + "entropy_weight");
+  EXPECT_EQ(router_refused("score.kind = \"hash\", gate = \"one\", balance = [{}]"),
+            router + "balance");
+  EXPECT_EQ(router_refused("score.kind = \"hash\", gate = \"one\", expert_dropout = 0.1"),
+            router + "expert_dropout");
+  EXPECT_EQ(router_refused("score.kind = \"hash\", gate = \"one\", noise.kind = \"jitter\""),
+            router + "noise.kind");
+  EXPECT_EQ(router_refused("balance = [{ kind = \"load\" }]"), router + "noise.kind");
+  EXPECT_EQ(router_refused("balance = [{ kind = \"load\" }], noise.kind = \"learned\""),
+            "accepted");
+  EXPECT_EQ(router_refused("noise = { kind = \"jitter\", epsilon = 2 }"), router + "noise.epsilon");
+  EXPECT_EQ(router_refused("balance = [{ kind = \"switch\", weight = -1 }]"),
+            router + "balance.0.weight");
+  EXPECT_EQ(refused("feed_forward.experts = 0"), "feed_forward.experts");
+  EXPECT_EQ(refused("feed_forward.key_rank = 300"), "feed_forward.key_rank");
+  EXPECT_EQ(
+      refused(
+          R"(rules = [{layers = 1, feed_forward.router.score = {kind = "recurrent", state_dim = 4}},
+                                {layers = 2, feed_forward.router.score = {kind = "recurrent", state_dim = 5}}])"),
+      "feed_forward.router.score.state_dim");
+}
+
+TEST(RouterConfig, RefusesAHashTableOfAnotherSizeOrWithoutSuchExperts) {
+  const auto with = [](const std::string& table) {
+    return "layers = 2\nfeed_forward = { experts = 3, router = { experts_per_token = 1, gate = "
+           "\"one\", score = { kind = \"hash\", table = " +
+           table + " } } }";
+  };
+  std::string numbers = "[";
+  for (int i = 0; i < 100; ++i) numbers += concat(i % 3, ", ");
+  EXPECT_EQ(refused(with(numbers + "]")), "accepted");
+  EXPECT_EQ(refused(with(numbers + "1]")), "feed_forward.router.score.table");
+  EXPECT_EQ(refused(with("[0, 3]")), "feed_forward.router.score.table.1");
+  EXPECT_EQ(refused(with("[0, -1]")), "feed_forward.router.score.table.1");
+}
+
+TEST(Warnings, NameRoutersThatCannotLearn) {
+  const auto warned = [](const std::string& settings) {
+    const ModelConfig c = config("feed_forward = " + settings);
+    std::string all;
+    for (const std::string& warning : training_warnings(c)) all += warning + "\n";
+    return all;
+  };
+  const auto router = [&](const std::string& settings) {
+    return warned("{ kind = \"mixture\", experts = 8, router = { " + settings + " } }");
+  };
+  EXPECT_EQ(router("gate = \"softmax_after\""), "");
+  EXPECT_EQ(router("experts_per_token = 1"), "");
+  EXPECT_EQ(router("experts_per_token = 1, gate = \"softmax_before\""), "");
+  EXPECT_NE(router("experts_per_token = 1, gate = \"softmax_after\"").find("always 1"),
+            std::string::npos);
+  EXPECT_NE(router("experts_per_token = 1, renormalise = true, entropy_weight = 0.1")
+                .find("only the balancing losses"),
+            std::string::npos);
+  EXPECT_NE(router("gate = \"one\"").find("no gradient"), std::string::npos);
+  EXPECT_EQ(router("gate = \"one\", score.kind = \"avg_k\""), "");
+  EXPECT_NE(router("expert_dropout = 1").find("hides every expert"), std::string::npos);
+  EXPECT_NE(warned("{ kind = \"peer\", router = { experts_per_head = 1 } }").find("always 1"),
+            std::string::npos);
+  EXPECT_EQ(warned("{ kind = \"peer\" }"), "");
+  EXPECT_NE(warned("{ kind = \"product_key\", router = { heads = 1, experts_per_head = 1, gate = "
+                   "\"softmax_joint\" } }")
+                .find("always 1"),
+            std::string::npos);
+}
+
+TEST(Warnings, NameRoutersWhoseTokensDoNotFollowFromThoseBefore) {
+  const auto router = [](const std::string& settings) {
+    return config("feed_forward.router = { " + settings + " }");
+  };
+  const ModelConfig choice = router("select.kind = \"expert_choice\""),
+                    topk = router("select = { kind = \"expert_choice\", elsewhere = \"topk\" }"),
+                    drops = router("capacity = { kind = \"factor\", elsewhere = true }");
+  EXPECT_NE(causality_warnings(choice).at(0).find("not causal"), std::string::npos);
+  EXPECT_NE(why_no_generation(choice), "");
+  EXPECT_TRUE(causality_warnings(topk).empty());
+  EXPECT_EQ(why_no_generation(topk), "");
+  EXPECT_NE(causality_warnings(drops).at(0).find("capacity.elsewhere"), std::string::npos);
+  EXPECT_EQ(why_no_generation(drops), "");
+  EXPECT_TRUE(causality_warnings(router("select.kind = \"sinkhorn\"")).empty());
+}
+
+TEST(MoteVersion2, HasTheRouterThatAllItsModelsHad) {
+  Json json = write_mote(config("feed_forward.router.entropy_weight = 0.25"));
+  json["format_version"] = 2;
+  json["feed_forward"]["router"] = {
+      {"experts_per_token", 3}, {"expert_dropout", 0.1}, {"entropy_weight", 0.25}};
+  for (const char* key : {"key_rank", "hidden_dropout", "init"}) json["feed_forward"].erase(key);
+  Mixture want;
+  want.router = {3, 0.1, 0.25};
+  const FamilyModel model = read_mote(json, "config.json");
+  EXPECT_EQ(to_json(model.config.feed_forward), to_json(FeedForwardConfig(want)));
+  const auto refused = [](const Json& changed) {
+    try {
+      read_mote(changed, "config.json");
+    } catch (const Error& error) {
+      return error.field();
+    }
+    return std::string("accepted");
+  };
+  Json damaged = json;
+  damaged["feed_forward"]["router"].erase("expert_dropout");
+  EXPECT_EQ(refused(damaged), "feed_forward.router.expert_dropout");
+  json["format_version"] = 3;
+  EXPECT_EQ(refused(json), "feed_forward.router.score");
+}
+
 TEST(MoteVersion1, IsReadAsWhatItMeant) {
   const auto upgraded = [](const char* json) {
     return read_config<ModelConfig>(upgraded_model_table(Json::parse(json)), "config.json");

@@ -18,16 +18,17 @@ Samples::Samples(const model::Model& model, const std::vector<std::vector<text::
     const Tensor ids =
         torch::tensor(at::ArrayRef<text::TokenId>(sample), torch::kInt64).unsqueeze(0);
     model::ForwardState state(pass);
-    views_1TD_.push_back(x_ND_.narrow(0, first, ids.size(1)).unsqueeze(0));
-    views_1TD_.back().copy_(model.embed(ids, state));
+    samples_.push_back({x_ND_.narrow(0, first, ids.size(1)).unsqueeze(0), ids, Tensor()});
+    samples_.back().x_1TD.copy_(model.embed(ids, state));
     first += ids.size(1);
   }
 }
 
 bool Samples::finite() const {
   // One after the other, since the comparison holds copies.
-  return std::all_of(views_1TD_.begin(), views_1TD_.end(),
-                     [](const Tensor& x_1TD) { return x_1TD.isfinite().all().item<bool>(); });
+  return std::all_of(samples_.begin(), samples_.end(), [](const Sample& sample) {
+    return sample.x_1TD.isfinite().all().item<bool>();
+  });
 }
 
 BlockCompressor::BlockCompressor(const CompressOptions& options, const model::Pass& pass)
@@ -36,9 +37,9 @@ BlockCompressor::BlockCompressor(const CompressOptions& options, const model::Pa
 void BlockCompressor::watch(const Part& part, Samples& samples, model::Observer& observer) const {
   model::Pass watched = pass_;
   watched.observer = &observer;
-  for (const Tensor& x_1TD : samples.each_1TD()) {
+  for (const Sample& sample : samples.each()) {
     stop_if_interrupted();
-    part.forward(x_1TD, watched);
+    part.forward(sample, watched);
   }
 }
 
@@ -74,17 +75,17 @@ void BlockCompressor::refit(const Part& part, const std::vector<std::string>& na
                             const InputMoments& moments, const std::vector<Target>& originals,
                             std::vector<Target>& targets, Samples& samples) const {
   std::map<std::string, Moments> original_by_now;
-  const auto recorded = [&](const Tensor& x_1TD, const std::vector<Target>& weights) {
+  const auto recorded = [&](const Sample& sample, const std::vector<Target>& weights) {
     InputRecorder recorder({names.begin(), names.end()});
     set_weights(part, weights);
     model::Pass watched = pass_;
     watched.observer = &recorder;
-    part.forward(x_1TD, watched);
+    part.forward(sample, watched);
     return recorder;
   };
-  for (const Tensor& x_1TD : samples.each_1TD()) {
+  for (const Sample& sample : samples.each()) {
     stop_if_interrupted();
-    const InputRecorder before = recorded(x_1TD, originals), now = recorded(x_1TD, targets);
+    const InputRecorder before = recorded(sample, originals), now = recorded(sample, targets);
     for (const std::string& name : names) {
       const InputRecorder::Rows &u = before.of(name), &v = now.of(name);
       MOTE_CHECK(
@@ -143,9 +144,11 @@ std::vector<BlockCompressor::Compressed> BlockCompressor::compress(const Part& p
       }
     }
   }
-  for (Tensor& x_1TD : samples.each_1TD()) {
+  for (Sample& sample : samples.each()) {
     stop_if_interrupted();
-    x_1TD.copy_(part.forward(x_1TD, pass_));
+    const Sample after = part.forward(sample, pass_);
+    sample.x_1TD.copy_(after.x_1TD);
+    sample.router_state = after.router_state;
   }
   return done;
 }

@@ -16,24 +16,31 @@
 
 namespace mote::compress {
 
-// The calibration samples on their way through the model: one buffer, a view per sample.
+// A calibration sample on its way through the model: what goes from block to block.
+struct Sample {
+  Tensor x_1TD;  // the residual stream
+  Tensor ids_1T;
+  Tensor router_state;  // as the block before has left it
+};
+
+// Their residual streams are views of one buffer.
 class Samples {
  public:
   Samples(const model::Model& model, const std::vector<std::vector<text::TokenId>>& samples,
           const model::Pass& pass);
   std::int64_t tokens() const { return x_ND_.size(0); }
   bool finite() const;  // every number of every sample
-  std::vector<Tensor>& each_1TD() { return views_1TD_; }
+  std::vector<Sample>& each() { return samples_; }
 
  private:
   Tensor x_ND_;
-  std::vector<Tensor> views_1TD_;
+  std::vector<Sample> samples_;
 };
 
 // A part of a model that samples go through: a block, or what comes after the last.
 struct Part {
-  // The residual stream of one sample after it.
-  std::function<Tensor(const Tensor& x_1TD, const model::Pass& pass)> forward;
+  // One sample after it.
+  std::function<Sample(const Sample& before, const model::Pass& pass)> forward;
   std::function<void(model::ParameterVisitor&)> visit;
 };
 

@@ -59,11 +59,14 @@ class Totals {
 Part part_of_block(model::Model& model, model::Stack& stack, std::int64_t i) {
   // One cache for all samples: its table of relative positions is made once.
   const auto cache = std::make_shared<model::Cache>(model.make_cache());
-  return {[&stack, i, cache](const Tensor& x_1TD, const model::Pass& pass) {
+  return {[&stack, i, cache](const Sample& before, const model::Pass& pass) {
             cache->reset();
             model::ForwardState state(pass);
             state.cache = cache.get();
-            return stack.block(i).forward(x_1TD, state);
+            state.ids_BT = before.ids_1T;
+            state.router_state = before.router_state;
+            const Tensor x_1TD = stack.block(i).forward(before.x_1TD, state);
+            return Sample{x_1TD, before.ids_1T, state.router_state};
           },
           [&stack, i](model::ParameterVisitor& visitor) { stack.visit_block(i, visitor); }};
 }
@@ -81,9 +84,9 @@ Part part_of_head(model::Model& model, model::Stack& stack) {
    private:
     model::ParameterVisitor& inner_;
   };
-  return {[&](const Tensor& x_1TD, const model::Pass& pass) {
-            model.logits(stack.final_norm(x_1TD, pass), pass);
-            return x_1TD;
+  return {[&](const Sample& before, const model::Pass& pass) {
+            model.logits(stack.final_norm(before.x_1TD, pass), pass);
+            return before;
           },
           [&](model::ParameterVisitor& visitor) {
             HeadOnly head(visitor);
@@ -209,6 +212,7 @@ CompressReport compress(const fs::path& source, const fs::path& target,
         .in(source.string());
   const auto model = model::load_model(source, *pass.run.executor);
   check_choice(*model, Choice(options.layers));
+  for (const std::string& warning : checkpoint::causality_warnings(saved.model)) log::warn(warning);
   const auto tokenizer = model::load_tokenizer(source, saved.model);
   model::check_finite(*model, concat(source.string(), ": cannot be compressed"));
   const Sources sources = sources_for(source, options);

@@ -102,7 +102,7 @@ TEST(PackedBank, TakesTokensWithNoneOrManyRows) {
   for (const Bits bits : {Bits::ternary, Bits::two}) {
     const model::WeightPtr up = packed(fill(1, {experts, width, dim}), bits),
                            down = packed(fill(2, {experts, dim, width}), bits);
-    model::MatrixBank bank(experts, width, 1, {0, 1, dim, 1});
+    model::MatrixBank bank({experts, width, {1, 0, 0}}, {0, 1, dim, 1});
     class Placer final : public model::ParameterVisitor {
      public:
       Placer(model::WeightPtr u, model::WeightPtr d) : up(std::move(u)), down(std::move(d)) {}

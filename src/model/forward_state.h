@@ -6,17 +6,24 @@
 #include <string>
 #include <vector>
 
+#include "checkpoint/router_config.h"
 #include "model/cache.h"
 #include "model/memory.h"
 #include "model/pass.h"
 
 namespace mote::model {
 
-// What a router leaves for its penalties, which are finished after the stack.
+// What a router leaves for its penalties, which are finished after the stack. Tensors that none of
+// them reads are undefined.
 struct RoutingStatistics {
   std::string layer;
   Tensor log_mean_p_E;  // logarithm of the mean over tokens of softmax(scores), with its gradient
   double entropy_weight = 0;
+  std::vector<checkpoint::BalanceConfig> balance = {};
+  Tensor share_E = {};       // of the tokens that selected expert e; capacity not considered
+  Tensor importance_E = {};  // sums of gates
+  Tensor load_E = {};        // expected numbers of tokens (routing/balance.h)
+  Tensor square_z = {};      // mean over tokens of (ln sum_e exp z_e)^2
 };
 
 struct ForwardState {
@@ -38,7 +45,11 @@ struct ForwardState {
 };
 
 // The sum of all penalties, weights included; undefined where there is none.
-//   entropy   weight * sum_e p_e ln p_e,  p_e the mean over tokens of softmax(scores)
+//   entropy     sum_e p_e ln p_e,  p_e the mean over tokens of softmax(scores)
+//   switch      E sum_e share_e p_e; the published program: 1 / E sum_e share_e / (sum of shares) p_e
+//   importance  standard deviation / mean over experts of the sums of gates, or its square
+//   load        the same of the expected numbers of tokens
+//   z           mean over tokens of (ln sum_e exp z_e)^2
 Tensor penalties(const ForwardState& state);
 
 // log p_e for scores [N, E], N > 0, finite for any finite scores.

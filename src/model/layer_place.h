@@ -11,11 +11,15 @@ namespace mote::model {
 using checkpoint::LayerConfig;
 using checkpoint::ModelConfig;
 
+class RouterCell;
+
 struct LayerPlace {
   std::int64_t index = 0;    // from 0
   std::int64_t layers = 1;   // in the stack
   std::int64_t dim = 0;      // width of the residual stream
   std::int64_t context = 0;  // tokens of a block
+  // What recurrent routers of all layers share; outlives the layer. Null: no layer has one.
+  const RouterCell* router_cell = nullptr;
 
   // sqrt(2 / (L * fan_in)): the standard deviation that matrices start with (specs/sparse-ffn 3.1).
   double initial_std(std::int64_t fan_in) const {

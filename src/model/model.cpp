@@ -65,7 +65,8 @@ class Counter final : public ParameterVisitor {
   void add(const Parameter& p) {
     const std::int64_t all = p.count(), active = std::llround(static_cast<double>(all) * p.active);
     counts.total += all, counts.active += active;
-    if (p.name.find(".feed_forward.") == std::string::npos) return;
+    if (p.name.find(".feed_forward.") == std::string::npos && !p.name.starts_with("router_cell."))
+      return;
     counts.feed_forward += all, counts.feed_forward_active += active;
   }
 };

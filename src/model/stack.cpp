@@ -5,10 +5,12 @@
 namespace mote::model {
 
 Stack::Stack(const ModelConfig& config) : norm_(config.dim) {
+  if (const std::int64_t state_dim = checkpoint::router_state_dim(config); state_dim > 0)
+    router_cell_ = std::make_unique<RouterCell>(state_dim);
   for (std::int64_t i = 0; i < config.layers; ++i)
     blocks_.push_back(std::make_unique<TransformerBlock>(
         checkpoint::layer_config(config, i),
-        LayerPlace{i, config.layers, config.dim, config.context}));
+        LayerPlace{i, config.layers, config.dim, config.context, router_cell_.get()}));
 }
 
 Tensor Stack::forward(Tensor x_BTD, ForwardState& state) const {
@@ -22,6 +24,7 @@ void Stack::visit_block(std::int64_t i, ParameterVisitor& visitor) {
 }
 
 void Stack::visit(ParameterVisitor& visitor) {
+  if (router_cell_) router_cell_->visit("router_cell", visitor);
   for (std::int64_t i = 0; i < size(); ++i) visit_block(i, visitor);
   norm_.visit("norm", visitor);
 }

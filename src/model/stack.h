@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "model/block.h"
+#include "model/routing/router_cell.h"
 
 namespace mote::model {
 
@@ -28,6 +29,7 @@ class Stack {
   Cache make_cache(std::int64_t memory) const;
 
  private:
+  std::unique_ptr<RouterCell> router_cell_;  // shared by all blocks and never released; or null
   std::vector<std::unique_ptr<TransformerBlock>> blocks_;
   LayerNorm norm_;
 };

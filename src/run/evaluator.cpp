@@ -27,6 +27,8 @@ Evaluation evaluate(const std::filesystem::path& model_folder, const std::string
                     const text::TextFormat& format) {
   const auto model = model::load_model(model_folder, *pass.run.executor);
   if (pass.int8_activations) model::check_int8_activations(*model);
+  for (const std::string& warning : checkpoint::causality_warnings(model->config()))
+    log::warn(warning);
   const auto tokenizer = model::load_tokenizer(model_folder, model->config());
   const auto corpus = text::open_corpus(corpus_name, max_bytes, format);
   log::Progress progress("evaluating", static_cast<std::int64_t>(corpus->bytes()), "bytes");

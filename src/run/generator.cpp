@@ -1,5 +1,6 @@
 #include "run/generator.h"
 
+#include "base/check.h"
 #include "base/counted.h"
 #include "base/process.h"
 #include "base/stopwatch.h"
@@ -66,6 +67,12 @@ Generated generate(const model::Model& model, const text::Tokenizer& tokenizer,
                    const std::string& prompt, const GenerateOptions& options,
                    const model::Pass& given, const std::function<void(const std::string&)>& emit) {
   const torch::NoGradGuard no_grad;
+  if (const std::string why = checkpoint::why_no_generation(model.config()); !why.empty())
+    throw Error(ErrorKind::unsupported,
+                concat("text cannot be made with it: ", why,
+                       "; with select.elsewhere = \"topk\" in its config.json each token gets its "
+                       "best experts instead"))
+        .at("feed_forward.router.select.elsewhere");
   Generated result;
   std::vector<text::TokenId> history = {tokenizer.end_of_text()};
   tokenizer.encode(prompt, history);

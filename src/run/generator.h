@@ -27,7 +27,8 @@ struct Generated {
   double prompt_seconds = 0, new_seconds = 0;
 };
 
-// Throws when the prompt is longer than the model has positions, and where logits are not finite.
+// Throws when the prompt is longer than the model has positions, where logits are not finite, and for
+// a model whose tokens depend on later ones.
 // The tokenizer has at most the model's ids, and only its own are drawn. `emit` gets the text as it
 // comes, valid UTF-8 in every piece; what may still become a stop text is held back.
 Generated generate(const model::Model& model, const text::Tokenizer& tokenizer,

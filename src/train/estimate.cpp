@@ -4,6 +4,7 @@
 
 #include "base/check.h"
 #include "base/file.h"
+#include "base/log.h"
 #include "base/process.h"
 #include "base/stopwatch.h"
 #include "train/first_model.h"
@@ -24,6 +25,21 @@ struct Kept {
   double step = 0;   // until backward has passed, of all layers
   double layer = 0;  // beside that, while one layer is at work: the largest
 };
+
+// At least, of tokens in `sequences`: where all tokens want one expert, capacity leaves only its.
+double routed_rows(const checkpoint::Mixture& mixture, double tokens, double sequences) {
+  const checkpoint::RouterConfig& router = mixture.router;
+  const double all = tokens * static_cast<double>(router.experts_per_token),
+               experts = static_cast<double>(mixture.experts);
+  if (const auto* count = router.capacity.get_if<checkpoint::CapacityCount>()) {
+    const double groups = count->over == checkpoint::Scope::batch ? 1 : sequences;
+    return std::min(all / static_cast<double>(mixture.experts),
+                    groups * static_cast<double>(count->count));
+  }
+  if (const auto* factor = router.capacity.get_if<checkpoint::CapacityFactor>())
+    return std::min(1.0, factor->factor) * all / experts;
+  return all;
+}
 
 Kept numbers_kept(const Recipe& recipe, const checkpoint::ModelConfig& config) {
   const TrainingConfig& training = recipe.training;
@@ -57,10 +73,12 @@ Kept numbers_kept(const Recipe& recipe, const checkpoint::ModelConfig& config) {
     } else if (const auto* mixture = layer.feed_forward.get_if<checkpoint::Mixture>()) {
       const auto experts = static_cast<double>(mixture->experts),
                  width = static_cast<double>(mixture->expert_width),
-                 rows = n * static_cast<double>(mixture->router.experts_per_token);
-      const bool hides = mixture->router.expert_dropout > 0,
-                 regular = mixture->router.entropy_weight > 0;
-      step += n * experts * (1 + hides + regular) + rows * (width + 8);
+                 rows = routed_rows(*mixture, n, streams);
+      const checkpoint::RouterConfig& router = mixture->router;
+      const bool scored = !router.score.get_if<checkpoint::HashScore>() &&
+                          !router.score.get_if<checkpoint::AvgKScore>(),
+                 hides = router.expert_dropout > 0, regular = router.entropy_weight > 0;
+      step += n * experts * (scored + hides + regular) + rows * (width + 8);
       work = std::max(work, 2 * n * d + rows * (d + width));
     }
     kept.step += step;
@@ -147,7 +165,14 @@ double least_memory(const Recipe& recipe, std::int64_t vocab_size) {
          kNumber * (std::max(held.with_gradient, kept.step + head) + kept.layer);
 }
 
+void tell_warnings(const Recipe& recipe) {
+  for (const auto& warnings :
+       {checkpoint::training_warnings(recipe.model), checkpoint::causality_warnings(recipe.model)})
+    for (const std::string& warning : warnings) log::warn("model." + warning);
+}
+
 Estimate dry_run(const Recipe& recipe, const fs::path& folder, const kernels::Run& run) {
+  tell_warnings(recipe);
   const TrainingConfig& training = recipe.training;
   const std::int64_t done = folder.empty() ? 0 : RunFolder::steps_done(recipe, folder);
   const std::int64_t vocab_size = vocab_size_of(recipe, folder.empty() ? folder : folder / "data");

@@ -24,6 +24,9 @@ struct Estimate {
 Estimate dry_run(const Recipe& recipe, const std::filesystem::path& folder,
                  const kernels::Run& run);
 
+// Warns of layers whose router training cannot move, and of those whose losses mean less than they say.
+void tell_warnings(const Recipe& recipe);
+
 // Bytes that a run takes at least, by its shapes: weights, moments, and of a step the gradients or
 // what is kept for them, whichever is more. `vocab_size`: tokens of the tokenizer.
 double least_memory(const Recipe& recipe, std::int64_t vocab_size);

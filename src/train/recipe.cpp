@@ -93,9 +93,14 @@ std::string changed_model(const checkpoint::ModelConfig& now, const checkpoint::
     Json json = to_json(config);
     for (const char* key : {"vocab_size", "context", "dropout"}) json.erase(key);
     for (const char* key : {"memory_blocks", "eval_memory_blocks"}) json["attention"].erase(key);
-    if (Json& feed_forward = json["feed_forward"]; feed_forward.contains("router"))
-      for (const char* key : {"expert_dropout", "entropy_weight"})
-        feed_forward["router"].erase(key);
+    Json& feed_forward = json["feed_forward"];
+    for (const char* key : {"hidden_dropout", "init"}) feed_forward.erase(key);
+    if (const auto router = feed_forward.find("router"); router != feed_forward.end()) {
+      for (const char* key : {"expert_dropout", "entropy_weight", "balance"}) router->erase(key);
+      if (router->value(Json::json_pointer("/noise/kind"), "") != "learned") router->erase("noise");
+      if (!router->value(Json::json_pointer("/capacity/elsewhere"), false))
+        router->erase("capacity");
+    }
     return json;
   };
   return first_difference(function(now), function(then), "");
@@ -107,9 +112,7 @@ void validate(const Recipe& recipe, const std::string& file) {
   if (recipe.model.vocab_size != 0)
     throw_config_error({file, "model.vocab_size"},
                        "is set; it follows from data.tokenizer and data.vocab_size");
-  checkpoint::ModelConfig with_vocabulary = recipe.model;
-  with_vocabulary.vocab_size = 1;
-  checkpoint::validate(with_vocabulary, {file, "model"});
+  checkpoint::validate_layers(recipe.model, {file, "model"});
   if (recipe.data.tokenizer.empty())
     throw_config_error({file, "data.tokenizer"},
                        "is empty; choose bytes, bpe or a folder with a tokenizer.json");
@@ -144,11 +147,12 @@ void validate(const Recipe& recipe, const std::string& file) {
 
 Recipe recipe_from(Json table, const std::string& file) {
   const auto version = table.find("version");
-  if (version == table.end() || *version == 1) {
-    if (const auto model = table.find("model"); model != table.end())
-      *model = checkpoint::upgraded_model_table(*model);
-    table["version"] = checkpoint::kMoteVersion;
-  }
+  const bool first = version == table.end() || *version == 1;
+  // What version 2 lacks has its defaults.
+  const bool older = first || *version == 2;
+  if (const auto model = table.find("model"); first && model != table.end())
+    *model = checkpoint::upgraded_model_table(*model);
+  if (older) table["version"] = checkpoint::kMoteVersion;
   auto recipe = read_config<Recipe>(table, file);
   name_from_anywhere(recipe, file);
   return recipe;

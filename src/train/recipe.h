@@ -117,11 +117,11 @@ struct Recipe {
   checkpoint::ModelConfig model;
   TrainingConfig training;
 
-  std::int64_t version = 2;
+  std::int64_t version = 3;
 
   static auto fields() {
     using C = Recipe;
-    return std::tuple{Field{&C::version, "version", "of the recipe's keys", 1.0, 2.0},
+    return std::tuple{Field{&C::version, "version", "of the recipe's keys", 1.0, 3.0},
                       Field{&C::data, "data", "text"}, Field{&C::model, "model", "the model"},
                       Field{&C::training, "training", "optimisation"}};
   }

@@ -322,6 +322,7 @@ void Trainer::tell(std::int64_t steps_done, double loss) {
 }
 
 void Trainer::say_what_it_takes() const {
+  tell_warnings(recipe_);
   log::info(concat(result_.parameters.total, " parameters, ", result_.parameters.active,
                    " of them for a token; at least ",
                    format_bytes(least_memory(recipe_, tokenizer_->vocab_size())), " of memory"));

@@ -20,6 +20,10 @@ def dot(a, b):
     return math.fsum(x * y for x, y in zip(a, b))
 
 
+def sigmoid(x):
+    return 1 / (1 + math.exp(-x))
+
+
 def from_bf16(bits):
     return struct.unpack("<f", struct.pack("<I", bits << 16))[0]
 
@@ -156,18 +160,49 @@ class Model:
             out.append(self.times(name + ".out", joined, kind.get("bias", False)))
         return out
 
-    def feed_forward(self, name, h):
+    def next_state(self, name, h, state):
+        u = self.times(name + ".project", h)
+        p = len(u)
+        a = [x + b for x, b in zip((dot(row, u) for row in self.rows("router_cell.input.weight")),
+                                   self.vector("router_cell.input.bias"))]
+        b = [x + c for x, c in zip((dot(row, state) for row in self.rows("router_cell.hidden.weight")),
+                                   self.vector("router_cell.hidden.bias"))]
+        r, t = ([sigmoid(x + y) for x, y in zip(a[i:i + p], b[i:i + p])] for i in (0, p))
+        n = [math.tanh(x + each * y) for x, each, y in zip(a[2 * p:], r, b[2 * p:])]
+        return [(1 - each) * x + each * y for each, x, y in zip(t, n, state)]
+
+    def routed(self, name, h, keyed, token, state):
+        """The experts of a token and their gates."""
+        router = self.config["feed_forward"]["router"]
+        k, score = router["experts_per_token"], router["score"]
+        if score["kind"] == "hash":
+            picked = score["table"][token * k:token * k + k]
+            return picked, [1] * k
+        read = {"linear": h, "avg_k": keyed}.get(score["kind"])
+        if score["kind"] == "recurrent":
+            read = state[:] = self.next_state(name, h, state or [0] * score["state_dim"])
+        z = self.times(name, read, score.get("bias", False))
+        picked = sorted(range(len(z)), key=lambda e: (-z[e], e))[:k]
+        among = picked if router["gate"] == "softmax_after" else range(len(z))
+        total = math.fsum(math.exp(z[e]) for e in among)
+        gates = [{"sigmoid": sigmoid(z[e]), "one": 1}.get(router["gate"], math.exp(z[e]) / total)
+                 for e in picked]
+        if router["renormalise"]:
+            gates = [gate / math.fsum(gates) for gate in gates]
+        return picked, gates
+
+    def feed_forward(self, name, h, token, state):
+        """`state`: of the token, from the recurrent router before; a list that is changed."""
         kind = self.config["feed_forward"]
         if kind["kind"] == "dense":
             hidden = [max(v, 0) for v in self.times(name + ".up", h, bias=True)]
             return self.times(name + ".down", hidden, bias=True)
-        z = self.times(name + ".router", h)
-        picked = sorted(range(len(z)), key=lambda e: (-z[e], e))[:kind["router"]["experts_per_token"]]
+        keyed = self.times(name + ".experts.basis", h) if kind["key_rank"] else h
+        picked, gates = self.routed(name + ".router", h, keyed, token, state)
         up, down = self.rows(name + ".experts.up"), self.rows(name + ".experts.down")
         g, d, y = kind["expert_width"], len(h), [0.0] * len(h)
-        for e in picked:
-            gate = 1 / (1 + math.exp(-z[e]))
-            hidden = [max(dot(row, h), 0) for row in up[e * g:(e + 1) * g]]
+        for e, gate in zip(picked, gates):
+            hidden = [max(dot(row, keyed), 0) for row in up[e * g:(e + 1) * g]]
             y = [s + gate * dot(row, hidden) for s, row in zip(y, down[e * d:(e + 1) * d])]
         return y
 
@@ -176,11 +211,13 @@ class Model:
         x = [list(self.rows("embedding.weight")[token]) for token in inputs]
         if learned:
             x = [[a + b for a, b in zip(row, self.rows("positions.weight")[i])] for i, row in enumerate(x)]
+        states = [[] for _ in inputs]
         for block in (f"blocks.{i}" for i in range(self.config["layers"])):
             a = self.attention(block + ".attention", [self.norm(block + ".attention_norm", row) for row in x])
             x = [[s + t for s, t in zip(row, more)] for row, more in zip(x, a)]
             x = [[s + t for s, t in zip(row, self.feed_forward(
-                block + ".feed_forward", self.norm(block + ".feed_forward_norm", row)))] for row in x]
+                block + ".feed_forward", self.norm(block + ".feed_forward_norm", row), token, state))]
+                 for row, token, state in zip(x, inputs, states)]
         head = "embedding" if self.config["tied"] else "head"
         for row, target in zip(x, targets):
             logits = [dot(w, self.norm("norm", row)) for w in self.rows(head + ".weight")]
@@ -212,14 +249,28 @@ class Documents(ProgramTest):
         mine = Model(folder).loss([text.encode() for text in self.TEXTS if text])
         self.assertAlmostEqual(mine, result.json()["loss"], delta=1e-5)
 
-    def trained(self, *overrides):
-        run = self.scratch / "run"
+    def trained(self, *overrides, to="run"):
+        run = self.scratch / to
         words = [word for each in ("training.learning_rate=0.02", *overrides) for word in ("--set", each)]
         self.assert_done(self.train(run, *words))
         return run
 
     def test_a_reader_written_from_them_finds_the_loss_of_experts(self):
         self.assert_loss(self.trained())
+
+    def test_a_reader_written_from_them_finds_the_loss_of_other_routers(self):
+        table = ", ".join(str(i * 7 % 4) for i in range(2 * 257))
+        unlearned = ("router.gate=one", "entropy_weight=0", "expert_dropout=0")
+        for name, router in (
+                ("softmax", ("router.gate=softmax_before", "router.score.bias=true")),
+                ("renormalised", ("router.gate=softmax_after", "router.renormalise=true")),
+                ("recurrent", ("router.score.kind=recurrent", "router.score.state_dim=5",
+                               "router.renormalise=true")),
+                ("avg_k", ("router.score.kind=avg_k", "key_rank=7", *unlearned)),
+                ("hash", ('router.score={kind="hash", table=[' + table + "]}", *unlearned))):
+            with self.subTest(name):
+                self.assert_loss(self.trained(*("model.feed_forward." + each for each in router),
+                                              to=name))
 
     def test_a_reader_written_from_them_finds_the_loss_of_packed_experts(self):
         run = self.trained()

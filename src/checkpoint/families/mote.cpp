@@ -60,6 +60,24 @@ Json completed(Json table) {
   return table;
 }
 
+// Adds the keys of `defaults` that came after `old`.
+void add_later_keys(Json& table, const Json& defaults, const std::vector<std::string>& old) {
+  for (const auto& [key, value] : defaults.items())
+    if (std::find(old.begin(), old.end(), key) == old.end() && !table.contains(key))
+      table[key] = value;
+}
+
+// A mixture of before version 3 is sigma-MoE.
+void complete_mixture(Json& model) {
+  const auto layer = model.find("feed_forward");
+  if (layer == model.end() || !layer->is_object() || kind_of(*layer, "") != Mixture::kKind) return;
+  const Json defaults = to_json(Mixture{});
+  add_later_keys(*layer, defaults, {"experts", "expert_width", "router"});
+  if (const auto router = layer->find("router"); router != layer->end() && router->is_object())
+    add_later_keys(*router, defaults["router"],
+                   {"experts_per_token", "expert_dropout", "entropy_weight"});
+}
+
 StoredTensor in_version_1(const std::string& parameter, std::int64_t head_dim) {
   for (const auto& [kind, part] : {std::pair{"k", 0}, std::pair{"v", 1}})
     for (const char* what : {".weight", ".bias"}) {
@@ -93,10 +111,12 @@ FamilyModel read_mote(Json json, const std::string& file) {
                        ", this program reads up to ", kMoteVersion, "; use a newer one"))
         .in(file)
         .at("format_version");
-  const bool first_version = version == json.end() || *version == 1;
+  const std::int64_t found = version == json.end() ? 1 : version->get<std::int64_t>();
+  const bool first_version = found <= 1;
   for (const char* key : {"architectures", "model_type", "torch_dtype", "format_version"})
     json.erase(key);
   if (first_version) json = completed(upgraded_model_table(std::move(json)));
+  if (found < 3) complete_mixture(json);
   FamilyModel model;
   model.config = read_config<ModelConfig>(json, file);
   check_complete<ModelConfig>(json, {file, ""});

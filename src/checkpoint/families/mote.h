@@ -1,6 +1,8 @@
 // mote's own checkpoints: config.json and the names of tensors, of this version and those before.
 //
-// Version 2 (`format_version` in config.json, `version` in recipes) has the fields of ModelConfig.
+// Version 3 (`format_version` in config.json, `version` in recipes) has the fields of ModelConfig.
+// Version 2 lacks what a mixture got since: the axes of its router, `key_rank`, `hidden_dropout`,
+// `init`.
 // Version 1, which does not say its number, had one flat table per layer part with fields for every
 // kind, and one matrix `kv` for keys and values: per head first its rows of keys, then those of
 // values.
@@ -10,16 +12,16 @@
 
 namespace mote::checkpoint {
 
-inline constexpr std::int64_t kMoteVersion = 2;
+inline constexpr std::int64_t kMoteVersion = 3;
 
 FamilyModel read_mote(Json json, const std::string& file);
 // config.json of a model, without its quantization_config.
 Json write_mote(const ModelConfig& config);
 
-// A version-1 table of model settings as one of version 2:
+// A version-1 table of model settings as one of today:
 //   head_bias -> head.bias
 //   attention.kind absolute -> causal, with positions = learned; fields that a kind did not read go
 //   feed_forward.kind sigma_moe -> mixture, its router's fields into a table of their own
-// What is spelled as in version 2 already stays.
+// What is spelled as today already stays.
 Json upgraded_model_table(Json table);
 }  // namespace mote::checkpoint

@@ -1,4 +1,7 @@
-// A bank of E experts of two matrices: expert e turns x into down_e relu(up_e x).
+// A bank of E experts of two matrices: expert e turns x into down_e drop(relu(up_e x)).
+//
+// With a key rank r the first matrices are up_e D, D [r, d] shared by all (LoRKM; specs/related 3): the
+// bank multiplies D x by up_e [G, r].
 #pragma once
 
 #include "model/layer_place.h"
@@ -8,21 +11,24 @@ namespace mote::model {
 
 class MatrixBank {
  public:
-  // `per_token`: experts a token uses, of the `experts` there are.
-  MatrixBank(std::int64_t experts, std::int64_t width, std::int64_t per_token,
-             const LayerPlace& place)
-      : experts_(experts), width_(width), per_token_(per_token), place_(place) {}
+  MatrixBank(const checkpoint::Mixture& config, const LayerPlace& place)
+      : config_(config), place_(place) {}
 
   // y[n] = sum of gate[r] * expert_r(x[n]) over the rows r of token n; 0 where it has none.
   Tensor forward(const Tensor& x_ND, const ops::Assignment& assignment, const Pass& pass) const;
   void visit(const std::string& name, ParameterVisitor& visitor);
 
+  // What `up` multiplies: x, or D x.
+  Tensor keyed(const Tensor& x_ND, const Pass& pass) const;
+  std::int64_t key_dim() const { return config_.key_rank > 0 ? config_.key_rank : place_.dim; }
+  const WeightPtr& up() const { return up_.weight(); }
+
  private:
   bool fused(const Pass& pass) const;
 
-  const std::int64_t experts_, width_, per_token_;
+  const checkpoint::Mixture config_;
   const LayerPlace place_;
-  Linear up_, down_;
+  Linear basis_, up_, down_;
 };
 
 }  // namespace mote::model

@@ -19,7 +19,7 @@ using Tensors = std::vector<Tensor>;
 constexpr std::int64_t kTokens = 13, kDim = 10, kExperts = 5, kWidth = 7, kCapacity = 4;
 
 MatrixBank bank_of(const Tensor& up, const Tensor& down) {
-  MatrixBank bank(kExperts, kWidth, 1, {0, 1, kDim, 1});
+  MatrixBank bank({kExperts, kWidth, {1, 0, 0}}, {0, 1, kDim, 1});
   testing::Setter setter({{"experts.up", up}, {"experts.down", down}});
   bank.visit("experts", setter);
   return bank;

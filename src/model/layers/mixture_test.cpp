@@ -70,6 +70,10 @@ TEST(SigmaMoe, VectorA_OutputAndLossMatch) {
   expect_values(result.y_ND[0], {0.071128, 0.133233, 0.130949, 0.065381}, 2e-6);
   expect_values(result.y_ND[3], {0.006778, 0.003461, -0.001529, -0.005780}, 2e-6);
   EXPECT_NEAR(result.penalty.item<double>(), -0.137291, 2e-6);
+  EXPECT_NEAR(result.penalty.item<double>() / 0.1, -1.372907, 2e-6);
+  const Tensor z = a.x.matmul(a.w3.t());
+  expect_values(z[0], {0.671865, -1.193866, 1.608096, -1.877162}, 2e-6);
+  expect_values(log_mean_probability(z).exp(), {0.265493, 0.196872, 0.306998, 0.230637}, 2e-6);
   EXPECT_NEAR((result.y_ND * a.dy).sum().item<double>(), -0.599045, 3e-6);
 }
 
@@ -287,6 +291,64 @@ TEST(SigmaMoe, ThreadsDoNotChangeABit) {
   for (std::size_t i = 0; i < one.size(); ++i) EXPECT_TRUE(one[i].equal(three[i])) << i;
 }
 
+// The initial standard deviations of a mixture's matrices.
+class Spreads final : public ParameterVisitor {
+ public:
+  explicit Spreads(const checkpoint::Mixture& config, const LayerPlace& place) {
+    Mixture(config, place).visit("", *this);
+  }
+  void matrix(const Parameter& p, WeightPtr&) override { of[p.name] = p.init; }
+  void tensor(const Parameter& p, Tensor&) override { of[p.name] = p.init; }
+  std::map<std::string, Init> of;
+};
+
+// specs/sparse-ffn 2.4, 2.5 and the values of 3.3.
+TEST(Mixture, StartsAsPublished) {
+  checkpoint::Mixture config{16, 128, {4, 0, 0}};
+  const LayerPlace wt_s{0, 16, 412, 256};
+  const auto spread = [&](const char* name) { return Spreads(config, wt_s).of.at(name).value; };
+  EXPECT_NEAR(spread(".experts.up"), 0.01742, 5e-6);
+  EXPECT_NEAR(spread(".experts.down"), 0.00781, 5e-6);
+  // All rows of the router have the norm sqrt(2 / L).
+  EXPECT_NEAR(spread(".router.weight") * std::sqrt(412.0), 0.3536, 5e-5);
+  EXPECT_EQ(Spreads(config, wt_s).of.at(".router.weight").kind, Init::Kind::row_normalized);
+  config.init.down_fan_in = checkpoint::FanIn::expert;
+  EXPECT_NEAR(spread(".experts.down"), 0.03125, 5e-6);
+  config.init.down_fan_in = checkpoint::FanIn::active;
+  EXPECT_NEAR(spread(".experts.down"), 0.03125 / 2, 5e-6);
+  // Switch of the same study.
+  config.init = {0.1, checkpoint::FanIn::expert};
+  config.router.score = checkpoint::LinearScore{false, false};
+  EXPECT_NEAR(spread(".experts.up"), std::sqrt(0.2 / (16 * 412)), 1e-7);
+  EXPECT_NEAR(spread(".experts.down"), std::sqrt(0.2 / (16 * 128)), 1e-7);
+  EXPECT_NEAR(spread(".router.weight"), std::sqrt(0.2 / (16 * 412)), 1e-7);
+  EXPECT_EQ(Spreads(config, wt_s).of.at(".router.weight").kind, Init::Kind::normal);
+}
+
+TEST(Mixture, DropsHiddenUnitsInTrainingAlone) {
+  Sizes sizes = mixture_config(4, 4, 64, 2);
+  const auto layer = [&] {
+    Mixture mixture = sizes.layer();
+    Setter setter({{"router.weight", fill(4, {4, 4})},
+                   {"experts.up", fill(2, {4, 64, 4})},
+                   {"experts.down", fill(3, {4, 4, 64})}});
+    mixture.visit("ff", setter);
+    return mixture;
+  };
+  const Tensor x = fill(1, {500, 4}), whole = run_layer(layer(), x, test_pass()).y_ND;
+  sizes.config.hidden_dropout = 0.4;
+  EXPECT_TRUE(run_layer(layer(), x, test_pass()).y_ND.equal(whole));
+  const Tensor dropped = run_layer(layer(), x, test_pass(true)).y_ND;
+  EXPECT_FALSE(dropped.allclose(whole, 1e-2, 1e-2));
+  // Kept units are scaled, so that the mean stays: within five of its standard deviations.
+  const Tensor change = dropped - whole;
+  EXPECT_TRUE((change.mean(0).abs() < 5 * change.std(0) / std::sqrt(500.0)).all().item<bool>());
+  Pass later = test_pass(true);
+  EXPECT_TRUE(run_layer(layer(), x, later).y_ND.equal(dropped));
+  later.step = 1;
+  EXPECT_FALSE(run_layer(layer(), x, later).y_ND.equal(dropped));
+}
+
 // sum_e p_e ln p_e for scores [N, E].
 Tensor entropy_penalty(const Tensor& scores_NE) {
   const Pass pass;
@@ -300,8 +362,10 @@ TEST(EntropyPenalty, MatchesVectorD) {
       torch::tensor({2., 1., .5, -1., 0., .5, 1., 1.5, 1., 3., -1., 0., 2., 0., 1., -2.})
           .view({4, 4})
           .requires_grad_();
+  expect_values(log_mean_probability(z).exp(), {.370172, .327878, .167249, .134701}, 1e-6);
   const Tensor penalty = entropy_penalty(z);
   EXPECT_NEAR(penalty.item<double>(), -1.302615, 1e-6);
+  EXPECT_NEAR(std::exp(-penalty.item<double>()) / 4, 0.919726, 1e-6);
   penalty.backward();
   expect_values(z.grad()[0], {.025280, .002499, -.021370, -.006410}, 1e-6);
   expect_close(z.grad().sum(-1), torch::zeros({4}), 1e-7);

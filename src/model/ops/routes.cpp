@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "base/check.h"
+#include "kernels/routing/balanced/balanced.h"
 #include "kernels/routing/topk/topk.h"
 #include "model/ops/bridge.h"
 #include "model/ops/timing.h"
@@ -18,6 +19,14 @@ Tensor topk(const Tensor& scores_NE, std::int64_t k, const Pass& pass) {
                  kernels::view(index.mutable_data_ptr<std::int32_t>(), rows, k)},
                 pass.run);
   return index;
+}
+
+Tensor balanced_assignment(const Tensor& scores_NE, const Pass& pass) {
+  const Timed timed(pass, "balanced_assignment");
+  Tensor expert_N = output({scores_NE.size(0)}, pass, torch::kInt32);
+  kernels::balanced_assignment(
+      {view_of<const float, 2>(scores_NE), view_of<std::int32_t, 1>(expert_N)});
+  return expert_N;
 }
 
 Tensor equal_rows(std::int64_t tokens, std::int64_t k, const Pass& pass) {

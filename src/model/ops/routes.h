@@ -15,6 +15,10 @@ namespace mote::model::ops {
 // column: int32 [N * k].
 Tensor topk(const Tensor& scores_NE, std::int64_t k, const Pass& pass);
 
+// One expert for each token of scores [N, E], int32 [N]: the balanced assignment with the largest sum
+// (kernels/routing/balanced).
+Tensor balanced_assignment(const Tensor& scores_NE, const Pass& pass);
+
 // Where a router sends tokens, ragged: token n has the rows [first_N1[n], first_N1[n + 1]), none or
 // many; row r goes to expert_R[r] and comes back times gate_R[r].
 struct Assignment {
