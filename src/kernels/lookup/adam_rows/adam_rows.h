@@ -8,8 +8,7 @@
 //                                                    root = 1 / sqrt(1 - beta2^t)
 // move_rows, steps without a gradient that a row has missed, all at once:
 //   p := decay p - rate m / (sqrt(v) + epsilon),  m := mean m,  v := square v
-// of each row's own factors. What the caller's sum over steps leaves out is that epsilon beside
-// sqrt(v) is the one of the first step missed: later ones differ by sqrt(beta2) a step.
+// of each row's own factors. One epsilon stands for those of the steps missed.
 //
 // All float32, unit stride, rows in [0, N), which is the caller's to check.
 #pragma once
