@@ -19,6 +19,7 @@ enum class Purpose : std::uint32_t {
   sampling = 4,
   calibration = 5,
   test = 6,
+  corruption = 8,
 };
 
 using Block = std::array<std::uint32_t, 4>;
