@@ -12,6 +12,7 @@
 #include "compare/analysis.h"
 #include "compare/results.h"
 #include "report/comparison.h"
+#include "report/resources.h"
 #include "text/batches.h"
 #include "text/corpus.h"
 #include "train/tokens.h"
@@ -21,7 +22,7 @@ namespace mote::compare {
 namespace {
 
 constexpr const char *kRecipe = "recipe.toml", *kResults = "results.jsonl",
-                     *kLock = ".compare.lock";
+                     *kResources = "resources.jsonl", *kLock = ".compare.lock";
 
 // A name that every file system takes.
 std::string folder_name(std::size_t number, const std::string& name) {
@@ -47,7 +48,6 @@ class Runner {
 
   std::vector<Json> go() {
     write_file(folder_ / kRecipe, to_toml(described()));
-    prepare_data();
     // Seed by seed, so that what is there at any time compares.
     for (std::int64_t i = 0; i < comparison_.seeds; ++i)
       for (std::size_t m = 0; m < comparison_.models.size(); ++m) one(m, i);
@@ -76,6 +76,7 @@ class Runner {
     const Model& model = comparison_.models[number];
     const std::int64_t seed = model.recipe.training.seed + index;
     if (results_.find(model.name, seed)) return;
+    prepare_data();
     log::info(concat("model '", model.name, "', seed ", seed, ": ", model.recipe.training.steps,
                      " steps"));
     train::Recipe recipe = model.recipe;
@@ -141,6 +142,9 @@ class Runner {
     page.machine = machine_;
     for (const Model& model : comparison_.models) page.models.push_back(model.name);
     page.rows = rows;
+    if (fs::exists(folder_ / kResources))
+      page.resources =
+          report::resource_rows(read_file(folder_ / kResources), (folder_ / kResources).string());
     write_file(folder_ / "report.html", report::comparison_page(page));
     write_file(folder_ / "table.md", report::comparison_table(page));
     return rows;
@@ -168,7 +172,8 @@ void check_folder(const fs::path& folder, bool resume) {
                   ours ? ", or go on with its comparison: --resume" : ""));
   for (const auto& entry : fs::directory_iterator(folder)) {
     const std::string name = entry.path().filename().string();
-    if (!ours && name != kLock && name != kRecipe && name != "data" && !name.starts_with('.'))
+    if (!ours && name != kLock && name != kRecipe && name != kResources && name != "data" &&
+        !name.starts_with('.'))
       refuse(concat("holds '", name,
                     "' and no results.jsonl: it is no comparison; choose another "
                     "output"));
@@ -202,11 +207,13 @@ void check_recipe(const Comparison& comparison, const fs::path& folder) {
 }  // namespace
 
 std::vector<Json> run_comparison(const Comparison& comparison, const fs::path& folder, bool resume,
-                                 const Json& machine, const kernels::Run& run) {
+                                 const std::optional<std::string>& resources, const Json& machine,
+                                 const kernels::Run& run) {
   check_folder(folder, resume);
   check_recipe(comparison, folder);
   create_folder(folder);
   const FileLock lock(folder / kLock, folder);
+  if (resources) write_file(folder / kResources, *resources);
   try {
     return Runner(comparison, folder, machine, run).go();
   } catch (const Error& error) {

@@ -125,6 +125,15 @@ Comparison comparison_from(Json table, const std::string& path) {
       throw_config_error(here.inside("name"),
                          concat("is ", quoted(model.name), ", as another model's is"));
     check_same_batches(model, comparison.models.front(), here);
+    if (model.solve.empty() && model.multiple != 1)
+      throw_config_error(here.inside("multiple"), concat("is ", model.multiple,
+                                                         ", but no field is solved for; name it "
+                                                         "with solve, or leave it out"));
+    if (own.match == Match::training_flops && models[i].contains("training") &&
+        models[i]["training"].contains("steps"))
+      throw_config_error(here.inside("training.steps"),
+                         "is given, but with match = \"training_flops\" steps follow from the "
+                         "budget; leave it out");
   }
   comparison.baseline = own.baseline.empty() ? comparison.models.front().name : own.baseline;
   if (!names.contains(comparison.baseline))

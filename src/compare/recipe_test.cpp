@@ -201,6 +201,10 @@ TEST_F(ComparisonRecipe, WhatIsWrongIsNamed) {
   expect("", "[[models]]\nname = \"x\"\ntraining.streams = 3\n", "the same batches");
   expect("", "[[models]]\nname = \"x\"\ntraining.steps = 3\n", "see the same text");
   expect("", "[[models]]\nname = \"x\"\nmodel.feed_forward.experts = 3\n", "(model 'x')");
+  expect("", "[[models]]\nname = \"x\"\nmodel = 3\n", "(model 'x')");
+  expect("", "[[models]]\nname = \"x\"\nmultiple = 3\n", "no field is solved for");
+  expect("match = \"training_flops\"\n", "[[models]]\nname = \"x\"\ntraining.steps = 3\n",
+         "follow from the budget");
 }
 
 TEST_F(ComparisonRecipe, TheHashIsOfWhatDecidesTheNumbersOfARun) {

@@ -8,6 +8,7 @@
 
 #include "base/json_text.h"
 #include "report/page.h"
+#include "report/resources.h"
 
 namespace mote::report {
 namespace {
@@ -299,6 +300,7 @@ std::string comparison_page(const Comparison& c) {
   add_usage(page, c);
   add_together(page, c);
   add_corrupted(page, c);
+  add_resources(page, c.resources);
   add_origin(page, c);
   return page.html();
 }

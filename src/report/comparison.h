@@ -14,6 +14,7 @@ struct Comparison {
   Json machine = Json::object();    // of this program
   std::vector<std::string> models;  // in the order of the recipe
   std::vector<Json> rows;           // checked to have a row's keys
+  std::vector<Json> resources;      // of report/resources.h; empty: none
 };
 
 std::string comparison_page(const Comparison& comparison);

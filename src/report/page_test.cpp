@@ -6,6 +6,7 @@
 
 #include "report/comparison.h"
 #include "report/embedded.h"
+#include "report/resources.h"
 
 namespace mote::report {
 namespace {
@@ -111,6 +112,35 @@ TEST(ComparisonPage, TellsMeansAndDeviationsOverSeeds) {
   const std::string html = comparison_page(c);
   EXPECT_NE(html.find("\"low\":[3.0]"), html.npos) << "a band where there are two seeds";
   EXPECT_NE(html.find("[[0.75,0.25]]"), html.npos);
+}
+
+TEST(Resources, AreACurveForEachLayerAndAChartForEachSizeAndMetric) {
+  const auto line = [](const char* layer, int size, const char* metric, double median) {
+    return concat(
+        R"({"name": "layers", "layer": ")", layer, R"(", "sweep": "f", "size": )", size,
+        R"(, "metric": ")", metric, R"(", "unit": "ms", "median": )", median,
+        R"(, "min": 1, "best": 9, "cpu": "c", "isa": "avx2", "threads": 1, "version": "v"})", "\n");
+  };
+  const std::vector<Json> rows =
+      resource_rows(concat(line("dense", 512, "time", 4), line("dense", 256, "time", 2),
+                           line("peer", 256, "time", 3), line("dense", 256, "memory", 5),
+                           R"({"name": "other row", "median": 3})", "\n\n"),
+                    "rows.jsonl");
+  EXPECT_EQ(rows.size(), 4u);
+  Page page("t");
+  add_resources(page, rows);
+  const std::string html = page.html();
+  EXPECT_EQ(count_of(html, "<canvas"), 2u);
+  EXPECT_NE(
+      html.find(
+          R"({"name":"dense","x":[256.0,512.0],"y":[2.0,4.0],"low":[1.0,1.0],"high":[9.0,9.0]})"),
+      html.npos);
+  EXPECT_NE(html.find(R"("name":"peer")"), html.npos);
+}
+
+TEST(Resources, AFileWithoutThemIsRefused) {
+  for (const char* text : {"", "{\"name\": \"moe-layer\", \"median\": 3}\n", "[1]\n", "nonsense\n"})
+    EXPECT_THROW(resource_rows(text, "rows.jsonl"), Error) << text;
 }
 
 TEST(ComparisonPage, OfNoRowsYetIsAPage) {

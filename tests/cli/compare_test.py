@@ -120,6 +120,7 @@ class Comparison(ComparisonTest):
         self.assert_done(result)
         self.assertEqual(len(result.json()["runs"]), 3)
         self.assertFalse((elsewhere / "runs").exists())
+        self.assertFalse((elsewhere / "data").exists())
         self.assertTrue((elsewhere / "report.html").exists())
 
     def test_interrupted_it_goes_on_to_the_numbers_of_one_that_was_not(self):
@@ -215,6 +216,18 @@ class Pages(ComparisonTest):
                       "Sorted usage: peer", "Co-occurrence: mixture", "Loss under corrupted input"):
             self.assertTrue(any(title in each for each in opened.titles), (title, opened.titles))
         self.assertGreaterEqual(opened.tables, 4)
+
+    def test_rows_of_bench_are_drawn_too(self):
+        rows = self.scratch / "rows.jsonl"
+        rows.write_text("".join(
+            json.dumps({"name": "layers", "layer": layer, "sweep": "N", "size": 2 ** (14 + 2 * i), "metric": "time",
+                        "unit": "ms", "median": i + 1, "min": i + 0.5, "best": i + 2}) + "\n"
+            for layer in ("dense", HOSTILE) for i in range(4)))
+        self.assert_done(self.compare("--seeds", "1", "--resources", rows))
+        opened = self.assert_drawn(self.out / "report.html", 10)
+        self.assertIn("time by N", opened.titles)
+        self.assert_refused(self.compare("--resume", "--resources", self.recipe_file()), 1, "comparison.toml",
+                            "line 2", "mote bench")
 
     def test_a_hostile_name_is_shown_and_not_run(self):
         recipe = self.recipe_file(name=HOSTILE, title=HOSTILE)
