@@ -1,6 +1,7 @@
 #include "compare/compare.h"
 
 #include <algorithm>
+#include <array>
 #include <cctype>
 #include <cstdio>
 #include <sstream>
@@ -204,6 +205,21 @@ void check_recipe(const Comparison& comparison, const fs::path& folder) {
     }
 }
 
+// What runs that are missing will read: a text that is not there leaves no folder behind.
+void check_texts(const Comparison& comparison, const Results& results, const fs::path& folder) {
+  const auto wanted = static_cast<std::size_t>(comparison.seeds) * comparison.models.size();
+  if (results.rows(comparison).size() == wanted) return;
+  const train::DataConfig& data = comparison.models.front().recipe.data;
+  text::open_corpus(data.valid, static_cast<std::uint64_t>(data.valid_bytes), data.format());
+  if (!text::is_prepared(data.train) && !text::is_prepared(folder / "data"))
+    text::open_corpus(data.train, 0, data.format());
+}
+
+bool is_ours(const std::string& name) {
+  constexpr std::array kNames{kRecipe, kResults, kResources, "data", "report.html", "table.md"};
+  return std::find(kNames.begin(), kNames.end(), name) != kNames.end();
+}
+
 }  // namespace
 
 std::vector<Json> run_comparison(const Comparison& comparison, const fs::path& folder, bool resume,
@@ -211,8 +227,10 @@ std::vector<Json> run_comparison(const Comparison& comparison, const fs::path& f
                                  const kernels::Run& run) {
   check_folder(folder, resume);
   check_recipe(comparison, folder);
+  check_texts(comparison, Results(folder, comparison), folder);
   create_folder(folder);
   const FileLock lock(folder / kLock, folder);
+  remove_leftovers(folder, is_ours);
   if (resources) write_file(folder / kResources, *resources);
   try {
     return Runner(comparison, folder, machine, run).go();

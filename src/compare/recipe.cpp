@@ -1,6 +1,7 @@
 #include "compare/recipe.h"
 
 #include <algorithm>
+#include <limits>
 #include <set>
 
 #include "base/file.h"
@@ -135,6 +136,11 @@ Comparison comparison_from(Json table, const std::string& path) {
                          "is given, but with match = \"training_flops\" steps follow from the "
                          "budget; leave it out");
   }
+  const std::int64_t first_seed = comparison.models.front().recipe.training.seed;
+  if (first_seed > std::numeric_limits<std::int64_t>::max() - own.seeds)
+    throw_config_error(place.inside("training.seed"),
+                       concat("is ", first_seed, ", and there are no ", own.seeds,
+                              " seeds from it on; begin with a smaller one"));
   comparison.baseline = own.baseline.empty() ? comparison.models.front().name : own.baseline;
   if (!names.contains(comparison.baseline))
     throw_config_error(place.inside("baseline"),

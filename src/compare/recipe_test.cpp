@@ -202,6 +202,7 @@ TEST_F(ComparisonRecipe, WhatIsWrongIsNamed) {
   expect("", "[[models]]\nname = \"x\"\ntraining.steps = 3\n", "see the same text");
   expect("", "[[models]]\nname = \"x\"\nmodel.feed_forward.experts = 3\n", "(model 'x')");
   expect("", "[[models]]\nname = \"x\"\nmodel = 3\n", "(model 'x')");
+  EXPECT_THROW(load("", kMixture, {"training.seed=9223372036854775806"}), Error);
   expect("", "[[models]]\nname = \"x\"\nmultiple = 3\n", "no field is solved for");
   expect("match = \"training_flops\"\n", "[[models]]\nname = \"x\"\ntraining.steps = 3\n",
          "follow from the budget");

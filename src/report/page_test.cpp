@@ -7,6 +7,7 @@
 #include "report/comparison.h"
 #include "report/embedded.h"
 #include "report/resources.h"
+#include "report/training.h"
 
 namespace mote::report {
 namespace {
@@ -96,6 +97,31 @@ Json row(const std::string& name, std::int64_t seed, double loss) {
       "machine": {"cpu": "c", "isa": "avx2", "threads": 2, "version": "v", "commit": "0"}})");
   row["name"] = name, row["seed"] = seed, row["valid_loss"] = loss;
   return row;
+}
+
+TEST(TrainingPage, DrawsWhatMetricsTellAndSkipsTornLines) {
+  Training training;
+  training.title = "t";
+  training.recipe = "steps = 20";
+  training.facts = {{"parameters", 12345}};
+  training.metrics =
+      R"({"step": 10, "mean_loss": 3.5, "learning_rate": 0.1, "grad_norm": 2.5, "tokens_per_second": 7.5,
+ )";  // torn
+  training.metrics +=
+      "\n"
+      R"({"step": 20, "mean_loss": 2.5, "learning_rate": 0.25, "grad_norm": 1.5, "tokens_per_second": 8.5, "layers": {"blocks.0.feed_forward": {"usage_perplexity": 0.75, "dead": 0.125}}})"
+      "\n"
+      R"({"step": 20, "valid_loss": 2.75, "seconds": 3})"
+      "\n{\"step";
+  const std::string html = training_page(training);
+  for (const char* part : {R"({"name":"training","x":[20.0],"y":[2.5],)",
+                           R"({"name":"validation","x":[20.0],"y":[2.75],)",
+                           R"({"name":"learning rate","x":[20.0],"y":[0.25],)", R"("y":[0.75],)",
+                           R"("y":[0.125],)", "<td>12,345</td>", "<pre>steps = 20</pre>"})
+    EXPECT_NE(html.find(part), html.npos) << part;
+  EXPECT_EQ(count_of(html, "<canvas"), 6u);
+  training.metrics = R"({"step": 20, "mean_loss": 2.5})";
+  EXPECT_EQ(count_of(training_page(training), "<canvas"), 4u) << "without experts";
 }
 
 TEST(ComparisonPage, TellsMeansAndDeviationsOverSeeds) {

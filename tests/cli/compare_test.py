@@ -1,5 +1,6 @@
 """Comparisons: sizes, rows, reports, and going on with them."""
 
+import fcntl
 import json
 import signal
 import subprocess
@@ -123,27 +124,37 @@ class Comparison(ComparisonTest):
         self.assertFalse((elsewhere / "data").exists())
         self.assertTrue((elsewhere / "report.html").exists())
 
-    def test_interrupted_it_goes_on_to_the_numbers_of_one_that_was_not(self):
-        slow = ("--set", "training.steps=60", "--seeds", "1")
+    def test_stopped_it_goes_on_to_the_numbers_of_one_that_was_not(self):
+        slow = ("--set", "training.steps=60", "--set", "training.save_every=5", "--seeds", "1")
         self.assert_done(self.compare(*slow))
         whole = {row["name"]: row["valid_loss"] for row in self.rows()}
-        self.out = self.scratch / "parts"
+        for how in (signal.SIGINT, signal.SIGKILL):
+            with self.subTest(how=how):
+                self.out = self.scratch / how.name
+                self.stop_and_go_on(how, slow, whole)
+
+    def stop_and_go_on(self, how, slow, whole):
         process = subprocess.Popen([PROGRAM, "compare", self.recipe_file(), "--out", self.out, *slow],
                                    stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         second = self.out / "runs" / "01-mixture" / "seed-1" / "metrics.jsonl"
         deadline = time.monotonic() + 100
         while process.poll() is None and time.monotonic() < deadline:
             if second.exists() and second.read_text().count('"loss"') >= 3:
-                process.send_signal(signal.SIGINT)
+                process.send_signal(how)
                 break
             time.sleep(0.005)
         stderr = process.communicate()[1].decode()
-        self.assertEqual(process.returncode, 130, stderr)
-        self.assertIn("--resume", stderr)
+        if how == signal.SIGINT:
+            self.assertEqual(process.returncode, 130, stderr)
+            self.assertIn("--resume", stderr)
+        else:
+            self.assertEqual(process.returncode, -how, stderr)
+            (self.out / ".results.jsonl.tmp-1").write_text("as if it was writing")
         self.assertEqual([row["name"] for row in self.rows()], ["dense"])
         self.assert_refused(self.compare(*slow), 1, "is not empty", "--resume")
         self.assert_done(self.compare("--resume", *slow))
         self.assertEqual({row["name"]: row["valid_loss"] for row in self.rows()}, whole)
+        self.assert_nothing_temporary(self.out)
 
     def test_a_folder_of_another_recipe_is_refused_by_the_field_that_differs(self):
         self.assert_done(self.compare("--seeds", "1"))
@@ -151,6 +162,19 @@ class Comparison(ComparisonTest):
         self.assert_refused(self.compare(*other), 1, "training.learning_rate", "0.003", "0.5", "--out")
         (self.out / "recipe.toml").unlink()
         self.assert_refused(self.compare(*other), 1, "results.jsonl", "line 1", "another comparison")
+
+    def test_a_text_that_is_not_there_leaves_nothing(self):
+        for key in ("train", "valid"):
+            self.assert_refused(self.compare("--set", f"data.{key}=nowhere"), 1, "'nowhere'")
+            self.assertFalse(self.out.exists())
+
+    def test_two_at_a_time_are_refused(self):
+        self.out.mkdir()
+        with (self.out / ".compare.lock").open("w") as lock:
+            lock.write("process 1 on here since then")
+            lock.flush()
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            self.assert_refused(self.compare("--resume"), 1, "process 1 on here")
 
     def test_a_folder_of_something_else_is_refused(self):
         self.out.mkdir()
