@@ -152,6 +152,8 @@ Recipe recipe_from(Json table, const std::string& file) {
 Recipe load_recipe(const std::string& path, const std::vector<std::string>& overrides) {
   Json table = read_toml(path);
   for (const std::string& assignment : overrides) set_override(table, assignment);
+  if (table.contains("models"))
+    throw_config_error({path, "models"}, "makes it a comparison; give it to mote compare");
   try {
     const Recipe recipe = recipe_from(std::move(table), path);
     validate(recipe, path);

@@ -220,6 +220,10 @@ class Comparison(ComparisonTest):
         self.assert_refused(mote(*call, "--set", "models.7.name=x"), 2, "--set models.7.name=x")
         self.assert_refused(mote(*call, "--set", "match=size"), 2, "--set match=size", "active_flops")
 
+    def test_train_says_whose_recipe_it_is(self):
+        self.assert_refused(mote("train", self.recipe_file(), "--out", self.out), 1, "models", "mote compare")
+        self.assert_refused(mote("compare", self.recipe, "--out", self.out), 1, "models", "[[models]]")
+
     def test_the_out_folder_and_the_recipe_are_asked_for(self):
         self.assert_refused(mote("compare", self.recipe_file()), 2, "--out")
         self.assert_refused(mote("compare"), 2, "RECIPE")
