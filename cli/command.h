@@ -134,6 +134,7 @@ struct Command {
 
 std::unique_ptr<Verb> make_prepare();
 std::unique_ptr<Verb> make_train();
+std::unique_ptr<Verb> make_compare();
 std::unique_ptr<Verb> make_eval();
 std::unique_ptr<Verb> make_generate();
 std::unique_ptr<Verb> make_compress();

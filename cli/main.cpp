@@ -26,6 +26,7 @@ constexpr const char* kNoSeed = " (default: none; nothing here is random)";
 constexpr Command kCommands[] = {
     {"prepare", "turn text into tokens", make_prepare, kNoSeed},
     {"train", "fit a model to a corpus", make_train, " (default: the recipe's)"},
+    {"compare", "train several models alike and report", make_compare, " (default: the recipe's)"},
     {"eval", "score a model on a corpus", make_eval, kNoSeed},
     {"generate", "continue a text", make_generate, " (default: a fresh one, which is printed)"},
     {"compress", "shrink a checkpoint", make_compress},

@@ -107,6 +107,15 @@ macro(mote_kernels_from file)
   include(${CMAKE_SOURCE_DIR}/${file})
 endmacro()
 
+# mote_embed(TARGET NAME FILE): mote::report::NAME() returns the bytes of FILE.
+function(mote_embed target name file)
+  set(out ${CMAKE_BINARY_DIR}/embedded/${name}.cpp)
+  set(script ${CMAKE_SOURCE_DIR}/cmake/embed.cmake)
+  add_custom_command(OUTPUT ${out} DEPENDS ${file} ${script} VERBATIM
+    COMMAND ${CMAKE_COMMAND} -DFILE=${file} -DNAME=${name} -DOUT=${out} -P ${script})
+  target_sources(${target} PRIVATE ${out})
+endfunction()
+
 # The program: cli/main.cpp and a file per verb.
 function(mote_program name)
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/cli/*.cpp ${CMAKE_SOURCE_DIR}/bench/*.cpp)

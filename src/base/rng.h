@@ -23,6 +23,7 @@ enum class Purpose : std::uint32_t {
   router_noise = 7,
   hash_router = 8,
   rounding = 9,
+  corruption = 10,
 };
 
 // The hash of a name (FNV-1a), as part of a key.

@@ -22,9 +22,12 @@ namespace {
 // Scores documents, a step whenever there are tokens for one.
 class Scorer {
  public:
-  Scorer(const Model& model, const Pass& pass, const CorpusLossOptions& options)
+  Scorer(const Model& model, const text::Tokenizer& tokenizer, const Pass& pass,
+         const CorpusLossOptions& options)
       : model_(model),
+        tokenizer_(tokenizer),
         pass_(pass),
+        corrupted_(options.corrupted),
         progress_(options.progress),
         cache_(model.make_cache(options.memory_tokens)) {
     // Learned positions come to an end: longer documents are read in pieces that each start afresh.
@@ -33,13 +36,13 @@ class Scorer {
     step_ = endless_ ? options.step : positions;
   }
 
-  void begin(text::TokenId end_of_text) {
+  void begin() {
     cache_.reset();
-    tokens_ = {end_of_text};
+    tokens_ = {tokenizer_.end_of_text()};
   }
   // More of the document.
-  void add(const text::Tokenizer& tokenizer, std::string_view part) {
-    tokenizer.encode(part, tokens_);
+  void add(std::string_view part) {
+    tokenizer_.encode(part, tokens_);
     loss_.bytes += static_cast<std::int64_t>(part.size());
     std::int64_t first = 0;
     for (; first + step_ < size(); first += step_) score(first, step_);
@@ -55,12 +58,24 @@ class Scorer {
   Tensor ids(std::int64_t first, std::int64_t count) {
     return torch::from_blob(tokens_.data() + first, {1, count}, torch::kInt32).to(torch::kInt64);
   }
+  void corrupt(Tensor& ids_1T) const {
+    const Rng rng(pass_.seed, Purpose::corruption);
+    auto* id = ids_1T.mutable_data_ptr<std::int64_t>();
+    const auto vocabulary = static_cast<std::uint64_t>(tokenizer_.vocab_size());
+    for (std::int64_t t = 0; t < ids_1T.numel(); ++t) {
+      const auto token = static_cast<std::uint64_t>(loss_.tokens + t);
+      if (id[t] != tokenizer_.end_of_text() && rng.uniform(2 * token) < corrupted_)
+        id[t] = static_cast<std::int64_t>(rng.below(vocabulary, 2 * token + 1));
+    }
+  }
   // `count` tokens from `first` on, each with the one behind it as its target.
   void score(std::int64_t first, std::int64_t count) {
     if (!endless_) cache_.reset();
     ForwardState state(pass_);
     state.cache = &cache_;
-    const Tensor hidden = model_.hidden(ids(first, count), state);
+    Tensor read = ids(first, count);
+    if (corrupted_ > 0) corrupt(read);
+    const Tensor hidden = model_.hidden(read, state);
     const auto nats = model_.token_losses(hidden, ids(first + 1, count), pass_)
                           .sum(torch::kFloat64)
                           .item<double>();
@@ -73,7 +88,9 @@ class Scorer {
   }
 
   const Model& model_;
+  const text::Tokenizer& tokenizer_;
   const Pass& pass_;
+  const double corrupted_;
   const std::function<void(std::int64_t)>& progress_;
   Cache cache_;
   bool endless_ = true;
@@ -89,11 +106,10 @@ CorpusLoss corpus_loss(const Model& model, const text::Tokenizer& tokenizer,
                        const CorpusLossOptions& options) {
   constexpr std::size_t kPartBytes = 1 << 16;
   const torch::NoGradGuard no_grad;
-  Scorer scorer(model, pass, options);
+  Scorer scorer(model, tokenizer, pass, options);
   for (const std::string_view document : corpus.documents()) {
-    scorer.begin(tokenizer.end_of_text());
-    for (const std::string_view part : tokenizer.parts(document, kPartBytes))
-      scorer.add(tokenizer, part);
+    scorer.begin();
+    for (const std::string_view part : tokenizer.parts(document, kPartBytes)) scorer.add(part);
     scorer.end();
   }
   return scorer.loss();

@@ -27,6 +27,9 @@ struct CorpusLoss {
 struct CorpusLossOptions {
   std::int64_t step = 2048;
   std::int64_t memory_tokens = -1;
+  // Share of the tokens read, the end of text aside, that are replaced by others, drawn with the
+  // pass's seed; what is to be predicted stays.
+  double corrupted = 0;
   std::function<void(std::int64_t bytes_read)> progress;  // may throw to stop
 };
 CorpusLoss corpus_loss(const Model& model, const text::Tokenizer& tokenizer,

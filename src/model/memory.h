@@ -14,6 +14,10 @@ class Memory {
   // positions of that and x_BTD are.
   Tensor exchange(std::int64_t layer, const Tensor& x_BTD, std::int64_t keep);
   void reset() { layers_BMD.clear(); }
+  // What is remembered of `count` sequences from `first` on.
+  Memory of_sequences(std::int64_t first, std::int64_t count) const;
+  // Of the sequences of all parts, in their order.
+  static Memory joined(const std::vector<Memory>& parts);
 
   std::vector<Tensor> layers_BMD;  // empty, or one per block; undefined: nothing
 };

@@ -43,7 +43,7 @@ double routed_rows(const checkpoint::Mixture& mixture, double tokens, double seq
 
 Kept numbers_kept(const Recipe& recipe, const checkpoint::ModelConfig& config) {
   const TrainingConfig& training = recipe.training;
-  const auto streams = static_cast<double>(training.streams),
+  const auto streams = static_cast<double>(training.streams_at_once()),
              context = static_cast<double>(config.context), d = static_cast<double>(config.dim),
              vocabulary = static_cast<double>(config.vocab_size);
   const double n = streams * context;
@@ -131,9 +131,10 @@ double seconds_of_a_step(const Recipe& recipe, const checkpoint::ModelConfig& co
   const auto model = model::make_model(config);
   model::initialize(*model, static_cast<std::uint64_t>(training.seed), *run.executor,
                     stored_type(training.tables.values));
-  const Tensor ids_BT = torch::arange(training.streams * config.context, torch::kInt64)
+  const std::int64_t streams = training.streams_at_once();
+  const Tensor ids_BT = torch::arange(streams * config.context, torch::kInt64)
                             .remainder(config.vocab_size)
-                            .view({training.streams, config.context});
+                            .view({streams, config.context});
   model::Pass pass;
   pass.run = run;
   pass.precision = training_precision(training, run);
@@ -147,7 +148,7 @@ double seconds_of_a_step(const Recipe& recipe, const checkpoint::ModelConfig& co
     const model::Trainable parameters = model::trainable_parameters(*model);
     for (auto [name, value] : parameters.tensors) value.mutable_grad() = Tensor();
     for (const model::RowTablePtr& table : parameters.tables) table->take_gradient();
-    seconds = stopwatch.seconds();
+    seconds = stopwatch.seconds() * static_cast<double>(training.accumulate);
   }
   return seconds;
 }

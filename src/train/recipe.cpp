@@ -16,7 +16,7 @@ std::string first_difference(const Json& a, const Json& b, const std::string& pa
     if (value.is_object()) {
       const std::string inner = first_difference(value, b[key], here);
       if (!inner.empty()) return inner;
-    } else if (value != b[key]) {
+    } else if (nlohmann::json(value) != nlohmann::json(b[key])) {  // whatever the order of keys
       return here;
     }
   }
@@ -43,22 +43,6 @@ bool related(const std::string& a, const std::string& b) {
   return a == b || a.starts_with(b + ".") || b.starts_with(a + ".");
 }
 
-// What a recipe with overrides was refused for is blamed on the one that names the field, or, where
-// the recipe alone is sound, on all of them: the command line is wrong, the recipe's file is not.
-[[noreturn]] void blame_overrides(const Error& error, const std::string& path,
-                                  const std::vector<std::string>& overrides) {
-  std::string blamed;
-  for (const std::string& assignment : overrides)
-    if (related(key_of(assignment), error.field())) blamed = " --set " + assignment;
-  if (blamed.empty()) {
-    load_recipe(path, {});
-    for (const std::string& assignment : overrides) blamed += " --set " + assignment;
-  }
-  std::string what = error.what();
-  if (what.starts_with(path + ": ")) what.erase(0, path.size() + 2);
-  throw Error(ErrorKind::usage, concat(blamed.substr(1), ": ", what)).at(error.field());
-}
-
 // A recipe is kept beside the model and read again from other folders.
 void name_from_anywhere(Recipe& recipe, const std::string& file) {
   DataConfig& data = recipe.data;
@@ -80,6 +64,21 @@ void name_from_anywhere(Recipe& recipe, const std::string& file) {
 }
 
 }  // namespace
+
+void blame_overrides(const Error& error, const std::string& path,
+                     const std::vector<std::string>& overrides,
+                     const std::function<void()>& without) {
+  std::string blamed;
+  for (const std::string& assignment : overrides)
+    if (related(key_of(assignment), error.field())) blamed = " --set " + assignment;
+  if (blamed.empty()) {
+    without();
+    for (const std::string& assignment : overrides) blamed += " --set " + assignment;
+  }
+  std::string what = error.what();
+  if (what.starts_with(path + ": ")) what.erase(0, path.size() + 2);
+  throw Error(ErrorKind::usage, concat(blamed.substr(1), ": ", what)).at(error.field());
+}
 
 std::string changed_computation(const Recipe& now, const Recipe& then) {
   const std::string field = first_difference(computation(now), computation(then), "");
@@ -135,6 +134,11 @@ void validate(const Recipe& recipe, const std::string& file) {
     throw_config_error({file, "training.tables.learning_rate"},
                        concat("is ", tables.learning_rate,
                               ", and follows the schedule of training.learning_rate, which is 0"));
+  if (recipe.training.streams % recipe.training.accumulate != 0)
+    throw_config_error(
+        {file, "training.accumulate"},
+        concat("is ", recipe.training.accumulate, ", which does not divide training.streams = ",
+               recipe.training.streams, "; the parts of a batch are of one size"));
   constexpr double kMostTokens = 1e18;  // which 64 bits can count
   if (static_cast<double>(recipe.training.streams) * static_cast<double>(recipe.training.steps) *
           static_cast<double>(recipe.model.context) >
@@ -161,13 +165,15 @@ Recipe recipe_from(Json table, const std::string& file) {
 Recipe load_recipe(const std::string& path, const std::vector<std::string>& overrides) {
   Json table = read_toml(path);
   for (const std::string& assignment : overrides) set_override(table, assignment);
+  if (table.contains("models"))
+    throw_config_error({path, "models"}, "makes it a comparison; give it to mote compare");
   try {
     const Recipe recipe = recipe_from(std::move(table), path);
     validate(recipe, path);
     return recipe;
   } catch (const Error& error) {
     if (overrides.empty()) throw;
-    blame_overrides(error, path, overrides);
+    blame_overrides(error, path, overrides, [&] { load_recipe(path, {}); });
   }
 }
 

@@ -1,6 +1,8 @@
 // A training run, complete: data, model and training. TOML on disk; flags only override its fields.
 #pragma once
 
+#include <functional>
+
 #include "checkpoint/model_config.h"
 #include "text/corpus.h"
 
@@ -64,6 +66,7 @@ struct DataConfig {
 struct TrainingConfig {
   std::int64_t steps = 1000;
   std::int64_t streams = 8;
+  std::int64_t accumulate = 1;
   OptimizerKind optimizer = OptimizerKind::adam;
   double learning_rate = 2.5e-4;
   double beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8, weight_decay = 0;
@@ -77,6 +80,8 @@ struct TrainingConfig {
   std::string from;
   TablesConfig tables;
 
+  // Sequences that pass through the model at once.
+  std::int64_t streams_at_once() const { return streams / accumulate; }
   // Steps after the warm-up's end over which the cosine falls.
   std::int64_t horizon() const { return schedule_steps ? schedule_steps : steps; }
   std::int64_t steps_between_evaluations() const {
@@ -89,6 +94,8 @@ struct TrainingConfig {
     return std::tuple{
         Field{&C::steps, "steps", "optimiser steps", 1.0},
         Field{&C::streams, "streams", "sequences trained side by side (batch)", 1.0},
+        Field{&C::accumulate, "accumulate",
+              "parts of a batch that are passed one after the other before an update", 1.0},
         Field{&C::optimizer, "optimizer",
               "adam (weight decay in the gradient) or adamw (decoupled)"},
         Field{&C::learning_rate, "learning_rate", "peak learning rate", 0.0, 1e38},
@@ -133,6 +140,12 @@ struct Recipe {
 // later, from the tokenizer.
 Recipe load_recipe(const std::string& path, const std::vector<std::string>& overrides);
 Recipe recipe_from(Json table, const std::string& file);
+// What a recipe with overrides was refused for is blamed on the one that names the field, or, where
+// the recipe alone is sound (`without` reads it and does not throw), on all of them: the command line is
+// wrong, the recipe's file is not.
+[[noreturn]] void blame_overrides(const Error& error, const std::string& path,
+                                  const std::vector<std::string>& overrides,
+                                  const std::function<void()>& without);
 // Checks what does not need the tokenizer; `file` is for messages.
 void validate(const Recipe& recipe, const std::string& file);
 

@@ -39,7 +39,8 @@ bool is_ours(const std::string& name) {
   const bool model = name.starts_with("model") && name.find(".safetensors") != std::string::npos;
   constexpr std::array kNames{"recipe.toml", "metrics.jsonl", "data",
                               "checkpoints", "config.json",   text::kTokenizerFile,
-                              "latest",      "best",          "generation_config.json"};
+                              "latest",      "best",          "generation_config.json",
+                              "report.html"};
   return model || step_of(name) >= 0 ||
          std::find(kNames.begin(), kNames.end(), name) != kNames.end();
 }

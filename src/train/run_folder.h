@@ -3,6 +3,7 @@
 //   recipe.toml                 the resolved run, written with the first checkpoint
 //   data/                       prepared tokens
 //   metrics.jsonl
+//   report.html                 curves of metrics.jsonl, written when training ends or is interrupted
 //   checkpoints/step-N/         model and training_state.safetensors after N steps
 //   checkpoints/latest          "step-N": what a run goes on from, written when that is whole
 //   checkpoints/best            {"step", "valid_loss"}: the best by validation

@@ -8,10 +8,13 @@
 #include "base/log.h"
 #include "base/process.h"
 #include "base/stopwatch.h"
+#include "base/toml.h"
 #include "base/version.h"
 #include "model/loss.h"
 #include "model/nonfinite.h"
 #include "model/saved.h"
+#include "model/usage.h"
+#include "report/training.h"
 #include "text/batches.h"
 #include "train/estimate.h"
 #include "train/first_model.h"
@@ -28,21 +31,26 @@ namespace {
 
 constexpr const char* kState = "training_state.safetensors";
 
-std::string isa_of(const kernels::Run& run) {
-  kernels::Isa best = kernels::Isa::reference;
-  for (const kernels::Isa isa : kernels::all_isas())
-    if (isa <= run.ceiling && kernels::supported(isa)) best = isa;
-  return kernels::name(best);
-}
-
 class Trainer {
  public:
   Trainer(RunFolder& folder, const kernels::Run& run);
   TrainResult go();
 
  private:
+  struct StepLoss {
+    double mean = 0;  // nats per token, without penalties
+    bool finite = true;
+  };
+  StepLoss pass_parts(const text::Batch& batch, std::int64_t index, bool learn,
+                      model::Memory& memory, model::Observer* observer);
   double step(std::int64_t index);
+  // Whether metrics.jsonl has a line after so many steps.
+  bool is_told(std::int64_t steps_done) const {
+    return steps_done % recipe_.training.log_every == 0 || steps_done == recipe_.training.steps;
+  }
   void tell(std::int64_t steps_done, double loss);
+  void add_usage(Json& line) const;
+  void write_report() const;
   void evaluate(std::int64_t steps_done);
   model::CorpusLoss valid_loss(std::int64_t steps_done, const model::Pass& pass,
                                const model::CorpusLossOptions& options) const;
@@ -78,7 +86,7 @@ class Trainer {
   std::int64_t first_step_ = 0, saved_step_ = -1;
   double norm_ = 0, rate_ = 0, training_seconds_ = 0;
   Stopwatch stopwatch_;
-  UsagePerplexity usage_;
+  model::UsageCount usage_{/*channels=*/false};
   TrainResult result_;
 };
 
@@ -170,26 +178,48 @@ Tensor Trainer::ids_of(const std::vector<text::TokenId>& ids) const {
       .view({recipe_.training.streams, recipe_.model.context});
 }
 
+// Of the parts of a batch, one after the other; where `learn`, backward as well, of the mean of all.
+Trainer::StepLoss Trainer::pass_parts(const text::Batch& batch, std::int64_t index, bool learn,
+                                      model::Memory& memory, model::Observer* observer) {
+  const std::int64_t parts = recipe_.training.accumulate,
+                     streams = recipe_.training.streams_at_once();
+  const Tensor ids_BT = ids_of(batch.ids), targets_BT = ids_of(batch.targets);
+  std::vector<model::Memory> remembered;
+  StepLoss result;
+  for (std::int64_t part = 0; part < parts && result.finite; ++part) {
+    model::Pass pass = training_pass(index * parts + part);
+    pass.observer = observer;
+    remembered.push_back(memory.of_sequences(part * streams, streams));
+    const auto loss =
+        model_->loss(ids_BT.narrow(0, part * streams, streams),
+                     targets_BT.narrow(0, part * streams, streams), remembered.back(), pass);
+    const double share = 1 / static_cast<double>(parts);
+    result.mean += share * loss.token_mean.item<double>();
+    result.finite = std::isfinite(result.mean) && std::isfinite(loss.total.item<double>());
+    if (!learn || !result.finite) continue;
+    for (const auto& commit : loss.commits) commit();
+    (loss.total * share).backward();
+  }
+  if (result.finite) memory = model::Memory::joined(remembered);
+  return result;
+}
+
 double Trainer::step(std::int64_t index) {
   const text::Batch batch = batches_->at(index);
   if (batch.starts_epoch) memory_.reset();
   const model::Memory before = memory_;
-  model::Pass pass = training_pass(index);
-  pass.observer = &usage_;
   usage_.reset();
-  const auto loss = model_->loss(ids_of(batch.ids), ids_of(batch.targets), memory_, pass);
-  const double value = loss.token_mean.item<double>();
-  if (!std::isfinite(value) || !std::isfinite(loss.total.item<double>()))
-    stop_at_nonfinite(index, batch, before, concat("the loss is ", value));
-  for (const auto& commit : loss.commits) commit();
-  loss.total.backward();
+  const StepLoss loss =
+      pass_parts(batch, index, /*learn=*/true, memory_, is_told(index + 1) ? &usage_ : nullptr);
+  if (!loss.finite) stop_at_nonfinite(index, batch, before, concat("the loss is ", loss.mean));
   const TrainingConfig& training = recipe_.training;
   rate_ = learning_rate(training.learning_rate, index, training.warmup, training.horizon());
   norm_ = optimizer_->step(rate_);
   if (!std::isfinite(norm_))
-    stop_at_nonfinite(index, batch, before,
-                      concat("the loss is ", value, " but the norm of its gradients is ", norm_));
-  return value;
+    stop_at_nonfinite(
+        index, batch, before,
+        concat("the loss is ", loss.mean, " but the norm of its gradients is ", norm_));
+  return loss.mean;
 }
 
 std::string Trainer::find_nonfinite_layer(const text::Batch& batch, model::Memory memory) {
@@ -248,6 +278,7 @@ void Trainer::evaluate(std::int64_t steps_done) {
   result_.valid_loss = loss.mean();
   result_.valid_bits_per_byte = loss.bits_per_byte();
   metrics_->write({{"step", steps_done},
+                   {"seconds", metrics_->seconds() + stopwatch_.seconds()},
                    {"valid_loss", loss.mean()},
                    {"valid_bits_per_byte", loss.bits_per_byte()}});
   log::info(concat("step ", steps_done, ": valid loss ", loss.mean(), ", ", loss.bits_per_byte(),
@@ -281,18 +312,19 @@ void Trainer::check_next_loss() {
   model::Memory memory = memory_;
   if (batch.starts_epoch) memory.reset();
   const model::Memory before = memory;
-  const auto loss =
-      model_->loss(ids_of(batch.ids), ids_of(batch.targets), memory, training_pass(index));
-  bool finite = std::isfinite(loss.total.item<double>());
+  const StepLoss loss = pass_parts(batch, index, /*learn=*/false, memory, nullptr);
+  bool finite = loss.finite;
   for (const auto& [name, value] : model::trainable_parameters(*model_).tensors)
     finite = finite && value.isfinite().all().item<bool>();
-  if (!finite)
-    stop_at_nonfinite(index, batch, before, concat("the loss is ", loss.token_mean.item<double>()));
+  if (!finite) stop_at_nonfinite(index, batch, before, concat("the loss is ", loss.mean));
 }
 
 void Trainer::stop() {
   const std::int64_t steps = optimizer_->steps_done();
-  if (steps > 0) save();
+  if (steps > 0) {
+    save();
+    write_report();
+  }
   throw Error(ErrorKind::interrupted,
               steps == 0 ? concat("interrupted before the first step; nothing is kept in ",
                                   folder_.path().string())
@@ -316,9 +348,39 @@ void Trainer::tell(std::int64_t steps_done, double loss) {
       {"seconds", metrics_->seconds() + stopwatch_.seconds()},
       {"tokens_per_second",
        static_cast<double>((steps_done - first_step_) * tokens_per_step()) / training_seconds_}};
-  if (usage_.least()) line["usage_perplexity"] = *usage_.least();
+  add_usage(line);
   metrics_->write(line);
   window_ = {};
+}
+
+void Trainer::add_usage(Json& line) const {
+  double least = 1;
+  Json layers = Json::object();
+  for (const model::LayerUsage& layer : usage_.layers()) {
+    if (layer.rows == 0) continue;  // nobody is used, evenly or not
+    least = std::min(least, layer.perplexity());
+    layers[layer.layer] = {{"usage_perplexity", layer.perplexity()}, {"dead", layer.dead()}};
+  }
+  if (layers.empty()) return;
+  line["usage_perplexity"] = least;
+  line["layers"] = layers;
+}
+
+void Trainer::write_report() const {
+  report::Training page;
+  page.title = concat("Training run ", fs::absolute(folder_.path()).lexically_normal().string());
+  page.metrics = read_file(folder_.path() / "metrics.jsonl");
+  page.recipe = to_toml(to_json(recipe_));
+  page.facts = {{"steps done", optimizer_->steps_done()},
+                {"tokens", optimizer_->steps_done() * tokens_per_step()},
+                {"parameters", result_.parameters.total},
+                {"active", result_.parameters.active},
+                {"precision", origin_.precision},
+                {"instruction set", origin_.isa},
+                {"threads", run_.executor->threads()},
+                {"mote", origin_.version}};
+  if (result_.valid_loss) page.facts["valid loss"] = *result_.valid_loss;
+  write_file(folder_.path() / "report.html", report::training_page(page));
 }
 
 void Trainer::say_what_it_takes() const {
@@ -356,12 +418,13 @@ TrainResult Trainer::go() {
     window_.sum += loss, ++window_.steps;
     const std::int64_t done = index + 1;
     say_what_it_took(done, step_seconds);
-    if (done % training.log_every == 0 || done == training.steps) tell(done, loss);
+    if (is_told(done)) tell(done, loss);
     progress.update(done, concat("loss ", loss));
   }
   progress.finish();
   evaluate(training.steps);
   save();
+  write_report();
   if (const auto best = folder_.best(); best && best->step != training.steps)
     log::info(concat("best valid loss: ", best->valid_loss, " after step ", best->step, ", in ",
                      folder_.checkpoint(best->step).string()));
@@ -377,6 +440,13 @@ TrainResult Trainer::go() {
 }
 
 }  // namespace
+
+std::string isa_of(const kernels::Run& run) {
+  kernels::Isa best = kernels::Isa::reference;
+  for (const kernels::Isa isa : kernels::all_isas())
+    if (isa <= run.ceiling && kernels::supported(isa)) best = isa;
+  return kernels::name(best);
+}
 
 TrainResult train(const Recipe& recipe, const fs::path& folder, bool resume,
                   const kernels::Run& run) {

@@ -27,4 +27,7 @@ struct TrainResult {
 TrainResult train(const Recipe& recipe, const std::filesystem::path& folder, bool resume,
                   const kernels::Run& run);
 
+// The best instruction set that a run may use.
+std::string isa_of(const kernels::Run& run);
+
 }  // namespace mote::train

@@ -166,6 +166,7 @@ class TrainedTest(ProgramTest):
         valid = self.shared / "valid.txt"
         return {
             "train": [self.recipe, "--out", self.scratch / "run"],
+            "compare": [Path(__file__).parents[2] / "recipes" / "compare" / "smoke.toml", "--dry-run"],
             "eval": [self.model, "--data", valid],
             "generate": [self.model, "-p", "a", "-n", "3"],
             "prepare": [valid, "--out", self.scratch / "tokens"],

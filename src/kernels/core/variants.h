@@ -5,6 +5,8 @@
 // the first row.
 #pragma once
 
+#include <atomic>
+#include <cstdint>
 #include <span>
 #include <string>
 #include <vector>
@@ -30,10 +32,17 @@ std::vector<Isa> compiled_isas();
 // and `unsupported` for one that this processor lacks.
 Isa ceiling_named(const std::string& text);
 
-// How a call is to be run: what it may use.
+// How a call is to be run: what it may use, and who counts its work.
 struct Run {
   Isa ceiling = Isa::amx;
   const Executor* executor = &serial();
+  // Sums up the multiply-adds of products with matrices, keys, rows of tables and, of attention, with
+  // the keys and values that are seen; null: nobody counts.
+  std::atomic<std::int64_t>* multiply_adds = nullptr;
+
+  void count(std::int64_t more) const {
+    if (multiply_adds) *multiply_adds += more;
+  }
 };
 
 template <class Args>

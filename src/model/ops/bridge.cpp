@@ -36,6 +36,7 @@ void remember(torch::autograd::AutogradContext* saved, const kernels::Run& run,
               kernels::Precision precision) {
   saved->saved_data["ceiling"] = static_cast<std::int64_t>(run.ceiling);
   saved->saved_data["executor"] = reinterpret_cast<std::int64_t>(run.executor);
+  saved->saved_data["multiply_adds"] = reinterpret_cast<std::int64_t>(run.multiply_adds);
   saved->saved_data["precision"] = static_cast<std::int64_t>(precision);
 }
 
@@ -43,6 +44,8 @@ kernels::Run recall_run(torch::autograd::AutogradContext* saved) {
   kernels::Run run;
   run.ceiling = static_cast<kernels::Isa>(saved->saved_data["ceiling"].toInt());
   run.executor = reinterpret_cast<const Executor*>(saved->saved_data["executor"].toInt());
+  run.multiply_adds =
+      reinterpret_cast<std::atomic<std::int64_t>*>(saved->saved_data["multiply_adds"].toInt());
   return run;
 }
 

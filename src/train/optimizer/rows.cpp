@@ -138,16 +138,19 @@ void RowGroup::apply(double learning_rate, double factor, std::int64_t step) {
 
 void RowGroup::update_moves() {
   const double ratio = config_.beta1 / std::sqrt(config_.beta2);
-  double decay = 1, rate = 0;
+  double decay = 1, rate = 0, rate_epsilon = 0;
   moves_.resize(rates_.size());
   for (std::size_t behind = 1; behind <= moves_.size(); ++behind) {
     const auto s = static_cast<double>(steps_done_ - static_cast<std::int64_t>(behind) + 1);
     const double lr = rates_[rates_.size() - behind];
     const double root = std::sqrt(1 - std::pow(config_.beta2, s));
-    rate = ratio * (lr * root / (1 - std::pow(config_.beta1, s)) * decay + rate);
+    const double part = lr * root / (1 - std::pow(config_.beta1, s)) * decay;
+    rate = ratio * (part + rate);
+    rate_epsilon =
+        ratio / std::sqrt(config_.beta2) * (part * config_.epsilon * root + rate_epsilon);
     decay *= 1 - lr * config_.weight_decay;
     moves_[behind - 1] = {static_cast<float>(decay), static_cast<float>(rate),
-                          static_cast<float>(config_.epsilon * root / std::sqrt(config_.beta2)),
+                          static_cast<float>(rate > 0 ? rate_epsilon / rate : config_.epsilon),
                           static_cast<float>(std::pow(config_.beta1, static_cast<double>(behind))),
                           static_cast<float>(std::pow(config_.beta2, static_cast<double>(behind)))};
   }

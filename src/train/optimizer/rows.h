@@ -6,7 +6,8 @@
 //   p := D(l) p - B(l) m / (sqrt(v) + eps'),  m := beta1^(t - l) m,  v := beta2^(t - l) v
 //   D(l) = prod_s d_s,  B(l) = sum_s lr_s (beta1 / sqrt(beta2))^(s - l) k_s prod_{r > s} d_r,  l < s <= t
 //   d_s = 1 - lr_s decay,  k_s = sqrt(1 - beta2^s) / (1 - beta1^s)
-// which is dense Adam to rounding. Weight decay in the gradient (adam) cannot be put off and is
+// with eps' the mean of epsilon sqrt(1 - beta2^s) / beta2^((s - l)/2) weighted as in B(l). That is dense
+// Adam to rounding and, where sqrt(v) is not far above epsilon, to what eps' leaves out. Weight decay in the gradient (adam) cannot be put off and is
 // refused; that of adamw is d_s.
 //
 // With untouched = "stay" it is SparseAdam instead: rows without a gradient keep values and moments,

@@ -50,7 +50,8 @@ double finished(const Gemm& args, Index i, Index j, double sum) {
   return sum;
 }
 
-void reference(const Gemm& args, const Run&) {
+void reference(const Gemm& args, const Run& run) {
+  run.count(args.m * args.n * args.k);
   Scratch scratch;
   const Operand b = in_memory(args.b, args.n, args.k, scratch);
   for (Index i = 0; i < args.m; ++i)
@@ -79,7 +80,8 @@ template <void (*pack)(const GemmBlock&)>
 
 // Vector code with the memory that it needs. Unused in a build without.
 template <void (*blocked)(const GemmBlock&), void (*few_rows)(const Gemm&, float*)>
-[[maybe_unused]] void with_scratch(const Gemm& args, const Run&) {
+[[maybe_unused]] void with_scratch(const Gemm& args, const Run& run) {
+  run.count(args.m * args.n * args.k);
   Scratch scratch;
   if (has_few_rows(args)) return few_rows(args, scratch.take<float>(gemm_few_rows_floats(args)));
   const GemmBlocking cut = gemm_blocking(args);

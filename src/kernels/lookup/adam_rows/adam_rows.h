@@ -9,8 +9,7 @@
 // one v for a row, (f g)^2 is the mean over the row.
 // move_rows, steps without a gradient that a row has missed, all at once:
 //   p := decay p - rate m / (sqrt(v) + epsilon),  m := mean m,  v := square v
-// of each row's own factors. What the caller's sum over steps leaves out is that epsilon beside
-// sqrt(v) is the one of the first step missed: later ones differ by sqrt(beta2) a step.
+// of each row's own factors. One epsilon stands for those of the steps missed.
 //
 // Arithmetic is float32. What is stored as bfloat16 is rounded up or down at random, with the chances
 // that keep its mean (changes of less than half a unit would be lost to rounding to nearest):

@@ -216,7 +216,7 @@ void product_key_backward(const ProductKeyBackward& args, const Run& run) {
         {table_of(half_keys(s.set_of(head), half)), key, s.k, nullptr, weight,
          View<float, 2>{
              &args.dq_NHC(0, head, half * s.half), {s.tokens, s.half}, {args.dq_NHC.stride(0), 1}}},
-        {run.ceiling});
+        {.ceiling = run.ceiling, .multiply_adds = run.multiply_adds});
     auto* order = own.take<std::int32_t>(pairs);
     auto* position = own.take<std::int32_t>(pairs);
     const SortedPairs& to = sorted[item];
@@ -242,7 +242,7 @@ void product_key_backward(const ProductKeyBackward& args, const Run& run) {
           {table_of(q), from.token, 0, from.first + first, from.weight,
            View<float, 2>{args.dkeys_SnC.row(which) + first * s.half, {count, s.half}, {s.half, 1}},
            h > 0},
-          {run.ceiling});
+          {.ceiling = run.ceiling, .multiply_adds = run.multiply_adds});
     }
   });
 }

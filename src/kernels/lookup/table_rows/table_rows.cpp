@@ -84,6 +84,7 @@ void row_dots(const RowDots& args, const Run& run) {
   check("row_dots", args.table, args.x_ND.size(1));
   const auto& variant = select(row_dots_variants(), run);
   const Index outputs = args.x_ND.size(0);
+  run.count(outputs * args.per_output * args.table.columns);
   in_pieces(outputs, outputs * args.per_output, run, [&](Index first, Index count) {
     RowDots part = args;
     part.index += first * args.per_output;
@@ -97,8 +98,10 @@ void row_dots(const RowDots& args, const Run& run) {
 void row_sums(const RowSums& args, const Run& run) {
   check("row_sums", args.table, args.y_ND.size(1));
   const auto& variant = select(row_sums_variants(), run);
-  const Index outputs = args.y_ND.size(0);
-  in_pieces(outputs, outputs == 0 ? 0 : args.begin(outputs), run, [&](Index first, Index count) {
+  const Index outputs = args.y_ND.size(0),
+              pairs = outputs == 0 ? 0 : args.begin(outputs) - args.begin(0);
+  run.count(pairs * args.table.columns);
+  in_pieces(outputs, pairs, run, [&](Index first, Index count) {
     RowSums part = args;
     if (args.first) {
       part.first += first;

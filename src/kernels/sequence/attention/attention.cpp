@@ -298,14 +298,45 @@ std::span<const Variant<AttentionBackward>> attention_backward_variants() {
   return kBackward;
 }
 
+namespace {
+
+// Of queries of all heads and the keys that they see; only looked at where someone counts.
+std::int64_t seen_pairs(const Attention& a, const Run& run) {
+  if (!run.multiply_adds) return 0;
+  std::int64_t pairs = 0;
+  for (Index b = 0; b < a.q_BTHC.size(0); ++b)
+    for (Index t = 0; t < a.q_BTHC.size(1); ++t) {
+      const KeyRange seen = seen_keys(a, b, t);
+      pairs += std::max(0, seen.last - seen.first + 1);
+    }
+  return pairs * a.q_BTHC.size(2);
+}
+
+// Multiply-adds of one score: with a key, and with a distance.
+Index score_width(const Attention& a) {
+  return a.q_BTHC.size(3) * (a.r_DHC.data ? 2 : 1);
+}
+
+// Tiles multiply more than is seen.
+Run uncounted(Run run) {
+  run.multiply_adds = nullptr;
+  return run;
+}
+
+}  // namespace
+
 void attention(const Attention& args, const Run& run) {
   check(args);
-  select(attention_variants(), run).call(args, run);
+  run.count(seen_pairs(args, run) * (score_width(args) + args.v_BSGE.size(3)));
+  select(attention_variants(), run).call(args, uncounted(run));
 }
 
 void attention_backward(const AttentionBackward& args, const Run& run) {
   check(args);
-  select(attention_backward_variants(), run).call(args, run);
+  // Scores once more, and the gradients of probabilities, values, queries, keys and distances.
+  const Attention& a = args.forward;
+  run.count(seen_pairs(a, run) * (3 * score_width(a) + 2 * a.v_BSGE.size(3)));
+  select(attention_backward_variants(), run).call(args, uncounted(run));
 }
 
 void see(const AttentionSight& sight, Index queries, Index keys, KeyRange* sees_T) {

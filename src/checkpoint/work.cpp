@@ -1,0 +1,99 @@
+#include "checkpoint/work.h"
+
+#include <cmath>
+
+namespace mote::checkpoint {
+namespace {
+
+// A layer's multiply-adds per token, forward and backward.
+struct Cost {
+  double forward = 0, backward = 0;
+  Cost& operator+=(const Cost& other) {
+    forward += other.forward, backward += other.backward;
+    return *this;
+  }
+};
+
+double number(std::int64_t value) {
+  return static_cast<double>(value);
+}
+
+// A product with weights: backward makes the gradients of both factors.
+Cost product(double multiply_adds) {
+  return {multiply_adds, 2 * multiply_adds};
+}
+
+Cost feed_forward(const Dense& c, double dim) {
+  return product(2 * dim * number(c.width));
+}
+Cost feed_forward(const TopK& c, double dim) {
+  return product(2 * dim * number(c.width));
+}
+Cost feed_forward(const Mixture& c, double dim) {
+  const double router = dim * number(c.experts),
+               experts = 2 * number(c.router.experts_per_token) * dim * number(c.expert_width);
+  return product(router + experts);
+}
+
+// The query, and the search among n * n experts.
+Cost search(const ProductKeyRouter& c, std::int64_t experts, double dim) {
+  const auto* linear = c.query.get_if<LinearQuery>();
+  const double heads = number(c.heads), key_dim = linear ? number(linear->key_dim) : dim,
+               keys = std::round(std::sqrt(number(experts)));
+  Cost cost = linear ? product(dim * heads * key_dim) : Cost{};
+  cost += {heads * keys * key_dim, 2 * heads * number(c.experts_per_head) * key_dim};
+  return cost;
+}
+// Rows of tables: `tables` for each expert found.
+Cost found(const ProductKeyRouter& c, double tables, double dim) {
+  return product(tables * number(c.heads) * number(c.experts_per_head) * dim);
+}
+Cost feed_forward(const ProductKey& c, double dim) {
+  Cost cost = search(c.router, c.values, dim);
+  return cost += found(c.router, 1, dim);
+}
+Cost feed_forward(const Peer& c, double dim) {
+  Cost cost = search(c.router, c.experts, dim);
+  return cost += found(c.router, 2, dim);
+}
+
+Cost attention(const AttentionConfig& config, double dim, double context, double streams) {
+  const auto* xl = config.get_if<TransformerXl>();
+  const double inner = number(heads_of(config)) * number(head_dim_of(config));
+  const double memory = xl ? number(xl->memory_blocks) * context : 0;
+  const double keys = memory + context;
+  const double seen = memory + (context + 1) / 2;  // in the mean over a block
+  const double score = xl ? 2 : 1;                 // with the key, and with the distance
+  Cost cost = product(2 * dim * inner);            // queries and outputs
+  cost += product(2 * dim * inner * keys / context);
+  // The table of distances is one for all streams, and no gradient goes into it.
+  if (xl) {
+    const double distances = dim * inner * keys / (context * streams);
+    cost += {distances, distances};
+  }
+  cost += {seen * inner * (score + 1), seen * inner * (3 * score + 2)};
+  return cost;
+}
+
+void add(const Cost& cost, double MultiplyAdds::*part, Work& work) {
+  work.forward.*part += cost.forward;
+  work.training.*part += cost.forward + cost.backward;
+}
+
+}  // namespace
+
+Work work_of(const ModelConfig& config, std::int64_t streams) {
+  const double dim = number(config.dim);
+  Work work;
+  for (std::int64_t i = 0; i < config.layers; ++i) {
+    const LayerConfig layer = layer_config(config, i);
+    add(attention(layer.attention, dim, number(config.context), number(streams)),
+        &MultiplyAdds::attention, work);
+    add(layer.feed_forward.visit([&](const auto& kind) { return feed_forward(kind, dim); }),
+        &MultiplyAdds::feed_forward, work);
+  }
+  add(product(dim * number(config.vocab_size)), &MultiplyAdds::head, work);
+  return work;
+}
+
+}  // namespace mote::checkpoint

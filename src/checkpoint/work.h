@@ -1,0 +1,36 @@
+// What a token costs, from a model's config: multiply-adds of products with matrices, keys, rows of
+// tables and, of attention, with the keys and values that are seen. Norms, softmax, gates, sums over
+// experts, dropout and the optimiser are not counted. FLOPs are twice that.
+//
+// Per token, L layers of width d, V tokens in the vocabulary:
+//   attention     projections; I (2 + [relative]) for each key seen, I = heads * head_dim
+//   dense, topk   2 d f                     (all hidden units are computed before some are kept)
+//   mixture       d E + 2 K d G
+//   product_key   query + h n C + h k d     C the width of both halves of a key, n = sqrt(N)
+//   peer          query + h n C + 2 h k d   query: d h C where it is linear
+//   head          V d
+// `forward` is a training step's forward pass divided by its tokens, the memory of Transformer-XL
+// full and projected again as training does; `training` adds the backward pass, which makes the
+// scores of attention once more and follows only the keys that were picked.
+#pragma once
+
+#include "checkpoint/model_config.h"
+
+namespace mote::checkpoint {
+
+struct MultiplyAdds {
+  double attention = 0, feed_forward = 0, head = 0;
+  double total() const { return attention + feed_forward + head; }
+};
+
+struct Work {
+  MultiplyAdds forward, training;  // per token
+
+  double forward_flops() const { return 2 * forward.total(); }
+  double training_flops() const { return 2 * training.total(); }
+};
+
+// Of a step of `streams` sequences of config.context tokens. `config` is valid, its vocab_size set.
+Work work_of(const ModelConfig& config, std::int64_t streams);
+
+}  // namespace mote::checkpoint
