@@ -29,10 +29,24 @@ Cost feed_forward(const Dense& c, double dim) {
 Cost feed_forward(const TopK& c, double dim) {
   return product(2 * dim * number(c.width));
 }
+// What experts are scored by; `key_dim`: the width of their first matrices' rows.
+Cost scores(const RouterConfig& c, std::int64_t experts, double dim, double key_dim) {
+  const double linear = dim * number(experts);
+  Cost cost = c.noise.get_if<LearnedNoise>() ? product(linear) : Cost{};
+  if (c.score.get_if<LinearScore>()) cost += product(linear);
+  if (const auto* recurrent = c.score.get_if<RecurrentScore>()) {
+    const double state = number(recurrent->state_dim);
+    cost += product(dim * state + 6 * state * state + state * number(experts));
+  }
+  if (c.score.get_if<AvgKScore>()) cost += {key_dim * number(experts), key_dim * number(experts)};
+  return cost;
+}
 Cost feed_forward(const Mixture& c, double dim) {
-  const double router = dim * number(c.experts),
-               experts = 2 * number(c.router.experts_per_token) * dim * number(c.expert_width);
-  return product(router + experts);
+  const double key_dim = c.key_rank > 0 ? number(c.key_rank) : dim;
+  Cost cost = scores(c.router, c.experts, dim, key_dim);
+  if (c.key_rank > 0) cost += product(dim * key_dim);
+  return cost +=
+         product(number(c.router.experts_per_token) * (key_dim + dim) * number(c.expert_width));
 }
 
 // The query, and the search among n * n experts.
@@ -50,11 +64,18 @@ Cost found(const ProductKeyRouter& c, double tables, double dim) {
 }
 Cost feed_forward(const ProductKey& c, double dim) {
   Cost cost = search(c.router, c.values, dim);
-  return cost += found(c.router, 1, dim);
+  if (c.mode == MemoryMode::dense_head_sum) {
+    cost.backward = 2 * cost.forward;  // through all keys
+    cost += product(number(c.values) * dim);
+  } else {
+    cost += found(c.router, 1, dim);
+  }
+  if (c.gated_output) cost += product(2 * dim * dim);
+  return cost;
 }
 Cost feed_forward(const Peer& c, double dim) {
   Cost cost = search(c.router, c.experts, dim);
-  return cost += found(c.router, 2, dim);
+  return cost += found(c.router, c.gated ? 3 : 2, dim);
 }
 
 Cost attention(const AttentionConfig& config, double dim, double context, double streams) {

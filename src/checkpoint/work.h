@@ -5,9 +5,12 @@
 // Per token, L layers of width d, V tokens in the vocabulary:
 //   attention     projections; I (2 + [relative]) for each key seen, I = heads * head_dim
 //   dense, topk   2 d f                     (all hidden units are computed before some are kept)
-//   mixture       d E + 2 K d G
+//   mixture       scores + K (r + d) G [+ d r]   r = d, or the rank of keys
+//                 scores: d E, recurrent d P + 6 P^2 + P E, avg_k r E, hash 0; learned noise d E more
 //   product_key   query + h n C + h k d     C the width of both halves of a key, n = sqrt(N)
-//   peer          query + h n C + 2 h k d   query: d h C where it is linear
+//                 dense_head_sum: N d for h k d; gated output: 2 d d more
+//   peer          query + h n C + 2 h k d   query: d h C where it is linear; gated: 3 h k d
+// (what capacity drops is counted, as if it were not)
 //   head          V d
 // `forward` is a training step's forward pass divided by its tokens, the memory of Transformer-XL
 // full and projected again as training does; `training` adds the backward pass, which makes the

@@ -20,8 +20,9 @@ ModelConfig small(const ck::AttentionConfig& attention, const ck::FeedForwardCon
   return config;
 }
 
-// Of the third step, whose memory is full.
-void expect_counted(const ModelConfig& config) {
+// Of the third step, whose memory is full. `by_torch`: multiply-adds of a token's forward pass that are
+// LibTorch's, in all layers.
+void expect_counted(const ModelConfig& config, double by_torch = 0) {
   constexpr std::int64_t kStreams = 3;
   const auto model = make_model(config);
   initialize(*model, 1);
@@ -41,8 +42,9 @@ void expect_counted(const ModelConfig& config) {
   const auto tokens = static_cast<double>(kStreams * config.context);
   // The gradients of the head are made with its loss, in the forward pass.
   const double early = tokens * (work.training.head - work.forward.head);
-  EXPECT_DOUBLE_EQ(static_cast<double>(forward), tokens * work.forward.total() + early);
-  EXPECT_DOUBLE_EQ(static_cast<double>(count), tokens * work.training.total());
+  EXPECT_DOUBLE_EQ(static_cast<double>(forward),
+                   tokens * (work.forward.total() - by_torch) + early);
+  EXPECT_DOUBLE_EQ(static_cast<double>(count), tokens * (work.training.total() - 3 * by_torch));
 }
 
 const ck::TransformerXl kXl{2, 4, 2, 4};
@@ -64,6 +66,35 @@ TEST(Work, OfMixturesIsWhatTheProductsCount) {
   mixture.router.experts_per_token = 5;
   mixture.router.entropy_weight = 0.01;
   expect_counted(small(kCausal, mixture));
+}
+
+TEST(Work, OfOtherRoutersIsWhatTheProductsCount) {
+  ck::Mixture mixture;
+  mixture.experts = 5, mixture.expert_width = 7, mixture.router.experts_per_token = 2;
+  mixture.router.score = ck::HashScore{};
+  expect_counted(small(kCausal, mixture));
+  mixture.router.score = ck::LinearScore{};
+  mixture.router.noise = ck::LearnedNoise{};
+  expect_counted(small(kCausal, mixture));
+  mixture.key_rank = 4;
+  expect_counted(small(kXl, mixture));
+  mixture.router = {};
+  mixture.router.experts_per_token = 2;
+  mixture.router.score = ck::RecurrentScore{6};
+  mixture.key_rank = 0;
+  expect_counted(small(kCausal, mixture), 2 * 6.0 * 6 * 6);
+}
+
+TEST(Work, OfGatedLookupLayersIsWhatTheProductsCount) {
+  ck::ProductKey memory;
+  memory.values = 16, memory.gated_output = true;
+  memory.router.heads = 3, memory.router.experts_per_head = 5;
+  expect_counted(small(kCausal, memory));
+  ck::Peer peer;
+  peer.experts = 25, peer.gated = true;
+  peer.router.heads = 2, peer.router.experts_per_head = 7;
+  peer.router.query = ck::LinearQuery{6};
+  expect_counted(small(kCausal, peer));
 }
 
 TEST(Work, OfProductKeyMemoriesIsWhatTheProductsCount) {
