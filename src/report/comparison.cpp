@@ -45,27 +45,33 @@ std::string spread(const Rows& rows, const char* key, int digits = 5) {
   return spread_text(values(rows, key), digits);
 }
 
+// Differences of the validation loss of runs with the same seed.
+std::string against(const Rows& rows, const Rows& base) {
+  std::vector<double> differences;
+  for (const Json* row : rows)
+    for (const Json* other : base)
+      if ((*row)["seed"] == (*other)["seed"])
+        differences.push_back(number(*row, "valid_loss") - number(*other, "valid_loss"));
+  if (differences.empty()) return "-";
+  return (mean_deviation(differences).mean > 0 ? "+" : "") + spread_text(differences, 3);
+}
+
 Table main_table(const Comparison& c) {
   Table table{{"model", "seeds", "parameters", "feed-forward", "of these active",
                "FLOPs a token, forward", "FLOPs of training", "steps", "valid loss",
-               "bits per byte", "against the baseline", "tokens/s", "seconds"},
+               "bits per byte", "against the baseline, seed by seed", "tokens/s", "seconds"},
               {}};
-  const std::vector<double> base = values(rows_of(c, c.baseline), "valid_loss");
+  const Rows base = rows_of(c, c.baseline);
   for (const std::string& name : c.models) {
     const Rows rows = rows_of(c, name);
     if (rows.empty()) continue;
     const Json& row = *rows[0];
-    const std::vector<double> loss = values(rows, "valid_loss");
     table.rows.push_back(
         {name, std::to_string(rows.size()), number_text(number(row, "parameters")),
          number_text(number(row, "feed_forward")), number_text(number(row, "feed_forward_active")),
          number_text(number(row, "active_flops")), number_text(number(row, "training_flops")),
          number_text(number(row, "steps")), spread(rows, "valid_loss"),
-         spread(rows, "valid_bits_per_byte"),
-         name == c.baseline || base.empty() || loss.empty()
-             ? "-"
-             : concat(mean_deviation(loss).mean >= mean_deviation(base).mean ? "+" : "",
-                      number_text(mean_deviation(loss).mean - mean_deviation(base).mean, 3)),
+         spread(rows, "valid_bits_per_byte"), name == c.baseline ? "-" : against(rows, base),
          spread(rows, "tokens_per_second", 4), spread(rows, "seconds", 4)});
   }
   return table;
