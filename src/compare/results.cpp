@@ -9,6 +9,36 @@
 namespace mote::compare {
 namespace {
 
+bool is_numbers(const Json& list) {
+  return list.is_array() &&
+         std::all_of(list.begin(), list.end(), [](const Json& each) { return each.is_number(); });
+}
+
+bool is_list_of(const Json& list, bool (*good)(const Json&)) {
+  return list.is_array() && std::all_of(list.begin(), list.end(), good);
+}
+
+// What the page reads of a layer.
+void check_layer(const Json& layer, const Place& place) {
+  const auto check = [&](const char* key, const auto& good, const char* wanted) {
+    if (layer.contains(key) && !good(layer[key]))
+      throw_wrong_type(place.inside(key), wanted, layer[key]);
+  };
+  if (!layer.is_object()) throw_wrong_type(place, "a table", layer);
+  check("weight_shares", is_numbers, "a list of numbers");
+  check(
+      "together", [](const Json& rows) { return is_list_of(rows, is_numbers); },
+      "lists of numbers");
+  const auto is_curve = [](const Json& sorted) {
+    return sorted.is_object() && is_numbers(sorted.value("rank", Json())) &&
+           is_numbers(sorted.value("share", Json())) &&
+           sorted["rank"].size() == sorted["share"].size();
+  };
+  check("sorted", is_curve, "two lists, rank and share, of as many numbers");
+  if (layer.contains("weight_shares") && !layer.contains("sorted"))
+    throw_config_error(place.inside("sorted"), "is missing");
+}
+
 // What the page and the table read of every row.
 void check_row(const Json& row, const std::string& file, std::size_t line) {
   const Place place{file, concat("line ", line)};
@@ -25,7 +55,11 @@ void check_row(const Json& row, const std::string& file, std::size_t line) {
                           "tokens_per_second", "seconds"})
     check(key, row.contains(key) && row[key].is_number(), "a number");
   for (const char* key : {"curve", "layers", "corrupted"})
-    check(key, row.contains(key) && row[key].is_array(), "a list");
+    check(key,
+          row.contains(key) && is_list_of(row[key], [](const Json& x) { return x.is_object(); }),
+          "a list of tables");
+  for (std::size_t i = 0; i < row["layers"].size(); ++i)
+    check_layer(row["layers"][i], place.inside(concat("layers.", i)));
   check("machine", row.contains("machine") && row["machine"].is_object(), "a table");
 }
 

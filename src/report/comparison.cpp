@@ -312,8 +312,8 @@ std::string comparison_page(const Comparison& c) {
 }
 
 std::string comparison_table(const Comparison& c) {
-  return concat("# ", c.title, "\n\n", seeds_text(c), "\n\n", markdown(main_table(c)), "\n`",
-                text(c.machine, "command"), "`\n");
+  return concat("# ", markdown_text(c.title), "\n\n", markdown_text(seeds_text(c)), "\n\n",
+                markdown(main_table(c)), "\n`", text(c.machine, "command"), "`\n");
 }
 
 }  // namespace mote::report

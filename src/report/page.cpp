@@ -123,20 +123,22 @@ std::string Page::html() const {
   return text;
 }
 
+std::string markdown_text(const std::string& text) {
+  std::string out;
+  for (const char c : text) {
+    if (c == '|' || c == '\\') out += '\\';
+    if (c == '<')
+      out += "&lt;";
+    else
+      out += c == '\n' ? ' ' : c;
+  }
+  return out;
+}
+
 std::string markdown(const Table& table) {
   const auto line = [](const std::vector<std::string>& cells) {
     std::string text = "|";
-    for (const std::string& cell : cells) {
-      text += " ";
-      for (const char c : cell) {
-        if (c == '|' || c == '\\') text += '\\';
-        if (c == '<')
-          text += "&lt;";
-        else
-          text += c == '\n' ? ' ' : c;
-      }
-      text += " |";
-    }
+    for (const std::string& cell : cells) text += " " + markdown_text(cell) + " |";
     return text + "\n";
   };
   std::string text = line(table.columns) + "|";

@@ -62,6 +62,8 @@ class Page {
   Json charts_ = Json::array();
 };
 
+// One line of text that is no markup, in a cell or outside.
+std::string markdown_text(const std::string& text);
 std::string markdown(const Table& table);
 
 // `digits` significant ones: "1.234", "56,780", "1.2e+09".

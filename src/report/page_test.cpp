@@ -182,6 +182,7 @@ TEST(ComparisonPage, AHostileNameStaysAName) {
   c.models = {kHostile};
   c.rows = {row(kHostile, 1, 2)};
   c.machine = {{"command", kHostile}};
+  EXPECT_TRUE(comparison_table(c).starts_with("# &lt;/script>&lt;script>alert(1)"));
   const std::string html = comparison_page(c);
   EXPECT_EQ(count_of(html, "</script"), count_of(Page("t").html(), "</script"));
   EXPECT_EQ(html.find("<img"), html.npos);

@@ -23,7 +23,7 @@ class Opened:
         self.canvases = [dict(re.findall(r'([\w-]+)="([^"]*)"', tag)) for tag in tags]
         body = re.search(r"<body\b[^>]*>", self.dom)
         self.body = dict(re.findall(r'([\w-]+)="([^"]*)"', body.group())) if body else {}
-        self.titles = re.findall(r"<h3>(.*?)</h3>", self.dom)
+        self.titles = re.findall(r"<h3>(.*?)</h3>", self.dom, re.DOTALL)
         self.tables = self.dom.count("<table>")
 
 

@@ -189,6 +189,11 @@ class Comparison(ComparisonTest):
         results.write_text("".join(lines[:2]) + lines[2][:50])
         self.assert_done(self.compare("--resume", "--seeds", "1"))
         self.assertEqual([row["name"] for row in self.rows()], ["dense", "mixture", "peer"])
+        for wrong in ({"layers": 3}, {"layers": [3]}, {"curve": [[]]}, {"machine": "x"}, {"seed": "1"},
+                      {"layers": [{"sorted": {"rank": [1], "share": []}}]}, {"layers": [{"weight_shares": [1]}]},
+                      {"layers": [{"together": [3]}]}, {"corrupted": {"share": 1}}):
+            results.write_text(json.dumps({**json.loads(lines[0]), **wrong}) + "\n" + "".join(lines[1:]))
+            self.assert_refused(self.compare("--resume"), 1, f"line 1.{next(iter(wrong))}")
         results.write_text("{}\n" + "".join(lines))
         self.assert_refused(self.compare("--resume"), 1, "line 1.recipe", "must be text")
         results.write_text(lines[0][:50] + "\n" + "".join(lines[1:]))
