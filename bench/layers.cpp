@@ -67,14 +67,13 @@ void time_row(const Report& report, const char* sweep, std::int64_t x, std::int6
   const auto resident = static_cast<double>(rss_bytes());
   step();
   const double peak = static_cast<double>(peak_rss_bytes()) - resident;
-  const auto seconds = sample(step, report.options().repeat);
-  report.rate("layers", shape, "fp32", "tokens/s", static_cast<double>(kTokens), seconds,
-              {{"kind", row.kind},
-               {"sweep", sweep},
-               {"x", x},
-               {"ms", 1e3 * median(seconds)},
-               {"saved_MiB", kept / (1 << 20)},
-               {"peak_MiB", peak / (1 << 20)}});
+  std::vector<double> milliseconds;
+  for (const double each : sample(step, report.options().repeat))
+    milliseconds.push_back(1e3 * each);
+  const Json extra = {{"layer", row.kind}, {"sweep", sweep}, {"size", x}};
+  report.least("layers", shape, "fp32", "time", "ms", milliseconds, extra);
+  report.least("layers", shape, "fp32", "saved", "MiB", {kept / (1 << 20)}, extra);
+  report.least("layers", shape, "fp32", "peak", "MiB", {peak / (1 << 20)}, extra);
 }
 
 }  // namespace

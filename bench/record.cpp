@@ -112,21 +112,41 @@ void Report::rate(const std::string& name, const std::string& shape, const std::
                   const Json& extra) const {
   std::vector<double> rates;
   for (const double s : seconds) rates.push_back(work / s);
+  print(name, shape, dtype,
+        {{"metric", "rate"},
+         {"unit", unit},
+         {"median", median(rates)},
+         {"min", *std::min_element(rates.begin(), rates.end())},
+         {"best", *std::max_element(rates.begin(), rates.end())},
+         {"n", rates.size()}},
+        extra);
+}
+
+void Report::least(const std::string& name, const std::string& shape, const std::string& dtype,
+                   const std::string& metric, const std::string& unit,
+                   const std::vector<double>& samples, const Json& extra) const {
+  const double best = *std::min_element(samples.begin(), samples.end());
+  print(name, shape, dtype,
+        {{"metric", metric},
+         {"unit", unit},
+         {"median", median(samples)},
+         {"min", best},
+         {"best", best},
+         {"n", samples.size()}},
+        extra);
+}
+
+void Report::print(const std::string& name, const std::string& shape, const std::string& dtype,
+                   const Json& measured, const Json& extra) const {
   Json row = {{"name", name},
               {"peer", "mote"},
               {"version", MOTE_VERSION},
               {"shape", shape},
               {"dtype", dtype},
               {"threads", options_.threads},
-              {"isa", kernels::family(std::min(options_.pass.run.ceiling, kernels::best_isa()))},
-              {"metric", "rate"},
-              {"unit", unit},
-              {"median", median(rates)},
-              {"min", *std::min_element(rates.begin(), rates.end())},
-              {"best", *std::max_element(rates.begin(), rates.end())},
-              {"n", rates.size()},
-              {"cpu", cpu_name()},
-              {"clock", "wall"}};
+              {"isa", kernels::family(std::min(options_.pass.run.ceiling, kernels::best_isa()))}};
+  row.update(measured);
+  row.update({{"cpu", cpu_name()}, {"clock", "wall"}});
   row.update(extra);
   print_(row);
   any_ = true;

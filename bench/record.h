@@ -34,6 +34,10 @@ class Report {
   void rate(const std::string& name, const std::string& shape, const std::string& dtype,
             const std::string& unit, double work, const std::vector<double>& seconds,
             const Json& extra = Json::object()) const;
+  // One row of another metric, whose least sample is the best: "time", "peak" memory.
+  void least(const std::string& name, const std::string& shape, const std::string& dtype,
+             const std::string& metric, const std::string& unit, const std::vector<double>& samples,
+             const Json& extra = Json::object()) const;
   // Whether there was one.
   bool any() const { return any_; }
 
@@ -42,6 +46,9 @@ class Report {
   double bandwidth_bytes_per_second() const;
 
  private:
+  void print(const std::string& name, const std::string& shape, const std::string& dtype,
+             const Json& measured, const Json& extra) const;
+
   const Options options_;
   const std::function<void(const Json&)> print_;
   mutable double peak_ = 0, bandwidth_ = 0;
