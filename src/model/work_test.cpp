@@ -72,8 +72,10 @@ TEST(Work, OfOtherRoutersIsWhatTheProductsCount) {
   ck::Mixture mixture;
   mixture.experts = 5, mixture.expert_width = 7, mixture.router.experts_per_token = 2;
   mixture.router.score = ck::HashScore{};
+  mixture.router.gate = ck::Gate::one;
   expect_counted(small(kCausal, mixture));
-  mixture.router.score = ck::LinearScore{};
+  mixture.router = {};
+  mixture.router.experts_per_token = 2;
   mixture.router.noise = ck::LearnedNoise{};
   expect_counted(small(kCausal, mixture));
   mixture.key_rank = 4;
