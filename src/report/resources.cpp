@@ -33,7 +33,8 @@ Series series_of(const std::string& name, const Points& points) {
     series.x.push_back(size);
     series.y.push_back((*row)["median"].get<double>());
     if (!band) continue;
-    const auto [low, high] = std::minmax((*row)["min"].get<double>(), (*row)["best"].get<double>());
+    const auto [low, high] =
+        std::minmax({(*row)["min"].get<double>(), (*row)["best"].get<double>()});
     series.low.push_back(low);
     series.high.push_back(high);
   }
