@@ -8,6 +8,7 @@
 #include "base/process.h"
 #include "bench/layer.h"
 #include "bench/record.h"
+#include "checkpoint/work.h"
 #include "kernels/core/limits/limits.h"
 #include "kernels/linear/matmul/matmul.h"
 #include "model/ops/bridge.h"
@@ -38,12 +39,6 @@ struct Case {
     const double activations = 4 * (8 * picks + 12 * static_cast<double>(tokens * kHeads * dim));
     return (step ? 3 : 1) * table_bytes() + (step ? rows + activations : 0);
   }
-  // Of one token's forward pass: query, half scores, picked rows.
-  double flops() const {
-    const double n = std::sqrt(static_cast<double>(experts)), d = static_cast<double>(dim);
-    return 2 * kHeads * d * d + 2 * kHeads * n * d +
-           2 * static_cast<double>(kPerToken * tables()) * d;
-  }
   double row_bytes() const {
     return bytes_per_element() * static_cast<double>(kPerToken * tables() * dim);
   }
@@ -67,6 +62,14 @@ checkpoint::FeedForwardConfig config_of(const Case& c) {
   peer.experts = c.experts;
   peer.router = router(true, QueryNorm::none);
   return peer;
+}
+
+// Of one token's forward pass.
+double flops_of(const Case& c) {
+  checkpoint::ModelConfig config;
+  config.layers = 1, config.dim = c.dim;
+  config.feed_forward = config_of(c);
+  return 2 * checkpoint::work_of(config, 1).forward.feed_forward;
 }
 
 // Bytes per second of reading rows anywhere in the tables, as many of each as a batch picks, others
@@ -147,7 +150,7 @@ void time_case(const Report& report, const Case& c, double gemm_flops) {
   if (!c.step) {
     const double rows =
         measure_row_bandwidth(layer.parameters().tables, c.tokens * kPerToken, pass.run);
-    const double limit = c.flops() / gemm_flops + c.row_bytes() / rows;
+    const double limit = flops_of(c) / gemm_flops + c.row_bytes() / rows;
     extra["row_GB_per_s"] = 1e-9 * rows;
     extra["gemm_GFLOP_per_s"] = 1e-9 * gemm_flops;
     extra["us_per_token"] = 1e6 * time / static_cast<double>(c.tokens);
