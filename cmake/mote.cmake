@@ -89,16 +89,24 @@ function(mote_library name)
   endif()
 endfunction()
 
-# mote_kernel(FOLDER/OP [VARIANTS isa...]): the operation's variant files, each compiled in its own object with the flags of
+# mote_kernel(FOLDER/OP [VARIANTS isa...] [UNROLLED]): the operation's variant files, each compiled in its own object with the flags of
 # its instruction set (g++ 12 takes the undefined operands of its own AVX-512 headers for mistakes: PR 105593). Everything else about an operation is found by name.
+# UNROLLED: so many sums that checking each for overflow takes a compiler minutes. Sanitized builds check their addresses alone,
+# fuzzers, which never call them, nothing.
 function(mote_kernel op)
-  cmake_parse_arguments(arg "" "" "VARIANTS" ${ARGN})
+  cmake_parse_arguments(arg "UNROLLED" "" "VARIANTS" ${ARGN})
   get_filename_component(base ${op} NAME)
+  set(sanitize "")
+  if(arg_UNROLLED AND MOTE_FUZZ)
+    set(sanitize -fno-sanitize=all -O1)
+  elseif(arg_UNROLLED AND MOTE_SANITIZE)
+    set(sanitize -fno-sanitize=undefined -O1)
+  endif()
   foreach(isa ${arg_VARIANTS})
     if(MOTE_X86)
       set(source ${CMAKE_SOURCE_DIR}/src/kernels/${op}/${base}_${isa}.cpp)
       target_sources(mote_kernels PRIVATE ${source})
-      set_source_files_properties(${source} PROPERTIES COMPILE_OPTIONS "${MOTE_ISA_${isa}};-O3;-ffp-contract=fast;-Wno-psabi;-Wno-uninitialized;$<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized>")
+      set_source_files_properties(${source} PROPERTIES COMPILE_OPTIONS "${MOTE_ISA_${isa}};-O3;-ffp-contract=fast;-Wno-psabi;-Wno-uninitialized;$<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized>;${sanitize}")
       set_property(GLOBAL APPEND PROPERTY mote_variant_objects "${op}/${base}_${isa}.cpp")
     endif()
   endforeach()

@@ -147,7 +147,7 @@ struct RowsOf {
         return S::mul(factor, n >= S::kLanes ? S::load(g + d) : S::load(g + d, n));
       };
       V square = S::zero();
-      if (kRow) {
+      if constexpr (kRow) {
         V sum = S::zero();
         for_columns<S>(columns, [&](Index d, Index n) {
           const V gd = gradient(d, n);
@@ -161,7 +161,7 @@ struct RowsOf {
         ahead.ask_for(d);
         const V gd = gradient(d, n);
         const V mean = S::fma(beta1, at.mean.load(d, n), S::mul(rest1, gd));
-        if (!kRow) square = S::fma(beta2, at.square.load(d, n), S::mul(rest2, S::mul(gd, gd)));
+        if constexpr (!kRow) square = S::fma(beta2, at.square.load(d, n), S::mul(rest2, S::mul(gd, gd)));
         const V move = S::div(mean, S::fma(root, S::sqrt(square), epsilon));
         put(at, args.key, row, d, n, S::fma(rate, move, S::mul(decay, at.value.load(d, n))), mean,
             square);
@@ -184,7 +184,7 @@ struct RowsOf {
         put(at, args.key, row, d, n, S::fma(rate, step, S::mul(decay, at.value.load(d, n))),
             S::mul(mean_factor, mean), S::mul(square_factor, square));
       });
-      if (kRow) *at.square.p *= move.square;
+      if constexpr (kRow) *at.square.p *= move.square;
     }
   }
 
