@@ -161,7 +161,8 @@ struct RowsOf {
         ahead.ask_for(d);
         const V gd = gradient(d, n);
         const V mean = S::fma(beta1, at.mean.load(d, n), S::mul(rest1, gd));
-        if constexpr (!kRow) square = S::fma(beta2, at.square.load(d, n), S::mul(rest2, S::mul(gd, gd)));
+        if constexpr (!kRow)
+          square = S::fma(beta2, at.square.load(d, n), S::mul(rest2, S::mul(gd, gd)));
         const V move = S::div(mean, S::fma(root, S::sqrt(square), epsilon));
         put(at, args.key, row, d, n, S::fma(rate, move, S::mul(decay, at.value.load(d, n))), mean,
             square);

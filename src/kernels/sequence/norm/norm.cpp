@@ -9,20 +9,25 @@
 namespace mote::kernels {
 namespace {
 
+template <class Args>
+double weight_of(const Args& args, Index d) {
+  return static_cast<double>(args.weight_D[d]) + static_cast<double>(args.weight_offset);
+}
+
 void reference(const LayerNorm& args, const Run&) {
   const Index columns = args.x_ND.size(1);
   for (Index n = 0; n < args.x_ND.size(0); ++n) {
     const float* x = args.x_ND.row(n);
     double mean = 0, variance = 0;
-    for (Index d = 0; d < columns; ++d) mean += static_cast<double>(x[d]);
+    for (Index d = 0; args.centred && d < columns; ++d) mean += static_cast<double>(x[d]);
     mean /= static_cast<double>(columns);
     for (Index d = 0; d < columns; ++d) variance += std::pow(static_cast<double>(x[d]) - mean, 2);
     const double rstd =
         1 / std::sqrt(variance / static_cast<double>(columns) + static_cast<double>(args.eps));
     for (Index d = 0; d < columns; ++d)
-      args.y_ND(n, d) = static_cast<float>((static_cast<double>(x[d]) - mean) * rstd *
-                                               static_cast<double>(args.weight_D[d]) +
-                                           static_cast<double>(args.bias_D[d]));
+      args.y_ND(n, d) =
+          static_cast<float>((static_cast<double>(x[d]) - mean) * rstd * weight_of(args, d) +
+                             (args.bias_D ? static_cast<double>(args.bias_D[d]) : 0));
     args.mean_N[n] = static_cast<float>(mean);
     args.rstd_N[n] = static_cast<float>(rstd);
   }
@@ -38,14 +43,14 @@ void backward_reference(const LayerNormBackward& args, const Run&) {
                rstd = static_cast<double>(args.rstd_N[n]);
     const auto hat = [&](Index d) { return (static_cast<double>(args.x_ND(n, d)) - mean) * rstd; };
     const auto g = [&](Index d) {
-      return static_cast<double>(args.dy_ND(n, d)) * static_cast<double>(args.weight_D[d]);
+      return static_cast<double>(args.dy_ND(n, d)) * weight_of(args, d);
     };
     double mean_g = 0, mean_gx = 0;
     for (Index d = 0; d < columns; ++d) {
       mean_g += g(d);
       mean_gx += g(d) * hat(d);
     }
-    mean_g /= static_cast<double>(columns);
+    mean_g = args.centred ? mean_g / static_cast<double>(columns) : 0;
     mean_gx /= static_cast<double>(columns);
     for (Index d = 0; d < columns; ++d) {
       args.dx_ND(n, d) = static_cast<float>(rstd * (g(d) - mean_g - hat(d) * mean_gx));
@@ -132,11 +137,11 @@ void layer_norm_backward(const LayerNormBackward& args, const Run& run) {
     variant.call(part, run);
   });
   std::fill_n(args.dweight_D, columns, 0.0f);
-  std::fill_n(args.dbias_D, columns, 0.0f);
+  if (args.dbias_D) std::fill_n(args.dbias_D, columns, 0.0f);
   for (Index block = 0; block < blocks; ++block) {
     const float* partial = partials + 2 * columns * block;
     for (Index d = 0; d < columns; ++d) args.dweight_D[d] += partial[d];
-    for (Index d = 0; d < columns; ++d) args.dbias_D[d] += partial[columns + d];
+    for (Index d = 0; args.dbias_D && d < columns; ++d) args.dbias_D[d] += partial[columns + d];
   }
 }
 

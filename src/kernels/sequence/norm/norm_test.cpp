@@ -12,16 +12,18 @@ namespace {
 struct NormCase {
   Index rows, columns;
   double offset = 0;  // added to every entry: what the variance must not see
+  bool rms = false;   // with a weight that is stored less 1, and no bias
 };
 
 std::string case_name(const NormCase& c) {
   return word("rows", c.rows) + word("_columns", c.columns) +
-         word("_offset", static_cast<Index>(c.offset));
+         word("_offset", static_cast<Index>(c.offset)) + (c.rms ? "_rms" : "");
 }
 
 std::vector<NormCase> cases() {
   std::vector<NormCase> all = {{0, 8}, {200, 256}, {65, 412, 3}, {3, 64, 30}};
   for (Index columns : {1, 7, 8, 9, 15, 16, 17, 31, 32, 33}) all.push_back({3, columns, 1});
+  for (Index columns : {1, 8, 13, 33, 576}) all.push_back({70, columns, 1, true});
   return all;
 }
 
@@ -49,12 +51,19 @@ Outputs run(const Inputs& in, Isa ceiling, const Executor& executor = serial()) 
   const Index n = in.shape.rows, d = in.shape.columns;
   Guarded<float> y(n * d), mean(n), rstd(n), dx(n * d), dweight(d), dbias(d);
   const Run how{ceiling, &executor};
-  layer_norm({in.rows(in.x), in.weight.data(), in.bias.data(), 1e-5f, view(y.data(), n, d),
-              mean.data(), rstd.data()},
-             how);
-  layer_norm_backward({in.rows(in.x), in.rows(in.dy), in.weight.data(), mean.data(), rstd.data(),
-                       view(dx.data(), n, d), dweight.data(), dbias.data()},
-                      how);
+  LayerNorm forward{in.rows(in.x),        in.weight.data(), in.bias.data(), 1e-5f,
+                    view(y.data(), n, d), mean.data(),      rstd.data()};
+  LayerNormBackward backward{in.rows(in.x), in.rows(in.dy),        in.weight.data(), mean.data(),
+                             rstd.data(),   view(dx.data(), n, d), dweight.data(),   dbias.data()};
+  if (in.shape.rms) {
+    forward.centred = backward.centred = false;
+    forward.weight_offset = backward.weight_offset = 1;
+    forward.bias_D = nullptr;
+    backward.dbias_D = nullptr;
+    std::fill_n(dbias.data(), d, 0.0f);
+  }
+  layer_norm(forward, how);
+  layer_norm_backward(backward, how);
   return {y.values(), mean.values(), rstd.values(), dx.values(), dweight.values(), dbias.values()};
 }
 
@@ -94,6 +103,43 @@ INSTANTIATE_TEST_SUITE_P(All, NormVariant,
                          ::testing::Combine(::testing::ValuesIn(all_isas()),
                                             ::testing::ValuesIn(cases())),
                          [](const auto& each) { return print_variant_case(each); });
+
+// x = (3, 4): rms = sqrt(12.5).
+TEST(Norm, RmsNormDividesByTheRootOfTheMeanSquare) {
+  const std::vector<float> x = {3, 4}, weight = {0, 1};
+  std::vector<float> y(2), mean(1), rstd(1);
+  LayerNorm args{view(x.data(), 1, 2), weight.data(), nullptr, 0, view(y.data(), 1, 2),
+                 mean.data(),          rstd.data(),   false,   1};
+  for (const Isa isa : all_isas()) {
+    layer_norm(args, {isa, &serial()});
+    EXPECT_NEAR(y[0], 3 / std::sqrt(12.5), 1e-6);
+    EXPECT_NEAR(y[1], 2 * 4 / std::sqrt(12.5), 1e-6);
+    EXPECT_EQ(mean[0], 0);
+  }
+}
+
+TEST(Norm, GradientsOfAnRmsNormAreFiniteDifferences) {
+  const Index n = 2, d = 5;
+  const Inputs in({n, d, 0, true});
+  const Outputs got = run(in, Isa::reference);
+  const auto loss = [&](const Inputs& at) {
+    const Outputs out = run(at, Isa::reference);
+    double sum = 0;
+    for (std::size_t i = 0; i < out.y.size(); ++i)
+      sum += static_cast<double>(out.y[i]) * static_cast<double>(in.dy[i]);
+    return sum;
+  };
+  const auto slope = [&](std::vector<float> Inputs::*of, std::size_t i) {
+    constexpr float kStep = 1e-2f;
+    Inputs up = in, down = in;
+    (up.*of)[i] += kStep;
+    (down.*of)[i] -= kStep;
+    return (loss(up) - loss(down)) / (2 * static_cast<double>(kStep));
+  };
+  for (std::size_t i = 0; i < in.x.size(); ++i) EXPECT_NEAR(got.dx[i], slope(&Inputs::x, i), 2e-3);
+  for (std::size_t i = 0; i < in.weight.size(); ++i)
+    EXPECT_NEAR(got.dweight[i], slope(&Inputs::weight, i), 2e-3);
+}
 
 TEST(Norm, ThreadsDoNotChangeABit) {
   const Inputs in({333, 40});

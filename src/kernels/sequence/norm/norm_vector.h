@@ -12,11 +12,14 @@ void layer_norm_vector(const LayerNorm& args) {
   using V = typename S::V;
   const Index columns = args.x_ND.size(1);
   const float share = 1 / static_cast<float>(columns);
+  const V offset = S::set(args.weight_offset);
   for (Index n = 0; n < args.x_ND.size(0); ++n) {
     const float* x = args.x_ND.row(n);
     float* y = args.y_ND.row(n);
     V sum = S::zero(), squares = S::zero();
-    for_vectors<S>(0, columns, [&](Index d, auto lanes) { sum = S::add(sum, lanes.load(x + d)); });
+    if (args.centred)
+      for_vectors<S>(0, columns,
+                     [&](Index d, auto lanes) { sum = S::add(sum, lanes.load(x + d)); });
     const float mean = S::sum(sum) * share;
     const V minus_mean = S::set(-mean);
     for_vectors<S>(0, columns, [&](Index d, auto lanes) {
@@ -27,7 +30,9 @@ void layer_norm_vector(const LayerNorm& args) {
     const V scale = S::set(rstd);
     for_vectors<S>(0, columns, [&](Index d, auto lanes) {
       const V hat = S::mul(S::add(lanes.load(x + d), minus_mean), scale);
-      lanes.store(y + d, S::fma(hat, lanes.load(args.weight_D + d), lanes.load(args.bias_D + d)));
+      const V weight = S::add(lanes.load(args.weight_D + d), offset);
+      lanes.store(y + d, args.bias_D ? S::fma(hat, weight, lanes.load(args.bias_D + d))
+                                     : S::mul(hat, weight));
     });
     args.mean_N[n] = mean;
     args.rstd_N[n] = rstd;
@@ -39,6 +44,7 @@ void layer_norm_backward_vector(const LayerNormBackward& args) {
   using V = typename S::V;
   const Index columns = args.x_ND.size(1);
   const float share = 1 / static_cast<float>(columns);
+  const V offset = S::set(args.weight_offset);
   for_vectors<S>(0, columns, [&](Index d, auto lanes) {
     lanes.store(args.dweight_D + d, S::zero());
     lanes.store(args.dbias_D + d, S::zero());
@@ -50,16 +56,18 @@ void layer_norm_backward_vector(const LayerNormBackward& args) {
     V sum_g = S::zero(), sum_gx = S::zero();
     for_vectors<S>(0, columns, [&](Index d, auto lanes) {
       const V hat = S::mul(S::add(lanes.load(x + d), minus_mean), rstd), dyd = lanes.load(dy + d);
-      const V g = S::mul(dyd, lanes.load(args.weight_D + d));  // 0 in the lanes that do not exist
+      // 0 in the lanes that do not exist, as dy is.
+      const V g = S::mul(dyd, S::add(lanes.load(args.weight_D + d), offset));
       sum_g = S::add(sum_g, g);
       sum_gx = S::fma(g, hat, sum_gx);
       lanes.store(args.dweight_D + d, S::fma(dyd, hat, lanes.load(args.dweight_D + d)));
       lanes.store(args.dbias_D + d, S::add(dyd, lanes.load(args.dbias_D + d)));
     });
-    const V mean_g = S::set(-S::sum(sum_g) * share), mean_gx = S::set(-S::sum(sum_gx) * share);
+    const V mean_g = S::set(args.centred ? -S::sum(sum_g) * share : 0),
+            mean_gx = S::set(-S::sum(sum_gx) * share);
     for_vectors<S>(0, columns, [&](Index d, auto lanes) {
       const V hat = S::mul(S::add(lanes.load(x + d), minus_mean), rstd);
-      const V g = S::mul(lanes.load(dy + d), lanes.load(args.weight_D + d));
+      const V g = S::mul(lanes.load(dy + d), S::add(lanes.load(args.weight_D + d), offset));
       lanes.store(dx + d, S::mul(rstd, S::fma(hat, mean_gx, S::add(g, mean_g))));
     });
   }
