@@ -4,6 +4,7 @@
 #include <limits>
 #include <set>
 
+#include "base/changed_fields.h"
 #include "base/file.h"
 #include "base/json_text.h"
 #include "base/toml.h"
@@ -179,9 +180,13 @@ const Model& Comparison::base() const {
 Json Comparison::identity() const {
   Json list = Json::array();
   for (const Model& model : models) {
-    Json recipe = to_json(model.recipe);
-    for (const char* key : {"seed", "save_every", "keep_checkpoints", "log_every"})
-      recipe["training"].erase(key);
+    train::Recipe recipe_of_any_seed = model.recipe;
+    const train::TrainingConfig defaults;
+    train::TrainingConfig& training = recipe_of_any_seed.training;
+    training.seed = defaults.seed, training.log_every = defaults.log_every;
+    training.save_every = defaults.save_every,
+    training.keep_checkpoints = defaults.keep_checkpoints;
+    const Json recipe = changed_fields(recipe_of_any_seed, train::Recipe{});
     list.push_back({{"name", model.name}, {"recipe", recipe}});
   }
   return {{"match", to_json(match)}, {"baseline", baseline}, {"models", list}};

@@ -41,7 +41,8 @@ struct Comparison {
   std::vector<Model> models;
 
   const Model& base() const;
-  // All that decides a run's numbers but its seed, and the hash of it.
+  // All that decides a run's numbers but its seed, as what differs from the defaults, and the hash of
+  // it.
   Json identity() const;
   std::string hash() const;
 };
