@@ -1,6 +1,7 @@
 // A whole training step of a small decoder, the blocks and sizes of the peers' script: loss,
 // backward, clipping, Adam.
 #include "bench/record.h"
+#include "checkpoint/work.h"
 #include "model/model.h"
 #include "train/optimizer/optimizer.h"
 
@@ -23,15 +24,6 @@ checkpoint::ModelConfig peer_config(bool dense) {
   else
     config.feed_forward = checkpoint::Mixture{16, 64, {4, 0, 0}};
   return config;
-}
-
-// Of one step, products alone: per token 6 for every weight it is multiplied with, and scores and
-// values of the keys before it.
-double step_flops(const checkpoint::ModelConfig& c) {
-  const auto weights =
-      static_cast<double>(model::count_parameters(c).active - (c.vocab_size + c.context) * c.dim);
-  const double attention = 6.0 * static_cast<double>(c.layers * c.context * c.dim);
-  return static_cast<double>(kBatch * kContext) * (6 * weights + attention);
 }
 
 }  // namespace
@@ -67,8 +59,9 @@ void lm_train(const Report& report) {
       const auto seconds = sample(step, report.options().repeat, 0.5);
       Json extra = {{"parameters", model::count_parameters(*lm).total}};
       if (!bf16)
-        extra["share_of_limit"] =
-            step_flops(lm->config()) / median(seconds) / report.peak_flops_per_second();
+        extra["share_of_limit"] = checkpoint::work_of(lm->config(), kBatch).training_flops() *
+                                  static_cast<double>(kBatch * kContext) / median(seconds) /
+                                  report.peak_flops_per_second();
       report.rate("lm_train", shape, bf16 ? "bf16 products, f32 weights" : "fp32", "tokens/s",
                   static_cast<double>(kBatch * kContext), seconds, extra);
     }

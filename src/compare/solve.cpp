@@ -13,14 +13,8 @@ namespace {
 
 using report::number_text;
 
-checkpoint::ModelConfig config_of(const train::Recipe& recipe, std::int64_t vocab_size) {
-  checkpoint::ModelConfig config = recipe.model;
-  config.vocab_size = vocab_size;
-  return config;
-}
-
 void measure(Model& model, std::int64_t vocab_size) {
-  const checkpoint::ModelConfig config = config_of(model.recipe, vocab_size);
+  const checkpoint::ModelConfig config = train::model_of(model.recipe, vocab_size);
   const model::ParameterCounts counts = model::count_parameters(config);
   model.parameters = counts.total;
   model.feed_forward = counts.feed_forward;

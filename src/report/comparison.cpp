@@ -91,6 +91,16 @@ std::string seeds_text(const Comparison& c) {
       c.seeds == 1 ? "; with one seed there is no spread, and differences may be noise." : ".");
 }
 
+// A point of the mean, with the band of what has several values.
+void add_point(Series& series, double x, const std::vector<double>& values) {
+  const auto [mean, deviation] = mean_deviation(values);
+  series.x.push_back(x);
+  series.y.push_back(mean);
+  if (values.size() == 1) return;
+  series.low.push_back(mean - deviation);
+  series.high.push_back(mean + deviation);
+}
+
 // Mean and deviation over seeds at each point that all runs of a model have.
 Series curve(const std::string& name, const Rows& rows, const char* x, const char* y) {
   Series series;
@@ -103,12 +113,7 @@ Series curve(const std::string& name, const Rows& rows, const char* x, const cha
       at.push_back(number((*row)["curve"][i], x));
       values.push_back(number((*row)["curve"][i], y));
     }
-    const auto [mean, deviation] = mean_deviation(values);
-    series.x.push_back(mean_deviation(at).mean);
-    series.y.push_back(mean);
-    if (rows.size() == 1) continue;
-    series.low.push_back(mean - deviation);
-    series.high.push_back(mean + deviation);
+    add_point(series, mean_deviation(at).mean, values);
   }
   return series;
 }
@@ -153,13 +158,7 @@ void add_corrupted(Page& page, const Comparison& c) {
     series.name = name;
     std::vector<std::string> cells = {name};
     for (const auto& [share, losses] : by_share) {
-      const auto [mean, deviation] = mean_deviation(losses);
-      series.x.push_back(share);
-      series.y.push_back(mean);
-      if (rows.size() > 1) {
-        series.low.push_back(mean - deviation);
-        series.high.push_back(mean + deviation);
-      }
+      add_point(series, share, losses);
       cells.push_back(spread_text(losses, 5));
       if (table.rows.empty() && share > 0)
         table.columns.push_back(number_text(100 * share, 3) + " %");

@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "model/nonfinite.h"
 #include "model/saved.h"
+#include "train/tokens.h"
 
 namespace mote::train {
 namespace {
@@ -51,8 +52,8 @@ void check_shapes(const checkpoint::ModelConfig& theirs, const checkpoint::Model
 
 checkpoint::ModelConfig model_for(const Recipe& recipe, const text::Tokenizer& tokenizer,
                                   const fs::path& saved) {
-  checkpoint::ModelConfig config = recipe.model;
-  config.vocab_size = model::load_config(saved).model.vocab_size;
+  const checkpoint::ModelConfig config =
+      model_of(recipe, model::load_config(saved).model.vocab_size);
   if (config.vocab_size < tokenizer.vocab_size())
     throw Error(ErrorKind::file, concat(saved.string(), ": the embedding has ", config.vocab_size,
                                         " rows, the tokenizer ", tokenizer.vocab_size(),
@@ -65,8 +66,7 @@ checkpoint::ModelConfig model_for(const Recipe& recipe, const text::Tokenizer& t
 std::unique_ptr<model::Model> first_model(const Recipe& recipe, const text::Tokenizer& tokenizer,
                                           const Executor& executor) {
   const std::string& from = recipe.training.from;
-  checkpoint::ModelConfig config = recipe.model;
-  config.vocab_size = tokenizer.vocab_size();
+  checkpoint::ModelConfig config = model_of(recipe, tokenizer.vocab_size());
   const torch::ScalarType tables = stored_type(recipe.training.tables.values);
   if (from.empty()) {
     auto made = model::make_model(config);

@@ -74,6 +74,12 @@ std::int64_t vocab_size_of(const Recipe& recipe, const fs::path& made) {
   return tokens;
 }
 
+checkpoint::ModelConfig model_of(const Recipe& recipe, std::int64_t vocab_size) {
+  checkpoint::ModelConfig config = recipe.model;
+  config.vocab_size = vocab_size;
+  return config;
+}
+
 void make_tokens(const Recipe& recipe, const text::Corpus* corpus, const fs::path& folder,
                  int threads) {
   const DataConfig& data = recipe.data;

@@ -14,6 +14,9 @@ namespace mote::train {
 // warns of what else of [data] nothing will read.
 std::int64_t vocab_size_of(const Recipe& recipe, const std::filesystem::path& made);
 
+// The recipe's model for that many tokens.
+checkpoint::ModelConfig model_of(const Recipe& recipe, std::int64_t vocab_size);
+
 // Makes `folder` a prepared folder: of `corpus`, or, where that is null, of the prepared folder that
 // data.train names, whose files are taken as they are, if they belong together.
 void make_tokens(const Recipe& recipe, const text::Corpus* corpus,
