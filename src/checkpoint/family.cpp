@@ -1,11 +1,18 @@
 #include "checkpoint/family.h"
 
+#include "checkpoint/families/decoders.h"
 #include "checkpoint/families/mote.h"
 
 namespace mote::checkpoint {
 namespace {
 
-constexpr Family kFamilies[] = {{"mote", read_mote}};
+FamilyModel read_own(FamilySource source) {
+  return read_mote(std::move(source.config), source.file);
+}
+
+constexpr Family kFamilies[] = {{"mote", read_own},        {"llama", read_llama},
+                                {"mistral", read_mistral}, {"qwen2", read_qwen2},
+                                {"qwen3", read_qwen3},     {"gemma3_text", read_gemma3}};
 
 }  // namespace
 

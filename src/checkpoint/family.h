@@ -5,6 +5,7 @@
 #include <functional>
 
 #include "checkpoint/model_config.h"
+#include "checkpoint/tensor_source.h"
 
 namespace mote::checkpoint {
 
@@ -15,17 +16,26 @@ struct StoredTensor {
   std::int64_t group = 0, part = 0, parts = 1;
 };
 
+// What a family is told apart and read by.
+struct FamilySource {
+  Json config;       // config.json without quantization_config
+  std::string file;  // of messages
+  // Opened when first asked for: layouts are told by the tensors' own names and shapes.
+  std::function<const TensorSource&()> tensors;
+};
+
 struct FamilyModel {
   ModelConfig config;
   // Of a parameter by its name in mote.
   std::function<StoredTensor(const std::string& parameter)> stored;
+  // Tensors that are there and mean nothing here, as a second copy of a tied matrix.
+  std::function<bool(const std::string& tensor)> ignored = [](const std::string&) { return false; };
 };
 
 struct Family {
   const char* model_type;  // of config.json
-  // `json` is config.json without quantization_config; every key must be known. `file` is for
-  // messages.
-  FamilyModel (*read)(Json json, const std::string& file);
+  // Every key of the config must be known.
+  FamilyModel (*read)(FamilySource source);
 };
 
 // By the config's model_type. Throws an error that names it when no family has it.

@@ -7,7 +7,7 @@ namespace mote::checkpoint {
 namespace {
 
 LayerConfig resolve(const ModelConfig& config, std::int64_t i, const Place& place) {
-  LayerConfig layer{config.dropout, config.attention, config.feed_forward};
+  LayerConfig layer{config.dropout, config.norms, config.attention, config.feed_forward};
   for (std::size_t r = 0; r < config.rules.size(); ++r) {
     const Place rule = place.inside("rules").inside(std::to_string(r));
     const std::vector<std::int64_t> chosen =
@@ -77,7 +77,17 @@ void check(const Peer& c, const Place& place) {
   check(c.router, c.experts, "experts", place);
 }
 
+void check(const TransformerXl&, const Place&) {}
+void check(const Causal&, const Place&) {}
+void check(const Rotary& c, const Place& place) {
+  if (c.heads % c.key_heads != 0)
+    throw_config_error(place.inside("key_heads"),
+                       concat("is ", c.key_heads, ", which does not divide heads = ", c.heads));
+  check(c.rotary, c.head_dim, place.inside("rotary"));
+}
+
 void validate_layer(const ModelConfig& model, const LayerConfig& layer, const Place& place) {
+  layer.attention.visit([&](const auto& kind) { check(kind, place.inside("attention")); });
   layer.feed_forward.visit([&](const auto& kind) { check(kind, place.inside("feed_forward")); });
   if (const auto* mixture = layer.feed_forward.get_if<Mixture>();
       mixture && mixture->key_rank > model.dim)
@@ -119,7 +129,9 @@ struct WhyItCannotLearn {
   std::string operator()(const Mixture& c) const {
     return why_it_cannot_learn(c.router, c.experts);
   }
-  std::string operator()(const ProductKey& c) const { return of(c.router); }
+  std::string operator()(const ProductKey& c) const {
+    return c.mode == MemoryMode::dense_head_sum ? "" : of(c.router);  // all gates are used there
+  }
   std::string operator()(const Peer& c) const { return of(c.router); }
   std::string operator()(const Dense&) const { return ""; }
   std::string operator()(const TopK&) const { return ""; }
@@ -227,6 +239,10 @@ std::int64_t heads_of(const AttentionConfig& attention) {
 }
 std::int64_t head_dim_of(const AttentionConfig& attention) {
   return attention.visit([](const auto& kind) { return kind.head_dim; });
+}
+std::int64_t key_heads_of(const AttentionConfig& attention) {
+  const auto* rotary = attention.get_if<Rotary>();
+  return rotary ? rotary->key_heads : heads_of(attention);
 }
 
 }  // namespace mote::checkpoint

@@ -11,6 +11,7 @@
 
 #include "base/fields.h"
 #include "checkpoint/layer_rule.h"
+#include "checkpoint/rotary_config.h"
 #include "checkpoint/router_config.h"
 
 namespace mote::checkpoint {
@@ -52,7 +53,67 @@ struct Causal {
   }
 };
 
-using AttentionConfig = OneOf<TransformerXl, Causal>;
+// RMS norms of queries and keys before they are turned: of each head (one weight for all of them),
+// or of all heads together.
+enum class HeadNorm { none, head, all };
+
+// Causal attention with rotary positions, as Llama and its kin have it. Query heads share key heads.
+//   score = scale q . k over the last `window` positions; sink: exp(sink) joins a softmax's sum
+struct Rotary {
+  static constexpr const char* kKind = "rotary";
+  std::int64_t heads = 8;
+  std::int64_t key_heads = 8;
+  std::int64_t head_dim = 32;
+  bool bias = false;
+  bool output_bias = false;
+  HeadNorm head_norm = HeadNorm::none;
+  RotaryConfig rotary;
+  double scale = 0;
+  std::int64_t window = 0;
+  bool sinks = false;
+  double clip = 0;
+
+  static auto fields() {
+    using C = Rotary;
+    return std::tuple{
+        Field{&C::heads, "heads", "heads of queries", 1.0, 1e5},
+        Field{&C::key_heads, "key_heads", "heads of keys and values, a divisor of heads", 1.0, 1e5},
+        Field{&C::head_dim, "head_dim", "width of a head", 1.0, 1e5},
+        Field{&C::bias, "bias", "biases of queries, keys and values"},
+        Field{&C::output_bias, "output_bias", "a bias of the output"},
+        Field{&C::head_norm, "head_norm", "RMS norm of queries and keys"},
+        Field{&C::rotary, "rotary", "positions"},
+        Field{&C::scale, "scale", "of scores; 0: 1 / sqrt(head_dim)", 0.0, 1e6},
+        Field{&C::window, "window", "positions seen, its own included; 0: all before", 0.0, 1e8},
+        Field{&C::sinks, "sinks", "a learned logit a head that takes weight from the keys"},
+        Field{&C::clip, "clip", "queries, keys and values are clamped to +-clip; 0: not", 0.0,
+              1e6}};
+  }
+};
+
+using AttentionConfig = OneOf<TransformerXl, Causal, Rotary>;
+
+enum class NormKind { layer, rms };
+
+// Before attention and feed-forward layer, and after the last block (kernels/sequence/norm).
+struct NormsConfig {
+  NormKind kind = NormKind::layer;
+  double epsilon = 1e-5;
+  double weight_offset = 0;
+  bool after = false;
+
+  static auto fields() {
+    using C = NormsConfig;
+    return std::tuple{
+        Field{&C::kind, "kind", "layer (mean and variance, with a bias), or rms"},
+        Field{&C::epsilon, "epsilon", "added to the variance", 0.0, 1.0},
+        Field{&C::weight_offset, "weight_offset", "added to the weight: 1 in Gemma", -10.0, 10.0},
+        Field{&C::after, "after", "also of what attention and feed-forward layer give"}};
+  }
+};
+
+// Of hidden units: gelu(x) = x Phi(x), gelu_tanh its approximation, silu(x) = x sigmoid(x).
+enum class NeuronActivation { gelu, gelu_tanh, relu, silu, identity };
 
 // What the second matrices' initial variance is divided by: the hidden units of all experts
 // together, of one expert, or of the K that a token uses (specs/sparse-ffn 4; specs/related 3).
@@ -96,9 +157,16 @@ struct Mixture {
 struct Dense {
   static constexpr const char* kKind = "dense";
   std::int64_t width = 1024;
+  NeuronActivation activation = NeuronActivation::relu;
+  bool gated = false;
+  bool bias = true;
 
   static auto fields() {
-    return std::tuple{Field{&Dense::width, "width", "hidden width", 1.0, 1e8}};
+    using C = Dense;
+    return std::tuple{Field{&C::width, "width", "hidden width", 1.0, 1e8},
+                      Field{&C::activation, "activation", "of hidden units"},
+                      Field{&C::gated, "gated", "a third matrix: act(Wg x) * (W1 x)"},
+                      Field{&C::bias, "bias", "biases of all matrices"}};
   }
 };
 
@@ -200,8 +268,6 @@ struct ProductKey {
   }
 };
 
-enum class NeuronActivation { gelu, gelu_tanh, relu, silu, identity };
-
 // N experts of one hidden unit found by product keys (PEER; specs/peer.md 1.1).
 struct Peer {
   static constexpr const char* kKind = "peer";
@@ -229,12 +295,14 @@ using FeedForwardConfig = OneOf<Mixture, Dense, TopK, ProductKey, Peer>;
 // What one block is made from.
 struct LayerConfig {
   double dropout = 0;
+  NormsConfig norms;
   AttentionConfig attention;
   FeedForwardConfig feed_forward;
 
   static auto fields() {
     using C = LayerConfig;
     return std::tuple{Field{&C::dropout, "dropout", "dropout rate in training", 0.0, 0.99},
+                      Field{&C::norms, "norms", "normalisation"},
                       Field{&C::attention, "attention", "attention"},
                       Field{&C::feed_forward, "feed_forward", "feed-forward layer"}};
   }
@@ -257,8 +325,10 @@ struct ModelConfig {
   double dropout = 0;
   Positions positions = Positions::none;
   bool tied = false;
+  double embedding_scale = 1;
   HeadConfig head;
-  // Of every layer that no rule changes.
+  // Of every layer that no rule changes; the norm after the last block is of this kind too.
+  NormsConfig norms;
   AttentionConfig attention;
   FeedForwardConfig feed_forward;
   std::vector<LayerRule> rules;
@@ -274,7 +344,10 @@ struct ModelConfig {
               0.0, 0.99},
         Field{&C::positions, "positions", "what is added to the embedding of each position"},
         Field{&C::tied, "tied", "the output layer's matrix is the embedding"},
+        Field{&C::embedding_scale, "embedding_scale", "embedded tokens are multiplied by it", 1e-6,
+              1e6},
         Field{&C::head, "head", "output layer"},
+        Field{&C::norms, "norms", "normalisation"},
         Field{&C::attention, "attention", "attention"},
         Field{&C::feed_forward, "feed_forward", "feed-forward layers"},
         Field{&C::rules, "rules", "settings of some layers (\"layers\" and what changes)"}};
@@ -305,9 +378,19 @@ std::int64_t most_positions(const ModelConfig& config);
 
 std::int64_t heads_of(const AttentionConfig& attention);
 std::int64_t head_dim_of(const AttentionConfig& attention);
+// Heads of keys and values: those of queries, unless these share them.
+std::int64_t key_heads_of(const AttentionConfig& attention);
 
 }  // namespace mote::checkpoint
 
+template <>
+struct mote::EnumNames<mote::checkpoint::HeadNorm> {
+  static constexpr std::array names{"none", "head", "all"};
+};
+template <>
+struct mote::EnumNames<mote::checkpoint::NormKind> {
+  static constexpr std::array names{"layer", "rms"};
+};
 template <>
 struct mote::EnumNames<mote::checkpoint::FanIn> {
   static constexpr std::array names{"all", "expert", "active"};

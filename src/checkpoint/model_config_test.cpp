@@ -234,6 +234,9 @@ TEST(Warnings, NameRoutersThatCannotLearn) {
                    "\"softmax_joint\" } }")
                 .find("always 1"),
             std::string::npos);
+  EXPECT_EQ(warned("{ kind = \"product_key\", mode = \"dense_head_sum\", router = { "
+                   "experts_per_head = 1, gate = \"softmax\" } }"),
+            "");
 }
 
 TEST(Warnings, NameRoutersWhoseTokensDoNotFollowFromThoseBefore) {

@@ -73,10 +73,10 @@ const Tensor& TensorSource::at(const std::string& name) const {
       .at(name);
 }
 
-void UsedTensors::check_all_used() const {
+void UsedTensors::check_all_used(const std::function<bool(const std::string&)>& ignored) const {
   std::vector<std::string> left;
   for (const auto& [name, unused] : tensors())
-    if (!used_.contains(name)) left.push_back(name);
+    if (!used_.contains(name) && !ignored(name)) left.push_back(name);
   if (left.empty()) return;
   throw Error(
       ErrorKind::file,

@@ -1,6 +1,7 @@
 // Where a checkpoint's tensors come from: one file, or shards with an index.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <set>
@@ -34,8 +35,9 @@ class UsedTensors final : public TensorSource {
     used_.insert(name);
     return source_.at(name);
   }
-  // Throws a file error that names a tensor that was not used.
-  void check_all_used() const;
+  // Throws a file error that names a tensor that was not used and that `ignored` does not know.
+  void check_all_used(const std::function<bool(const std::string&)>& ignored =
+                          [](const std::string&) { return false; }) const;
 
  private:
   const TensorSource& source_;

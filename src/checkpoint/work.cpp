@@ -24,7 +24,7 @@ Cost product(double multiply_adds) {
 }
 
 Cost feed_forward(const Dense& c, double dim) {
-  return product(2 * dim * number(c.width));
+  return product((c.gated ? 3 : 2) * dim * number(c.width));
 }
 Cost feed_forward(const TopK& c, double dim) {
   return product(2 * dim * number(c.width));
@@ -80,13 +80,19 @@ Cost feed_forward(const Peer& c, double dim) {
 
 Cost attention(const AttentionConfig& config, double dim, double context, double streams) {
   const auto* xl = config.get_if<TransformerXl>();
-  const double inner = number(heads_of(config)) * number(head_dim_of(config));
+  const auto* rotary = config.get_if<Rotary>();
+  const double inner = number(heads_of(config)) * number(head_dim_of(config)),
+               key_inner = number(key_heads_of(config)) * number(head_dim_of(config));
   const double memory = xl ? number(xl->memory_blocks) * context : 0;
   const double keys = memory + context;
-  const double seen = memory + (context + 1) / 2;  // in the mean over a block
-  const double score = xl ? 2 : 1;                 // with the key, and with the distance
-  Cost cost = product(2 * dim * inner);            // queries and outputs
-  cost += product(2 * dim * inner * keys / context);
+  double seen = memory + (context + 1) / 2;  // in the mean over a block
+  if (rotary && rotary->window > 0 && number(rotary->window) < context) {
+    const double window = number(rotary->window);
+    seen = window - window * (window - 1) / (2 * context);
+  }
+  const double score = xl ? 2 : 1;       // with the key, and with the distance
+  Cost cost = product(2 * dim * inner);  // queries and outputs
+  cost += product(2 * dim * key_inner * keys / context);
   // The table of distances is one for all streams, and no gradient goes into it.
   if (xl) {
     const double distances = dim * inner * keys / (context * streams);

@@ -3,8 +3,8 @@
 // experts, dropout and the optimiser are not counted. FLOPs are twice that.
 //
 // Per token, L layers of width d, V tokens in the vocabulary:
-//   attention     projections; I (2 + [relative]) for each key seen, I = heads * head_dim
-//   dense, topk   2 d f                     (all hidden units are computed before some are kept)
+//   attention     projections; I (2 + [relative]) for each key seen, I = heads * head_dim of queries
+//   dense, topk   2 d f, gated 3 d f         (all hidden units are computed before some are kept)
 //   mixture       scores + K (r + d) G [+ d r]   r = d, or the rank of keys
 //                 scores: d E, recurrent d P + 6 P^2 + P E, avg_k r E, hash 0; learned noise d E more
 //   product_key   query + h n C + h k d     C the width of both halves of a key, n = sqrt(N)

@@ -10,10 +10,14 @@ namespace mote::model {
 TransformerBlock::TransformerBlock(const LayerConfig& config, const LayerPlace& place)
     : config_(config),
       place_(place),
-      attention_norm_(place.dim),
-      feed_forward_norm_(place.dim),
-      attention_(config.attention, place),
-      feed_forward_(make_feed_forward(config, place)) {}
+      attention_norm_(config.norms, place.dim),
+      feed_forward_norm_(config.norms, place.dim),
+      attention_(config.attention, config.norms, place),
+      feed_forward_(make_feed_forward(config, place)) {
+  if (!config.norms.after) return;
+  after_attention_.emplace(config.norms, place.dim);
+  after_feed_forward_.emplace(config.norms, place.dim);
+}
 
 Tensor TransformerBlock::attend(const Tensor& x_BTD, ForwardState& state) const {
   const Pass& pass = state.pass;
@@ -33,11 +37,20 @@ Tensor TransformerBlock::forward(const Tensor& x_BTD, ForwardState& state) const
     return ops::dropout(y, config_.dropout, site(place_.index, where), state.pass);
   };
   const Pass& pass = state.pass;
-  const Tensor middle_BTD =
-      ops::add(x_BTD, dropout(attend(x_BTD, state), Site::attention_output), pass);
+  // What a sublayer gives, as it joins the residual stream.
+  const auto joining = [&](const char* part, const Tensor& y, const std::optional<Norm>& norm,
+                           Site where) {
+    if (pass.observer) pass.observer->gave(name_ + part, y);
+    return dropout(norm ? norm->forward(y, pass) : y, where);
+  };
+  const Tensor middle_BTD = ops::add(
+      x_BTD, joining(".attention", attend(x_BTD, state), after_attention_, Site::attention_output),
+      pass);
   const Tensor h_ND = feed_forward_norm_.rows(middle_BTD, pass);
-  const Tensor y_ND = feed_forward_->forward(h_ND, state);
-  Tensor out_BTD = ops::add(middle_BTD, dropout(y_ND, Site::feed_forward_output), pass);
+  Tensor out_BTD = ops::add(middle_BTD,
+                            joining(".feed_forward", feed_forward_->forward(h_ND, state),
+                                    after_feed_forward_, Site::feed_forward_output),
+                            pass);
   if (pass.observer) pass.observer->left(name_, out_BTD);
   return out_BTD;
 }
@@ -54,6 +67,9 @@ void TransformerBlock::visit(const std::string& name, ParameterVisitor& visitor)
   attention_.visit(name + ".attention", visitor);
   feed_forward_norm_.visit(name + ".feed_forward_norm", visitor);
   feed_forward_->visit(name + ".feed_forward", visitor);
+  if (!config_.norms.after) return;
+  after_attention_->visit(name + ".after_attention_norm", visitor);
+  after_feed_forward_->visit(name + ".after_feed_forward_norm", visitor);
 }
 
 }  // namespace mote::model

@@ -1,6 +1,8 @@
 // One block of the pre-norm transformer: x += attention(norm(x)); x += feed_forward(norm(x)),
-// dropout after each.
+// dropout after each; with norms.after, x += norm(attention(norm(x))) and so on.
 #pragma once
+
+#include <optional>
 
 #include "model/layers/attention.h"
 #include "model/layers/feed_forward.h"
@@ -25,7 +27,8 @@ class TransformerBlock {
   const LayerConfig config_;
   const LayerPlace place_;
   std::string name_;
-  LayerNorm attention_norm_, feed_forward_norm_;
+  Norm attention_norm_, feed_forward_norm_;
+  std::optional<Norm> after_attention_, after_feed_forward_;
   SelfAttention attention_;
   std::unique_ptr<FeedForward> feed_forward_;
 };

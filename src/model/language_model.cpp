@@ -27,6 +27,7 @@ LanguageModel::LanguageModel(const ModelConfig& config)
 Tensor LanguageModel::embed(const Tensor& ids_BT, ForwardState& state) const {
   state.ids_BT = ids_BT;
   Tensor x_BTD = ops::embedding(embedding_, ids_BT, state.pass);
+  if (config_.embedding_scale != 1) x_BTD = x_BTD * static_cast<float>(config_.embedding_scale);
   if (positions_TD_.defined()) {
     const std::int64_t first = state.cache ? state.cache->position() : 0,
                        end = first + ids_BT.size(1);

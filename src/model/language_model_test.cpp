@@ -26,6 +26,21 @@ ModelConfig small_config() {
   return config;
 }
 
+// A block of Llama's kin with all that they may have.
+ModelConfig rotary_config() {
+  ModelConfig config = small_config();
+  checkpoint::Rotary attention;
+  attention.heads = 4, attention.key_heads = 2, attention.head_dim = 6;
+  attention.bias = attention.output_bias = attention.sinks = true;
+  attention.head_norm = checkpoint::HeadNorm::head;
+  attention.window = 5, attention.clip = 2;
+  config.attention = attention;
+  config.norms = {checkpoint::NormKind::rms, 1e-6, 1, true};
+  config.embedding_scale = 3;
+  config.feed_forward = Dense{20, checkpoint::NeuronActivation::silu, true, false};
+  return config;
+}
+
 TransformerXl& xl(ModelConfig& config) {
   return *config.attention.get_if<TransformerXl>();
 }
@@ -101,6 +116,7 @@ TEST(ParameterCounts, CountTheTensorsThatExist) {
         config.head.bias = false;
       }
       if (dense) config.feed_forward = Dense{40};
+      if (dense && !xl) config = rotary_config();
       const auto model = some_model(config);
       std::int64_t total = 0;
       for (const auto& [name, value] : trainable_parameters(*model).tensors) total += value.numel();
@@ -164,6 +180,40 @@ TEST(LanguageModel, TwoBlocksWithMemoryEqualOneCausalPass) {
   const auto remembering = some_model(config);
   expect_close(logits_by_training_blocks(*remembering, ids)[2], causal.narrow(1, 16, 8), 1e-5,
                "four blocks of memory");
+}
+
+TEST(RotaryModel, StepsDoNotChangeWhatAPositionSees) {
+  for (const checkpoint::HeadNorm norm :
+       {checkpoint::HeadNorm::none, checkpoint::HeadNorm::head, checkpoint::HeadNorm::all})
+    for (const std::int64_t window : {0, 5}) {
+      ModelConfig config = rotary_config();
+      config.attention.get_if<checkpoint::Rotary>()->head_norm = norm;
+      config.attention.get_if<checkpoint::Rotary>()->window = window;
+      const auto model = some_model(config);
+      const Tensor ids = some_ids(2, 24, 50);
+      const Tensor whole = logits_in_steps(*model, ids, {24});
+      for (const std::int64_t step : {1, 3, 7})
+        expect_close(logits_in_steps(*model, ids, std::vector<std::int64_t>(24 / step + 1, step)),
+                     whole, 1e-5, concat("steps of ", step));
+      Memory memory;
+      const Pass pass = test_pass();
+      ForwardState state(pass);
+      state.memory = &memory;
+      expect_close(model->logits(model->hidden(ids, state), pass), whole, 1e-5,
+                   "as training sees it");
+    }
+}
+
+TEST(RotaryModel, AWindowIsHowFarAPositionSees) {
+  ModelConfig config = rotary_config();
+  config.layers = 1;
+  const auto model = some_model(config);
+  Tensor ids = some_ids(1, 24, 50), other = ids.clone();
+  other[0][3] = (other[0][3] + 1) % 50;
+  const Tensor change =
+      (logits_in_steps(*model, ids, {24}) - logits_in_steps(*model, other, {24})).abs().amax(-1)[0];
+  for (std::int64_t t = 0; t < 24; ++t)
+    EXPECT_EQ(change[t].item<float>() > 0, t >= 3 && t < 3 + 5) << t;
 }
 
 TEST(LanguageModel, CacheAndTrainingMemoryAgree) {

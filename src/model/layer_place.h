@@ -11,6 +11,7 @@ namespace mote::model {
 using checkpoint::LayerConfig;
 using checkpoint::ModelConfig;
 
+class RotaryTables;
 class RouterCell;
 
 struct LayerPlace {
@@ -20,6 +21,8 @@ struct LayerPlace {
   std::int64_t context = 0;  // tokens of a block
   // What recurrent routers of all layers share; outlives the layer. Null: no layer has one.
   const RouterCell* router_cell = nullptr;
+  // Where layers find the tables of rotary positions that they share; null: each has its own.
+  RotaryTables* rotary_tables = nullptr;
 
   // sqrt(2 / (L * fan_in)): the standard deviation that matrices start with (specs/sparse-ffn 3.1).
   double initial_std(std::int64_t fan_in) const {

@@ -20,6 +20,9 @@ class Observer {
                    const ops::StackRows& /*rows*/) {}
   // A layer of experts, `name`, sends its rows by this assignment.
   virtual void routed(const std::string& /*name*/, const ops::Assignment& /*assignment*/) {}
+  // What the attention or the feed-forward layer `name` adds to the residual stream, before dropout
+  // and a norm after it.
+  virtual void gave(const std::string& /*name*/, const Tensor& /*y*/) {}
   // The residual stream after the block `name`.
   virtual void left(const std::string& /*name*/, const Tensor& /*x_BTD*/) {}
 };

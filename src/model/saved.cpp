@@ -91,7 +91,7 @@ class Filler final : public ParameterVisitor {
       if (!filled_packed_.contains(t.name))
         throw_config_error({config, "quantization_config.tensors"},
                            concat("lists '", t.name, "', which is no matrix of the model"));
-    file_.check_all_used();
+    file_.check_all_used(saved_.ignored);
   }
 
   void matrix(const Parameter& p, WeightPtr& weight) override {
@@ -243,9 +243,15 @@ SavedConfig load_config(const fs::path& folder) {
   if (const auto packed = json.find("quantization_config"); packed != json.end())
     saved.quantization = checkpoint::read_quantization(*packed, path);
   json.erase("quantization_config");
-  checkpoint::FamilyModel read = family.read(std::move(json), path);
+  std::shared_ptr<const checkpoint::TensorSource> tensors;
+  checkpoint::FamilyModel read =
+      family.read({std::move(json), path, [&]() -> const checkpoint::TensorSource& {
+                     if (!tensors) tensors = checkpoint::open_tensors(folder);
+                     return *tensors;
+                   }});
   saved.model = std::move(read.config);
   saved.stored = std::move(read.stored);
+  saved.ignored = std::move(read.ignored);
   return saved;
 }
 

@@ -42,6 +42,7 @@ struct SavedConfig {
   std::string family;
   ModelConfig model;
   std::function<checkpoint::StoredTensor(const std::string&)> stored;  // by parameter
+  std::function<bool(const std::string&)> ignored;                     // tensors
   std::optional<checkpoint::Quantization> quantization;
 };
 SavedConfig load_config(const fs::path& folder);

@@ -4,13 +4,14 @@
 
 namespace mote::model {
 
-Stack::Stack(const ModelConfig& config) : norm_(config.dim) {
+Stack::Stack(const ModelConfig& config) : norm_(config.norms, config.dim) {
   if (const std::int64_t state_dim = checkpoint::router_state_dim(config); state_dim > 0)
     router_cell_ = std::make_unique<RouterCell>(state_dim);
   for (std::int64_t i = 0; i < config.layers; ++i)
-    blocks_.push_back(std::make_unique<TransformerBlock>(
-        checkpoint::layer_config(config, i),
-        LayerPlace{i, config.layers, config.dim, config.context, router_cell_.get()}));
+    blocks_.push_back(
+        std::make_unique<TransformerBlock>(checkpoint::layer_config(config, i),
+                                           LayerPlace{i, config.layers, config.dim, config.context,
+                                                      router_cell_.get(), &rotary_tables_}));
 }
 
 Tensor Stack::forward(Tensor x_BTD, ForwardState& state) const {

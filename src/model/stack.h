@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "model/block.h"
+#include "model/layers/rotary.h"
 #include "model/routing/router_cell.h"
 
 namespace mote::model {
@@ -29,9 +30,10 @@ class Stack {
   Cache make_cache(std::int64_t memory) const;
 
  private:
+  RotaryTables rotary_tables_;
   std::unique_ptr<RouterCell> router_cell_;  // shared by all blocks and never released; or null
   std::vector<std::unique_ptr<TransformerBlock>> blocks_;
-  LayerNorm norm_;
+  Norm norm_;
 };
 
 }  // namespace mote::model

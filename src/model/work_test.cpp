@@ -55,6 +55,16 @@ TEST(Work, OfDenseLayersIsWhatTheProductsCount) {
   expect_counted(small(kCausal, ck::Dense{20}));
 }
 
+TEST(Work, OfRotaryAttentionAndGatedLayersIsWhatTheProductsCount) {
+  ck::Rotary rotary;
+  rotary.heads = 6, rotary.key_heads = 2, rotary.head_dim = 4;
+  const ck::Dense gated{20, ck::NeuronActivation::silu, true, false};
+  for (const std::int64_t window : {0, 4, 100}) {
+    rotary.window = window;
+    expect_counted(small(rotary, gated));
+  }
+}
+
 TEST(Work, OfTopKActivationIsWhatTheProductsCount) {
   expect_counted(small(kXl, ck::TopK{20, 5}));
 }

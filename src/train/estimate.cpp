@@ -14,12 +14,6 @@
 namespace mote::train {
 namespace {
 
-checkpoint::ModelConfig config_of(const Recipe& recipe, std::int64_t vocab_size) {
-  checkpoint::ModelConfig config = recipe.model;
-  config.vocab_size = vocab_size;
-  return config;
-}
-
 // Numbers, as doubles: any product of a recipe's sizes is one.
 struct Kept {
   double step = 0;   // until backward has passed, of all layers
@@ -41,6 +35,51 @@ double routed_rows(const checkpoint::Mixture& mixture, double tokens, double seq
   return all;
 }
 
+// Of a feed-forward layer over n tokens of `streams` sequences; layer: while it is at work.
+Kept kept_by(const checkpoint::Dense& c, double n, double d, double, bool dropout) {
+  const double hidden = n * static_cast<double>(c.width);
+  // relu is made in its product, other units from what the first matrices give.
+  const bool apart = c.gated || c.activation != checkpoint::NeuronActivation::relu;
+  const double before = apart ? (c.gated ? 2 : 1) * hidden : 0;
+  return {before + hidden * (dropout ? 3 : 1), before + 2 * n * d + hidden * (dropout ? 4 : 2)};
+}
+Kept kept_by(const checkpoint::TopK& c, double n, double d, double streams, bool dropout) {
+  Kept kept = kept_by(checkpoint::Dense{c.width}, n, d, streams, dropout);
+  if (c.units_per_token < c.width) kept.step += n * static_cast<double>(c.width);
+  return kept;
+}
+Kept kept_by(const checkpoint::Mixture& c, double n, double d, double streams, bool) {
+  const auto experts = static_cast<double>(c.experts), width = static_cast<double>(c.expert_width);
+  const double rows = routed_rows(c, n, streams);
+  const checkpoint::RouterConfig& router = c.router;
+  const bool scored = !router.score.get_if<checkpoint::HashScore>() &&
+                      !router.score.get_if<checkpoint::AvgKScore>(),
+             hides = router.expert_dropout > 0, regular = router.entropy_weight > 0;
+  return {n * experts * (scored + hides + regular) + rows * (width + 8),
+          2 * n * d + rows * (d + width)};
+}
+// Queries that are not the input itself.
+double queries(const checkpoint::ProductKeyRouter& router, double n) {
+  const auto* linear = router.query.get_if<checkpoint::LinearQuery>();
+  return linear ? n * static_cast<double>(router.heads * linear->key_dim) : 0;
+}
+double picks(const checkpoint::ProductKeyRouter& router, double n) {
+  return n * static_cast<double>(router.heads * router.experts_per_head);
+}
+Kept kept_by(const checkpoint::ProductKey& c, double n, double d, double, bool) {
+  const double outputs = c.gated_output ? 4 * n * d : n * d;
+  if (c.mode == checkpoint::MemoryMode::dense_head_sum) {
+    const double scores = n * static_cast<double>(c.values);
+    return {queries(c.router, n) + scores + outputs, 2 * n * d + 2 * scores};
+  }
+  // The index and the gate of each pick.
+  return {queries(c.router, n) + 2 * picks(c.router, n) + outputs, 2 * n * d};
+}
+Kept kept_by(const checkpoint::Peer& c, double n, double d, double, bool) {
+  // Index and gate, hidden unit before and after the activation; of gated experts another one.
+  return {queries(c.router, n) + (c.gated ? 6 : 4) * picks(c.router, n), 2 * n * d};
+}
+
 Kept numbers_kept(const Recipe& recipe, const checkpoint::ModelConfig& config) {
   const TrainingConfig& training = recipe.training;
   const auto streams = static_cast<double>(training.streams_at_once()),
@@ -54,33 +93,25 @@ Kept numbers_kept(const Recipe& recipe, const checkpoint::ModelConfig& config) {
   for (std::int64_t i = 0; i < config.layers; ++i) {
     const checkpoint::LayerConfig layer = checkpoint::layer_config(config, i);
     const auto heads = static_cast<double>(checkpoint::heads_of(layer.attention)),
-               inner = heads * static_cast<double>(checkpoint::head_dim_of(layer.attention));
+               head_dim = static_cast<double>(checkpoint::head_dim_of(layer.attention)),
+               inner = heads * head_dim,
+               key_inner =
+                   static_cast<double>(checkpoint::key_heads_of(layer.attention)) * head_dim;
     const auto* xl = layer.attention.get_if<checkpoint::TransformerXl>();
     // At least: how many blocks there are to remember, the text will say.
     const bool remembers = xl && xl->memory_blocks > 0 && training.steps > 1;
     const double seen = remembers ? 2 * n : n;  // positions, with those remembered
     const bool dropout = layer.dropout > 0;
     // Residual stream, in and between; norms; queries, keys, values, output.
-    double step = 3 * n * d + seen * d + 2 * n * inner + 2 * seen * inner + n * heads +
+    double step = 3 * n * d + seen * d + 2 * n * inner + 2 * seen * key_inner + n * heads +
                   (dropout ? 2 * n * d : 0);
     if (remembers) step += n * d + seen * d;  // what was before; both together
     if (xl) step += (remembers ? 2 : 1) * context * (d + inner);
-    double work = 2 * n * d + 4 * seen * d + 2 * n * inner + 4 * seen * inner;
-    if (const auto* dense = layer.feed_forward.get_if<checkpoint::Dense>()) {
-      const double hidden = n * static_cast<double>(dense->width);
-      step += hidden * (dropout ? 3 : 1);
-      work = std::max(work, 2 * n * d + hidden * (dropout ? 4 : 2));
-    } else if (const auto* mixture = layer.feed_forward.get_if<checkpoint::Mixture>()) {
-      const auto experts = static_cast<double>(mixture->experts),
-                 width = static_cast<double>(mixture->expert_width),
-                 rows = routed_rows(*mixture, n, streams);
-      const checkpoint::RouterConfig& router = mixture->router;
-      const bool scored = !router.score.get_if<checkpoint::HashScore>() &&
-                          !router.score.get_if<checkpoint::AvgKScore>(),
-                 hides = router.expert_dropout > 0, regular = router.entropy_weight > 0;
-      step += n * experts * (scored + hides + regular) + rows * (width + 8);
-      work = std::max(work, 2 * n * d + rows * (d + width));
-    }
+    double work = 2 * n * d + 4 * seen * d + 2 * n * inner + 4 * seen * key_inner;
+    const Kept ours = layer.feed_forward.visit(
+        [&](const auto& kind) { return kept_by(kind, n, d, streams, dropout); });
+    step += ours.step;
+    work = std::max(work, ours.layer);
     kept.step += step;
     kept.layer = std::max(kept.layer, work);
   }
@@ -157,7 +188,7 @@ double seconds_of_a_step(const Recipe& recipe, const checkpoint::ModelConfig& co
 
 double least_memory(const Recipe& recipe, std::int64_t vocab_size) {
   constexpr double kNumber = sizeof(float);
-  const checkpoint::ModelConfig config = config_of(recipe, vocab_size);
+  const checkpoint::ModelConfig config = model_of(recipe, vocab_size);
   const Held held = held_by(recipe, config);
   const Kept kept = numbers_kept(recipe, config);
   // Gradients take the place of what was kept for them, but for the head's, which is made first.
@@ -177,7 +208,7 @@ Estimate dry_run(const Recipe& recipe, const fs::path& folder, const kernels::Ru
   const TrainingConfig& training = recipe.training;
   const std::int64_t done = folder.empty() ? 0 : RunFolder::steps_done(recipe, folder);
   const std::int64_t vocab_size = vocab_size_of(recipe, folder.empty() ? folder : folder / "data");
-  const checkpoint::ModelConfig config = config_of(recipe, vocab_size);
+  const checkpoint::ModelConfig config = model_of(recipe, vocab_size);
   Estimate e;
   e.steps = training.steps - done;
   e.tokens = e.steps * training.streams * config.context;

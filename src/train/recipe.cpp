@@ -152,8 +152,8 @@ void validate(const Recipe& recipe, const std::string& file) {
 Recipe recipe_from(Json table, const std::string& file) {
   const auto version = table.find("version");
   const bool first = version == table.end() || *version == 1;
-  // What version 2 lacks has its defaults.
-  const bool older = first || *version == 2;
+  // What versions 2 and 3 lack has its defaults.
+  const bool older = first || *version == 2 || *version == 3;
   if (const auto model = table.find("model"); first && model != table.end())
     *model = checkpoint::upgraded_model_table(*model);
   if (older) table["version"] = checkpoint::kMoteVersion;

@@ -124,11 +124,11 @@ struct Recipe {
   checkpoint::ModelConfig model;
   TrainingConfig training;
 
-  std::int64_t version = 3;
+  std::int64_t version = 4;
 
   static auto fields() {
     using C = Recipe;
-    return std::tuple{Field{&C::version, "version", "of the recipe's keys", 1.0, 3.0},
+    return std::tuple{Field{&C::version, "version", "of the recipe's keys", 1.0, 4.0},
                       Field{&C::data, "data", "text"}, Field{&C::model, "model", "the model"},
                       Field{&C::training, "training", "optimisation"}};
   }

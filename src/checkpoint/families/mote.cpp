@@ -78,6 +78,16 @@ void complete_mixture(Json& model) {
                    {"experts_per_token", "expert_dropout", "entropy_weight"});
 }
 
+// Before version 4 norms were layer norms, dense layers had biases and units of relu.
+void complete_norms(Json& model) {
+  const Json defaults = to_json(ModelConfig{});
+  for (const char* key : {"norms", "embedding_scale"})
+    if (!model.contains(key)) model[key] = defaults[key];
+  const auto layer = model.find("feed_forward");
+  if (layer != model.end() && layer->is_object() && kind_of(*layer, "") == Dense::kKind)
+    add_later_keys(*layer, to_json(Dense{}), {"width"});
+}
+
 StoredTensor in_version_1(const std::string& parameter, std::int64_t head_dim) {
   for (const auto& [kind, part] : {std::pair{"k", 0}, std::pair{"v", 1}})
     for (const char* what : {".weight", ".bias"}) {
@@ -117,6 +127,7 @@ FamilyModel read_mote(Json json, const std::string& file) {
     json.erase(key);
   if (first_version) json = completed(upgraded_model_table(std::move(json)));
   if (found < 3) complete_mixture(json);
+  if (found < 4) complete_norms(json);
   FamilyModel model;
   model.config = read_config<ModelConfig>(json, file);
   check_complete<ModelConfig>(json, {file, ""});

@@ -15,13 +15,26 @@ Tensor position_table(std::int64_t distances, std::int64_t dim) {
   return torch::stack({angle.sin(), angle.cos()}, 2).reshape({distances, dim}).to(torch::kFloat32);
 }
 
-SelfAttention::SelfAttention(const checkpoint::AttentionConfig& config, const LayerPlace& place)
+SelfAttention::SelfAttention(const checkpoint::AttentionConfig& config,
+                             const checkpoint::NormsConfig& norms, const LayerPlace& place)
     : config_(config),
       place_(place),
       heads_(checkpoint::heads_of(config)),
+      key_heads_(checkpoint::key_heads_of(config)),
       width_(checkpoint::head_dim_of(config)),
-      xl_(config_.get_if<checkpoint::TransformerXl>()) {
-  if (!xl_) scale_ = torch::full({1}, 1 / std::sqrt(static_cast<double>(width_)), torch::kFloat32);
+      xl_(config_.get_if<checkpoint::TransformerXl>()),
+      rotary_(config_.get_if<checkpoint::Rotary>()) {
+  const bool fixed = rotary_ && rotary_->scale > 0;
+  if (!xl_)
+    scale_ = torch::full({1}, fixed ? rotary_->scale : 1 / std::sqrt(static_cast<double>(width_)),
+                         torch::kFloat32);
+  if (!rotary_) return;
+  RotaryTables own;
+  turns_ = (place.rotary_tables ? *place.rotary_tables : own).of(rotary_->rotary, width_);
+  if (rotary_->head_norm == checkpoint::HeadNorm::none) return;
+  const bool together = rotary_->head_norm == checkpoint::HeadNorm::all;
+  q_norm_.emplace(norms, together ? heads_ * width_ : width_);
+  k_norm_.emplace(norms, together ? key_heads_ * width_ : width_);
 }
 
 std::int64_t SelfAttention::memory_positions() const {
@@ -29,7 +42,7 @@ std::int64_t SelfAttention::memory_positions() const {
 }
 
 void SelfAttention::visit(const std::string& name, ParameterVisitor& visitor) {
-  const std::int64_t d = place_.dim, inner = heads_ * width_;
+  const std::int64_t d = place_.dim, inner = heads_ * width_, key_inner = key_heads_ * width_;
   const auto init = [&](std::int64_t fan_in) {
     return Init{Init::Kind::exact_normal, place_.initial_std(fan_in)};
   };
@@ -40,15 +53,22 @@ void SelfAttention::visit(const std::string& name, ParameterVisitor& visitor) {
     from.of = name + ".kv.weight", from.group = width_, from.part = part, from.parts = 2;
     return from;
   };
-  k_.visit(matrix(name + ".k.weight", {inner, d}, key_or_value(0)), visitor);
-  v_.visit(matrix(name + ".v.weight", {inner, d}, key_or_value(1)), visitor);
+  k_.visit(matrix(name + ".k.weight", {key_inner, d}, key_or_value(0)), visitor);
+  v_.visit(matrix(name + ".v.weight", {key_inner, d}, key_or_value(1)), visitor);
   out_.visit(matrix(name + ".out.weight", {d, inner}, init(inner)), visitor);
-  if (const auto* causal = config_.get_if<checkpoint::Causal>(); causal && causal->bias) {
+  const auto* causal = config_.get_if<checkpoint::Causal>();
+  if ((causal && causal->bias) || (rotary_ && rotary_->bias)) {
     q_.visit_bias({name + ".q.bias", {inner}}, visitor);
-    k_.visit_bias({name + ".k.bias", {inner}}, visitor);
-    v_.visit_bias({name + ".v.bias", {inner}}, visitor);
-    out_.visit_bias({name + ".out.bias", {d}}, visitor);
+    k_.visit_bias({name + ".k.bias", {key_inner}}, visitor);
+    v_.visit_bias({name + ".v.bias", {key_inner}}, visitor);
   }
+  if ((causal && causal->bias) || (rotary_ && rotary_->output_bias))
+    out_.visit_bias({name + ".out.bias", {d}}, visitor);
+  if (q_norm_) {
+    q_norm_->visit(name + ".q_norm", visitor);
+    k_norm_->visit(name + ".k_norm", visitor);
+  }
+  if (rotary_ && rotary_->sinks) visitor.tensor({name + ".sinks", {heads_}}, sink_H_);
   if (xl_) {
     position_.visit(matrix(name + ".position.weight", {inner, d}, init(d)), visitor);
     visitor.tensor({name + ".content_bias", {heads_, width_}}, content_bias_HC_);
@@ -65,27 +85,58 @@ Tensor SelfAttention::relative_positions(std::int64_t distances, const Pass& pas
       .view({distances, heads_, width_});
 }
 
+Tensor SelfAttention::placed(Tensor x_BTI, std::int64_t heads, const std::optional<Norm>& norm,
+                             std::int64_t first, const Pass& pass) const {
+  if (!rotary_) return x_BTI;
+  if (norm && rotary_->head_norm == checkpoint::HeadNorm::head)
+    x_BTI = norm->forward(x_BTI.reshape({x_BTI.size(0), x_BTI.size(1), heads, width_}), pass)
+                .view(x_BTI.sizes());
+  else if (norm)
+    x_BTI = norm->forward(x_BTI, pass);
+  if (rotary_->clip > 0) x_BTI = x_BTI.clamp(-rotary_->clip, rotary_->clip);
+  return ops::rotary(x_BTI, heads, first, turns_->up_to(first + x_BTI.size(1)), turns_->pairs(),
+                     pass);
+}
+
+Tensor SelfAttention::queries(const Tensor& h_BTD, std::int64_t first, const Pass& pass) const {
+  return placed(q_.forward(h_BTD, pass), heads_, q_norm_, first, pass);
+}
+
+Tensor SelfAttention::keys(const Tensor& h_BTD, std::int64_t first, const Pass& pass) const {
+  return placed(k_.forward(h_BTD, pass), key_heads_, k_norm_, first, pass);
+}
+
+Tensor SelfAttention::values(const Tensor& h_BTD, const Pass& pass) const {
+  const Tensor v_BTI = v_.forward(h_BTD, pass);
+  return rotary_ && rotary_->clip > 0 ? v_BTI.clamp(-rotary_->clip, rotary_->clip) : v_BTI;
+}
+
 Tensor SelfAttention::attend(const Tensor& h_BTD, const Tensor& k_BSI, const Tensor& v_BSI,
                              std::int64_t keys, const Tensor& r_DHC,
                              const kernels::AttentionSight& sight, const Pass& pass) const {
-  const Tensor o_BTI =
-      ops::attention(q_.forward(h_BTD, pass), k_BSI, v_BSI, {heads_, heads_, keys},
-                     {r_DHC, content_bias_HC_, position_bias_HC_}, scale_, sight, pass);
+  ops::AttentionTerms terms;
+  terms.r_DHC = r_DHC;
+  terms.u_HC = content_bias_HC_;
+  terms.w_HC = position_bias_HC_;
+  terms.sink_H = sink_H_;
+  const Tensor o_BTI = ops::attention(queries(h_BTD, sight.first_query, pass), k_BSI, v_BSI,
+                                      {heads_, key_heads_, keys}, terms, scale_, sight, pass);
   return out_.forward(o_BTI, pass);
 }
 
-Tensor SelfAttention::forward(const Tensor& h_BSD, std::int64_t queries, const Pass& pass) const {
-  const std::int64_t keys = h_BSD.size(1);
+Tensor SelfAttention::forward(const Tensor& h_BSD, std::int64_t asking, const Pass& pass) const {
+  const std::int64_t count = h_BSD.size(1);
   kernels::AttentionSight sight;
-  sight.first_query = keys - queries;
-  const Tensor k_BSI = k_.forward(h_BSD, pass), v_BSI = v_.forward(h_BSD, pass);
-  return attend(h_BSD.narrow(1, keys - queries, queries), k_BSI, v_BSI, keys,
-                relative_positions(keys, pass), sight, pass);
+  sight.first_query = count - asking;
+  if (rotary_) sight.window = rotary_->window;
+  const Tensor k_BSI = keys(h_BSD, 0, pass), v_BSI = values(h_BSD, pass);
+  return attend(h_BSD.narrow(1, count - asking, asking), k_BSI, v_BSI, count,
+                relative_positions(count, pass), sight, pass);
 }
 
 Tensor SelfAttention::forward(const Tensor& h_BTD, Cache& cache, const Pass& pass) const {
   Cache::Layer& layer = cache.layer(place_.index);
-  const Tensor k_BTI = k_.forward(h_BTD, pass), v_BTI = v_.forward(h_BTD, pass);
+  const Tensor k_BTI = keys(h_BTD, cache.position(), pass), v_BTI = values(h_BTD, pass);
   const Cache::Seen seen = cache.append(place_.index, k_BTI, v_BTI);
   if (xl_) {
     // As far as there are positions: a sight may be wider than any text.
@@ -98,8 +149,10 @@ Tensor SelfAttention::forward(const Tensor& h_BTD, Cache& cache, const Pass& pas
       layer.relative_DHC = relative_positions(std::min(sight, std::max(needed, 2 * made)), kept);
     }
   }
-  return attend(h_BTD, seen.k_BCI, seen.v_BCI, seen.count, layer.relative_DHC,
-                {cache.position(), seen.first, layer.sight.block, layer.sight.memory}, pass);
+  kernels::AttentionSight sight{cache.position(), seen.first, layer.sight.block,
+                                layer.sight.memory};
+  if (rotary_) sight.window = rotary_->window;
+  return attend(h_BTD, seen.k_BCI, seen.v_BCI, seen.count, layer.relative_DHC, sight, pass);
 }
 
 }  // namespace mote::model

@@ -7,25 +7,35 @@
 // c is a learned scalar, 1/sqrt(dh) at first. The sign of the distance is opposite to the XL
 // paper's, as in the published program. Departure: the program's unused scalar per layer is left
 // out. Plain attention has u = w = Wp = 0 and c = 1/sqrt(dh).
+//
+// Rotary attention (checkpoint::Rotary): q and k are normed by heads, if at all, clamped, and turned by
+// their positions; query heads share heads of keys and values; with a window position i sees
+// i - window + 1, ..., i; a sink's exp joins the softmax's sum. The order is that of transformers'
+// models: bias, norm, clamp, turn.
 #pragma once
+
+#include <optional>
 
 #include "kernels/sequence/attention/attention.h"
 #include "model/forward_state.h"
 #include "model/layer_place.h"
+#include "model/layers/norm.h"
+#include "model/layers/rotary.h"
 #include "model/linear.h"
 
 namespace mote::model {
 
 class SelfAttention {
  public:
-  SelfAttention(const checkpoint::AttentionConfig& config, const LayerPlace& place);
+  SelfAttention(const checkpoint::AttentionConfig& config, const checkpoint::NormsConfig& norms,
+                const LayerPlace& place);
 
   // Positions of the past that training remembers.
   std::int64_t memory_positions() const;
 
-  // h_BSD: normed memory and block, of which the last `queries` positions ask. Every key is seen
+  // h_BSD: normed memory and block, of which the last `asking` positions ask. Every key is seen
   // from every later position.
-  Tensor forward(const Tensor& h_BSD, std::int64_t queries, const Pass& pass) const;
+  Tensor forward(const Tensor& h_BSD, std::int64_t asking, const Pass& pass) const;
   // h_BTD: normed new positions; what they see of the past is in the cache.
   Tensor forward(const Tensor& h_BTD, Cache& cache, const Pass& pass) const;
 
@@ -35,14 +45,23 @@ class SelfAttention {
   // Queries of h_BTD against the first `keys` keys; `r_DHC` is undefined for plain attention.
   Tensor attend(const Tensor& h_BTD, const Tensor& k_BSI, const Tensor& v_BSI, std::int64_t keys,
                 const Tensor& r_DHC, const kernels::AttentionSight& sight, const Pass& pass) const;
+  // What queries and keys are made of, from the position `first` on.
+  Tensor queries(const Tensor& h_BTD, std::int64_t first, const Pass& pass) const;
+  Tensor keys(const Tensor& h_BTD, std::int64_t first, const Pass& pass) const;
+  Tensor values(const Tensor& h_BTD, const Pass& pass) const;
+  Tensor placed(Tensor x_BTI, std::int64_t heads, const std::optional<Norm>& norm,
+                std::int64_t first, const Pass& pass) const;
   Tensor relative_positions(std::int64_t distances, const Pass& pass) const;  // [D, H, C]
 
   const checkpoint::AttentionConfig config_;
   const LayerPlace place_;
-  const std::int64_t heads_, width_;
-  const checkpoint::TransformerXl* const xl_;  // into config_; null: plain attention
+  const std::int64_t heads_, key_heads_, width_;
+  const checkpoint::TransformerXl* const xl_;  // into config_; null: another kind
+  const checkpoint::Rotary* const rotary_;     // the same
+  std::shared_ptr<const RotaryTable> turns_;   // with rotary_
+  std::optional<Norm> q_norm_, k_norm_;
   Linear q_, k_, v_, position_, out_;
-  Tensor content_bias_HC_, position_bias_HC_, scale_;
+  Tensor content_bias_HC_, position_bias_HC_, scale_, sink_H_;
 };
 
 // pe(p)_{2m} = sin(p t_m), pe(p)_{2m+1} = cos(p t_m), t_m = 10000^(-2m/d), for p = -(D-1), ..., -1,

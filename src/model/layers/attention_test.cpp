@@ -18,7 +18,7 @@ TEST(PositionTable, VectorH) {
 }
 
 TEST(Attention, KeysAndValuesStartAsTheRowsOfOneMatrix) {
-  SelfAttention attention(checkpoint::TransformerXl{3, 2}, {0, 1, 4, 8});
+  SelfAttention attention(checkpoint::TransformerXl{3, 2}, {}, {0, 1, 4, 8});
   class Recorder final : public ParameterVisitor {
    public:
     std::map<std::string, Tensor> values;
@@ -41,7 +41,7 @@ TEST(Attention, KeysAndValuesStartAsTheRowsOfOneMatrix) {
 }
 
 TEST(Attention, VectorH_OutputMatches) {
-  SelfAttention attention(checkpoint::TransformerXl{1, 2}, {0, 1, 4, 8});
+  SelfAttention attention(checkpoint::TransformerXl{1, 2}, {}, {0, 1, 4, 8});
   const Tensor kv = fill(13, {4, 4});  // rows of keys, then of values
   Setter setter({{"q.weight", fill(12, {2, 4})},
                  {"k.weight", kv.narrow(0, 0, 2)},

@@ -22,7 +22,7 @@ TEST(LayerNormOp, ForwardAndGradientsEqualLibTorchs) {
       return t.detach().to(torch::kFloat32).requires_grad_();
     };
     const Tensor xf = copy(x), wf = copy(w), bf = copy(b);
-    const Tensor got = ops::layer_norm(xf, wf, bf, test_pass());
+    const Tensor got = ops::layer_norm(xf, wf, bf, {}, test_pass());
     (got * dy.to(torch::kFloat32)).sum().backward();
     expect_close(got, want, 1e-5, "y");
     expect_close(xf.grad(), x.grad(), 1e-4, "x");  // differences of sums over columns, times rstd

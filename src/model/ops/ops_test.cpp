@@ -4,15 +4,18 @@
 
 #include "model/ops/add.h"
 #include "model/ops/dropout.h"
+#include "model/ops/gated.h"
 #include "model/ops/head_loss.h"
 #include "model/ops/layer_norm.h"
 #include "model/ops/product.h"
+#include "model/ops/rotary.h"
 #include "tests/support/models.h"
 
 namespace mote::model::ops {
 namespace {
 
 using testing::check_operation;
+using testing::expect_close;
 using testing::fill;
 using testing::fill_double;
 using testing::test_pass;
@@ -103,13 +106,72 @@ TEST(SigmoidGates, AreTheSameToRoundingWhetherRecordedOrNot) {
 TEST(LayerNormOp, EqualsTheNaiveExpressionAndItsGradients) {
   for (const std::int64_t columns : {8, 17})
     check_operation(
-        [](const Tensors& f) { return layer_norm(f[0], f[1], f[2], test_pass()); },
+        [](const Tensors& f) { return layer_norm(f[0], f[1], f[2], {}, test_pass()); },
         [](const Tensors& d) {
           const Tensor centred = d[0] - d[0].mean(-1, true);
           const Tensor variance = centred.square().mean(-1, true);
           return centred / (variance + 1e-5).sqrt() * d[1] + d[2];
         },
         {fill_double(1, {2, 5, columns}), fill_double(2, {columns}), fill_double(3, {columns})});
+}
+
+TEST(LayerNormOp, WithoutCentreAndBiasIsAnRmsNorm) {
+  const NormOptions options{1e-6, false, 1};
+  check_operation(
+      [&](const Tensors& f) { return layer_norm(f[0], f[1], {}, options, test_pass()); },
+      [&](const Tensors& f) {
+        return f[0] * torch::rsqrt((f[0] * f[0]).mean(-1, true) + 1e-6) * (1 + f[1]);
+      },
+      {fill_double(1, {2, 5, 7}), fill_double(2, {7})});
+}
+
+TEST(GatedOp, EqualsTheNaiveExpressionAndItsGradients) {
+  using kernels::UnitKind;
+  const std::vector<std::pair<UnitKind, std::function<Tensor(const Tensor&)>>> kinds = {
+      {UnitKind::identity, [](const Tensor& x) { return x; }},
+      {UnitKind::silu, [](const Tensor& x) { return torch::silu(x); }},
+      {UnitKind::gelu, [](const Tensor& x) { return at::gelu(x); }},
+      {UnitKind::gelu_tanh, [](const Tensor& x) { return at::gelu(x, "tanh"); }}};
+  for (const auto& [kind, act] : kinds) {
+    const kernels::Unit unit{kind};
+    const Tensor g = fill_double(1, {3, 4, 5}), u = fill_double(2, {3, 4, 5});
+    check_operation([&](const Tensors& f) { return gated(f[0], f[1], unit, test_pass()); },
+                    [&](const Tensors& f) { return act(f[0]) * f[1]; }, {g, u});
+    check_operation([&](const Tensors& f) { return gated(f[0], {}, unit, test_pass()); },
+                    [&](const Tensors& f) { return act(f[0]); }, {g});
+  }
+}
+
+TEST(GatedOp, TakesInputsThatAreNotContiguous) {
+  const Tensor both = fill_double(1, {6, 8}).to(torch::kFloat32);
+  const Tensor g = both.narrow(1, 0, 4), u = both.narrow(1, 4, 4);
+  expect_close(gated(g, u, {}, test_pass()), gated(g.contiguous(), u.contiguous(), {}, test_pass()),
+               0);
+}
+
+// x cos + turned(x) sin, as transformers writes it.
+TEST(RotaryOp, EqualsTheNaiveExpressionAndItsGradients) {
+  const std::int64_t positions = 9, pairs = 3, heads = 2, width = 8, first = 4, length = 5;
+  const Tensor angle = torch::arange(positions, torch::kFloat64).unsqueeze(1) *
+                       torch::tensor({1.0, 0.3, 0.02}, torch::kFloat64);
+  const RotaryRows rows{angle.cos().to(torch::kFloat32), angle.sin().to(torch::kFloat32)};
+  const Tensor cos = angle.cos().narrow(0, first, length).unsqueeze(1),
+               sin = angle.sin().narrow(0, first, length).unsqueeze(1);
+  for (const auto kind : {kernels::RotaryPairs::halves, kernels::RotaryPairs::adjacent})
+    check_operation(
+        [&](const Tensors& f) { return rotary(f[0], heads, first, rows, kind, test_pass()); },
+        [&](const Tensors& f) {
+          const Tensor x = f[0].view({2, length, heads, width}), turned = x.narrow(3, 0, 2 * pairs),
+                       rest = x.narrow(3, 2 * pairs, width - 2 * pairs);
+          const bool halves = kind == kernels::RotaryPairs::halves;
+          const Tensor pair = halves ? turned.view({2, length, heads, 2, pairs}).transpose(3, 4)
+                                     : turned.view({2, length, heads, pairs, 2});
+          const Tensor a = pair.select(4, 0), b = pair.select(4, 1);
+          const Tensor y = torch::stack({a * cos - b * sin, b * cos + a * sin}, 4);
+          const Tensor flat = (halves ? y.transpose(3, 4) : y).reshape(turned.sizes());
+          return torch::cat({flat, rest}, 3).view(f[0].sizes());
+        },
+        {fill_double(3, {2, length, heads * width})});
 }
 
 TEST(HeadLossOp, EqualsTheNaiveExpressionAndItsGradients) {

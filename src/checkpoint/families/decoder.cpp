@@ -1,0 +1,152 @@
+#include "checkpoint/families/decoder.h"
+
+#include <algorithm>
+
+namespace mote::checkpoint {
+namespace {
+
+constexpr const char* kHead = "lm_head.weight";
+constexpr const char* kEmbedding = "model.embed_tokens.weight";
+
+constexpr NameRule kNames[] = {
+    {"embedding.weight", kEmbedding},
+    {"head.weight", kHead},
+    {"norm.weight", "model.norm.weight"},
+    {"blocks.#.attention_norm.weight", "model.layers.#.input_layernorm.weight"},
+    {"blocks.#.feed_forward_norm.weight", "model.layers.#.post_attention_layernorm.weight"},
+    {"blocks.#.attention.q.weight", "model.layers.#.self_attn.q_proj.weight"},
+    {"blocks.#.attention.k.weight", "model.layers.#.self_attn.k_proj.weight"},
+    {"blocks.#.attention.v.weight", "model.layers.#.self_attn.v_proj.weight"},
+    {"blocks.#.attention.out.weight", "model.layers.#.self_attn.o_proj.weight"},
+    {"blocks.#.attention.q.bias", "model.layers.#.self_attn.q_proj.bias"},
+    {"blocks.#.attention.k.bias", "model.layers.#.self_attn.k_proj.bias"},
+    {"blocks.#.attention.v.bias", "model.layers.#.self_attn.v_proj.bias"},
+    {"blocks.#.attention.out.bias", "model.layers.#.self_attn.o_proj.bias"},
+    {"blocks.#.attention.q_norm.weight", "model.layers.#.self_attn.q_norm.weight"},
+    {"blocks.#.attention.k_norm.weight", "model.layers.#.self_attn.k_norm.weight"},
+    {"blocks.#.feed_forward.gate.weight", "model.layers.#.mlp.gate_proj.weight"},
+    {"blocks.#.feed_forward.up.weight", "model.layers.#.mlp.up_proj.weight"},
+    {"blocks.#.feed_forward.down.weight", "model.layers.#.mlp.down_proj.weight"},
+    {"blocks.#.feed_forward.gate.bias", "model.layers.#.mlp.gate_proj.bias"},
+    {"blocks.#.feed_forward.up.bias", "model.layers.#.mlp.up_proj.bias"},
+    {"blocks.#.feed_forward.down.bias", "model.layers.#.mlp.down_proj.bias"},
+};
+
+bool same(const Tensor& a, const Tensor& b) {
+  return a.dtype == b.dtype && a.shape == b.shape &&
+         std::equal(a.bytes.begin(), a.bytes.end(), b.bytes.begin(), b.bytes.end());
+}
+
+}  // namespace
+
+std::span<const NameRule> decoder_names() {
+  return kNames;
+}
+
+Rotary& attention_of(ModelConfig& model) {
+  return *model.attention.get_if<Rotary>();
+}
+Dense& dense_of(ModelConfig& model) {
+  return *model.feed_forward.get_if<Dense>();
+}
+
+NeuronActivation read_activation(const HfConfig& config, const std::string& key,
+                                 const std::string& otherwise) {
+  const std::string name = config.word(key, otherwise);
+  if (name == "silu" || name == "swish") return NeuronActivation::silu;
+  if (name == "gelu") return NeuronActivation::gelu;
+  if (name == "gelu_new" || name == "gelu_pytorch_tanh") return NeuronActivation::gelu_tanh;
+  if (name == "relu") return NeuronActivation::relu;
+  throw Error(ErrorKind::unsupported,
+              concat(config.file(), ": ", key, " is '", name,
+                     "'; silu, gelu, gelu_new, gelu_pytorch_tanh and relu are read"))
+      .in(config.file())
+      .at(key);
+}
+
+ModelConfig read_decoder(const HfConfig& config, double rope_base, bool tied,
+                         const char* layer_type) {
+  ModelConfig model;
+  model.vocab_size = config.integer("vocab_size");
+  model.layers = config.integer("num_hidden_layers");
+  model.dim = config.integer("hidden_size");
+  model.context = config.integer("max_position_embeddings", 2048);
+  model.tied = config.flag("tie_word_embeddings", tied);
+  model.head.bias = false;
+  model.norms.kind = NormKind::rms;
+  model.norms.epsilon = config.number("rms_norm_eps", 1e-6);
+
+  Rotary attention;
+  attention.heads = config.integer("num_attention_heads");
+  attention.key_heads = config.integer("num_key_value_heads", attention.heads);
+  if (attention.heads < 1)
+    throw_config_error({config.file(), "num_attention_heads"}, concat("is ", attention.heads));
+  attention.head_dim = config.integer("head_dim", model.dim / attention.heads);
+  attention.rotary = config.rotary(rope_base, model.context, layer_type);
+  model.attention = attention;
+  model.feed_forward = Dense{config.integer("intermediate_size"),
+                             read_activation(config, "hidden_act", "silu"), true, false};
+  return model;
+}
+
+void read_windows(const HfConfig& config, std::int64_t window,
+                  const std::function<bool(std::int64_t layer)>& slides, Json changes,
+                  ModelConfig& model) {
+  std::vector<std::int64_t> sliding;
+  if (config.has("layer_types")) {
+    const Json& types = config.at("layer_types");
+    const Place place{config.file(), "layer_types"};
+    if (!types.is_array() || types.size() != static_cast<std::size_t>(model.layers))
+      throw_config_error(
+          place, concat("names ", types.size(), " layers, num_hidden_layers is ", model.layers));
+    for (std::size_t i = 0; i < types.size(); ++i) {
+      if (types[i] == "sliding_attention")
+        sliding.push_back(static_cast<std::int64_t>(i));
+      else if (types[i] != "full_attention")
+        throw_config_error(
+            place.inside(std::to_string(i)),
+            concat("is ", quoted(types[i]), "; full_attention and sliding_attention are read"));
+    }
+    if (!sliding.empty() && window == 0)
+      throw_config_error(place, "has sliding_attention, and sliding_window is missing");
+  } else if (window > 0) {
+    for (std::int64_t i = 0; i < model.layers; ++i)
+      if (slides(i)) sliding.push_back(i);
+  }
+  if (sliding.empty()) return;
+  changes["window"] = window;
+  LayerRule rule;
+  rule.read({{"layers", sliding}, {"attention", std::move(changes)}}, {config.file(), ""});
+  model.rules.push_back(rule);
+}
+
+void read_qwen_windows(const HfConfig& config, ModelConfig& model) {
+  const std::int64_t first = config.integer("max_window_layers", model.layers);
+  const std::int64_t window =
+      config.flag("use_sliding_window", false) ? config.integer("sliding_window", 4096) : 0;
+  config.ignore({"sliding_window"});
+  read_windows(
+      config, window, [first](std::int64_t layer) { return layer >= first; }, Json::object(),
+      model);
+}
+
+FamilyModel finished(const HfConfig& config, ModelConfig model, std::span<const NameRule> names,
+                     const FamilySource& source) {
+  config.check_all_used();
+  FamilyModel read;
+  if (model.tied && source.tensors) {
+    const TensorSource& tensors = source.tensors();
+    if (tensors.has(kHead) && tensors.has(kEmbedding)) {
+      model.tied = same(tensors.at(kHead), tensors.at(kEmbedding));
+      if (model.tied) read.ignored = [](const std::string& tensor) { return tensor == kHead; };
+    }
+  }
+  validate(model, {config.file(), ""});
+  read.config = std::move(model);
+  read.stored = [names](const std::string& parameter) {
+    return StoredTensor{their_name(names, parameter)};
+  };
+  return read;
+}
+
+}  // namespace mote::checkpoint
