@@ -50,6 +50,9 @@ class Scaling {
   double number(const char* key, double otherwise) const {
     return has(key) ? number(key) : otherwise;
   }
+  std::int64_t integer(const char* key, std::int64_t otherwise) const {
+    return has(key) ? read_as<std::int64_t>(json_[key], place_.inside(key)) : otherwise;
+  }
   bool flag(const char* key, bool otherwise) const {
     return has(key) ? read_as<bool>(json_[key], place_.inside(key)) : otherwise;
   }
@@ -78,8 +81,7 @@ double sharpened(double factor, double scale) {
 }
 
 std::int64_t original_context(const Scaling& s, std::int64_t context) {
-  return static_cast<std::int64_t>(
-      s.number("original_max_position_embeddings", static_cast<double>(context)));
+  return s.integer("original_max_position_embeddings", context);
 }
 
 void read_scaling(const Scaling& s, std::int64_t context, RotaryConfig& rotary) {

@@ -83,6 +83,26 @@ TEST(HfConfig, NamesWhatIsMissingOrOfAnotherType) {
   EXPECT_EQ(refused(json), "hidden_act");
 }
 
+TEST(HfConfig, RefusesNumbersThatNoModelHas) {
+  const auto with = [](const char* key, const Json& value) {
+    Json json = llama();
+    json[key] = value;
+    return refused(json);
+  };
+  EXPECT_EQ(with("num_hidden_layers", 1'000'000'000'000'000), "layers");
+  EXPECT_EQ(with("num_hidden_layers", 0), "layers");
+  EXPECT_EQ(with("hidden_size", -32), "dim");
+  EXPECT_EQ(with("head_dim", 0), "attention.head_dim");
+  EXPECT_EQ(with("head_dim", 7), "attention.rotary.dim");
+  EXPECT_EQ(with("rms_norm_eps", -1.0), "norms.epsilon");
+  EXPECT_EQ(with("rope_theta", 0.0), "attention.rotary.base");
+  EXPECT_EQ(with("rope_scaling", {{"type", "linear"}, {"factor", 0.0}}),
+            "attention.rotary.scaling.factor");
+  EXPECT_EQ(with("rope_scaling",
+                 {{"type", "yarn"}, {"factor", 2.0}, {"original_max_position_embeddings", 1e300}}),
+            "rope_scaling.original_max_position_embeddings");
+}
+
 TEST(HfConfig, RotaryBaseComesFromRopeParametersFirst) {
   Json json = llama();
   json.erase("rope_theta");
@@ -154,6 +174,43 @@ TEST(HfConfig, QwenHasWindowsOnlyWhereItSaysSo) {
   EXPECT_EQ(attention(model, 1).window, 0);
   EXPECT_EQ(attention(model, 2).window, 9);
   EXPECT_TRUE(attention(model, 2).bias);
+}
+
+// An embedding and an output matrix of three numbers.
+class TwoTensors final : public TensorSource {
+ public:
+  TwoTensors(std::vector<std::uint8_t> embedding, std::vector<std::uint8_t> head)
+      : embedding_(std::move(embedding)), head_(std::move(head)) {
+    add("model.embed_tokens.weight", embedding_);
+    if (!head_.empty()) add("lm_head.weight", head_);
+  }
+  const std::map<std::string, Tensor>& tensors() const override { return tensors_; }
+  const fs::path& path() const override { return path_; }
+
+ private:
+  void add(const std::string& name, const std::vector<std::uint8_t>& bytes) {
+    tensors_[name] = {Dtype::u8, {3}, std::as_bytes(std::span(bytes))};
+  }
+  const std::vector<std::uint8_t> embedding_, head_;
+  std::map<std::string, Tensor> tensors_;
+  const fs::path path_ = "model.safetensors";
+};
+
+TEST(HfConfig, AModelThatSaysItIsTiedIsNotWhereAnotherOutputMatrixIsStored) {
+  Json json = llama();
+  json["tie_word_embeddings"] = true;
+  const auto read_with = [&](const TensorSource& tensors) {
+    return read_llama({json, "config.json", [&]() -> const TensorSource& { return tensors; }});
+  };
+  const FamilyModel alone = read_with(TwoTensors({1, 2, 3}, {})),
+                    twice = read_with(TwoTensors({1, 2, 3}, {1, 2, 3})),
+                    differs = read_with(TwoTensors({1, 2, 3}, {1, 2, 4}));
+  EXPECT_TRUE(alone.config.tied);
+  EXPECT_TRUE(twice.config.tied);
+  EXPECT_FALSE(differs.config.tied);
+  EXPECT_FALSE(alone.ignored("lm_head.weight"));
+  EXPECT_TRUE(twice.ignored("lm_head.weight"));
+  EXPECT_FALSE(differs.ignored("lm_head.weight"));
 }
 
 double frequency(const RotaryConfig& config, std::int64_t head_dim, std::size_t pair) {

@@ -37,6 +37,11 @@ bool same(const Tensor& a, const Tensor& b) {
          std::equal(a.bytes.begin(), a.bytes.end(), b.bytes.begin(), b.bytes.end());
 }
 
+// Sizes and numbers lie in the ranges that our own config has, whose names messages use.
+void check_ranges(const ModelConfig& model, const HfConfig& config) {
+  read_config<ModelConfig>(to_json(model), config.file());
+}
+
 }  // namespace
 
 std::span<const NameRule> decoder_names() {
@@ -86,6 +91,7 @@ ModelConfig read_decoder(const HfConfig& config, double rope_base, bool tied,
   model.attention = attention;
   model.feed_forward = Dense{config.integer("intermediate_size"),
                              read_activation(config, "hidden_act", "silu"), true, false};
+  check_ranges(model, config);
   return model;
 }
 
@@ -141,6 +147,7 @@ FamilyModel finished(const HfConfig& config, ModelConfig model, std::span<const 
       if (model.tied) read.ignored = [](const std::string& tensor) { return tensor == kHead; };
     }
   }
+  check_ranges(model, config);
   validate(model, {config.file(), ""});
   read.config = std::move(model);
   read.stored = [names](const std::string& parameter) {
