@@ -53,6 +53,7 @@ class Shards final : public TensorSource {
   }
   const std::map<std::string, Tensor>& tensors() const override { return tensors_; }
   const fs::path& path() const override { return path_; }
+  std::string format() const override { return "safetensors"; }
 
  private:
   const fs::path path_;

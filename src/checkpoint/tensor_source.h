@@ -18,6 +18,10 @@ class TensorSource {
   virtual const std::map<std::string, Tensor>& tensors() const = 0;
   // The file that messages name: the only one, or the index.
   virtual const fs::path& path() const = 0;
+  // "safetensors", "GGUF", "PyTorch pickle"
+  virtual std::string format() const = 0;
+  // All files it is read from, an index first.
+  virtual std::vector<fs::path> files() const { return {path()}; }
   // Throws a file error that suggests the nearest name.
   virtual const Tensor& at(const std::string& name) const;
   bool has(const std::string& name) const { return tensors().contains(name); }
@@ -30,6 +34,8 @@ class UsedTensors final : public TensorSource {
   explicit UsedTensors(const TensorSource& source) : source_(source) {}
   const std::map<std::string, Tensor>& tensors() const override { return source_.tensors(); }
   const fs::path& path() const override { return source_.path(); }
+  std::string format() const override { return source_.format(); }
+  std::vector<fs::path> files() const override { return source_.files(); }
   const Tensor& at(const std::string& name) const override {
     used_.insert(name);
     return source_.at(name);
