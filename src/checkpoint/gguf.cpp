@@ -265,19 +265,14 @@ Gguf parse_gguf(std::span<const std::byte> bytes, const std::string& file) {
 
 namespace {
 
-// PREFIX-00002-of-00005.gguf
-fs::path part_path(const fs::path& any, std::int64_t part, std::int64_t count) {
-  constexpr std::size_t kSuffix = std::string_view("-00001-of-00001.gguf").size();
-  const std::string file = any.filename().string();
-  char suffix[64];
-  std::snprintf(suffix, sizeof suffix, "-%05lld-of-%05lld.gguf", static_cast<long long>(part + 1),
-                static_cast<long long>(count));
-  if (file.size() < kSuffix ||
-      file.substr(file.size() - 15) != std::string(suffix).substr(std::string(suffix).size() - 15))
+fs::path part_path(const fs::path& any, std::int64_t number, std::int64_t count) {
+  const std::optional<Part> part = part_of(any);
+  if (!part || part->count != count)
     refuse_file(any.string(), "split.count",
-                concat("is one of ", count, " parts by its keys; its name must end in ", suffix,
+                concat("is one of ", count, " parts by its keys; its name must be like ",
+                       Part{"NAME", ".gguf", 0, static_cast<int>(count)}.of(1),
                        " for the others to be found"));
-  return any.parent_path() / (file.substr(0, file.size() - kSuffix) + suffix);
+  return any.parent_path() / part->of(static_cast<int>(number));
 }
 
 }  // namespace
@@ -311,7 +306,7 @@ GgufFile::GgufFile(const fs::path& path) {
     files_.clear();
     parts_.clear();
     for (std::int64_t i = 0; i < count; ++i) {
-      const fs::path part = part_path(path, i, count);
+      const fs::path part = part_path(path, i + 1, count);
       if (!fs::exists(part))
         refuse_file(part.string(), "",
                     concat("is missing, part ", i + 1, " of the ", count, " that ", path.string(),

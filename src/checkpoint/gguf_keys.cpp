@@ -1,5 +1,7 @@
 #include "checkpoint/gguf_keys.h"
 
+#include <algorithm>
+#include <cmath>
 #include <optional>
 
 #include "checkpoint/refuse.h"
@@ -60,15 +62,24 @@ std::optional<T> converted(GgufType type, const std::byte* p) {
   }
 }
 
-std::vector<std::string_view> texts_in(const GgufValue& value) {
+// The first `most` of them.
+std::vector<std::string_view> texts_in(const GgufValue& value, std::uint64_t most) {
   std::vector<std::string_view> texts;
   const std::byte* p = value.bytes.data();
-  for (std::uint64_t i = 0; i < value.count; ++i) {
+  for (std::uint64_t i = 0; i < std::min(value.count, most); ++i) {
     const auto length = load<std::uint64_t>(p);
     texts.emplace_back(reinterpret_cast<const char*>(p) + sizeof length, length);
     p += sizeof length + length;
   }
   return texts;
+}
+
+Json element_json(GgufType type, const std::byte* p) {
+  if (type == GgufType::boolean) return *p != std::byte{0};
+  if (type == GgufType::u64) return load<std::uint64_t>(p);
+  if (const auto whole = converted<std::int64_t>(type, p)) return *whole;
+  const double real = converted<double>(type, p).value();
+  return std::isfinite(real) ? Json(real) : Json(std::to_string(real));
 }
 
 }  // namespace
@@ -79,6 +90,18 @@ const char* name(GgufType type) {
 
 std::size_t bytes_of(GgufType type) {
   return kTypes[static_cast<std::size_t>(type)].bytes;
+}
+
+Json to_json(const GgufValue& value, std::size_t most) {
+  Json elements = Json::array();
+  if (value.type == GgufType::text)
+    for (const std::string_view text : texts_in(value, most)) elements.push_back(std::string(text));
+  else
+    for (std::uint64_t i = 0; i < std::min<std::uint64_t>(value.count, most); ++i)
+      elements.push_back(element_json(value.type, value.bytes.data() + i * bytes_of(value.type)));
+  if (!value.is_array) return elements[0];
+  if (value.count <= most) return elements;
+  return {{"count", value.count}, {"first", elements}};
 }
 
 bool GgufKeys::add(const std::string& key, const GgufValue& value) {
@@ -148,14 +171,14 @@ std::string_view GgufKeys::text(const std::string& key) const {
   const GgufValue& value = at(key, false);
   if (value.type != GgufType::text)
     refuse_file(file_, key, concat("key '", key, "' holds ", name(value.type), "; text is needed"));
-  return texts_in(value).front();
+  return texts_in(value, 1).front();
 }
 
 std::vector<std::string_view> GgufKeys::texts(const std::string& key) const {
   const GgufValue& value = at(key, true);
   if (value.type != GgufType::text)
     refuse_file(file_, key, concat("key '", key, "' holds ", name(value.type), "; text is needed"));
-  return texts_in(value);
+  return texts_in(value, value.count);
 }
 
 }  // namespace mote::checkpoint

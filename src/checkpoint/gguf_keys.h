@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/fields.h"
 #include "checkpoint/tensor.h"
 
 namespace mote::checkpoint {
@@ -38,6 +39,10 @@ struct GgufValue {
   std::uint64_t count = 1;
   std::span<const std::byte> bytes;
 };
+
+// The value, or of an array of more than `most` elements {"count", "first"}. Numbers that JSON has
+// no way to write are texts.
+Json to_json(const GgufValue& value, std::size_t most);
 
 // The keys of a file in their order. A getter throws a file error that names the key where it is
 // missing, an array or not, or of another type. Whole numbers may have any of the types for them,

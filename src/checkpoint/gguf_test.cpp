@@ -2,12 +2,17 @@
 
 #include <gtest/gtest.h>
 
+#include <functional>
+
 #include "checkpoint/gguf_writer.h"
 #include "kernels/packed/blocks/blocks.h"
+#include "tests/support/contains.h"
 #include "tests/support/files.h"
 
 namespace mote::checkpoint {
 namespace {
+
+using test::contains;
 
 fs::path kept(const std::string& name) {
   return test::data_folder() / "gguf" / name;
@@ -77,6 +82,15 @@ TEST(Gguf, EveryTypeOfTheTableIsADtypeOfItsSize) {
   }
 }
 
+TEST(Gguf, KeysOfEveryTypeAndPartsOfAModelAreWrittenAgainByteForByte) {
+  const test::TemporaryFolder folder;
+  for (const char* name : {"keys.gguf", "split-00001-of-00002.gguf", "split-00002-of-00002.gguf"}) {
+    const MappedFile file(kept(name));
+    write_again(parse_gguf(file.bytes(), name), folder.path() / name);
+    EXPECT_EQ(read_file(folder.path() / name), read_file(kept(name)));
+  }
+}
+
 TEST(Gguf, ReadsKeysOfEveryType) {
   const GgufFile file(kept("keys.gguf"));
   const GgufKeys& keys = file.keys();
@@ -99,6 +113,214 @@ TEST(Gguf, ReadsKeysOfEveryType) {
   EXPECT_EQ(keys.find("k.bools")->count, 3u);
   EXPECT_EQ(file.at("rank3").shape, (std::vector<std::int64_t>{3, 4, 5}));
   EXPECT_EQ(file.at("rank4").copied<float>()[119], 119);
+}
+
+TEST(Gguf, GettersNameAKeyThatIsMissingOrOfAnotherType) {
+  const GgufFile file(kept("keys.gguf"));
+  const auto said = [&](const std::function<void(const GgufKeys&)>& get) -> std::string {
+    try {
+      get(file.keys());
+    } catch (const Error& error) {
+      EXPECT_EQ(error.kind(), ErrorKind::file);
+      EXPECT_EQ(error.file(), kept("keys.gguf").string());
+      return error.what();
+    }
+    return "accepted";
+  };
+  EXPECT_TRUE(contains(said([](auto& k) { k.integer("absent"); }), "no key 'absent'"));
+  EXPECT_TRUE(contains(said([](auto& k) { k.integer("k.f32"); }), "'k.f32' holds f32"));
+  EXPECT_TRUE(contains(said([](auto& k) { k.integer("k.u64"); }), "'k.u64' holds u64"));
+  EXPECT_TRUE(contains(said([](auto& k) { k.integer("k.bool"); }), "'k.bool' holds bool"));
+  EXPECT_TRUE(contains(said([](auto& k) { k.number("k.text"); }), "'k.text' holds text"));
+  EXPECT_TRUE(contains(said([](auto& k) { k.text("k.u8"); }), "text is needed"));
+  EXPECT_TRUE(contains(said([](auto& k) { k.boolean("k.u8"); }), "bool is needed"));
+  EXPECT_TRUE(contains(said([](auto& k) { k.integer("k.numbers"); }), "is an array"));
+  EXPECT_TRUE(contains(said([](auto& k) { k.integers("k.u8"); }), "is no array"));
+  EXPECT_TRUE(contains(said([](auto& k) { k.texts("k.numbers"); }), "text is needed"));
+}
+
+template <class T>
+std::string raw(T value) {
+  return {reinterpret_cast<const char*>(&value), sizeof value};
+}
+std::string raw_text(const std::string& text) {
+  return raw(std::uint64_t{text.size()}) + text;
+}
+std::string raw_key(const std::string& key, std::uint32_t type, const std::string& value) {
+  return raw_text(key) + raw(type) + value;
+}
+std::string raw_tensor(const std::string& name, const std::vector<std::uint64_t>& dims,
+                       std::uint32_t type, std::uint64_t offset) {
+  std::string all = raw_text(name) + raw(static_cast<std::uint32_t>(dims.size()));
+  for (const std::uint64_t size : dims) all += raw(size);
+  return all + raw(type) + raw(offset);
+}
+std::string raw_header(std::uint64_t tensors, std::uint64_t keys, std::uint32_t version = 3) {
+  return "GGUF" + raw(version) + raw(tensors) + raw(keys);
+}
+// Keys, tensors, padding to 32 and data.
+std::string raw_file(const std::vector<std::string>& keys, const std::vector<std::string>& tensors,
+                     std::size_t data) {
+  std::string all = raw_header(tensors.size(), keys.size());
+  for (const std::string& key : keys) all += key;
+  for (const std::string& tensor : tensors) all += tensor;
+  all.resize((all.size() + 31) / 32 * 32);
+  return all + std::string(data, 'x');
+}
+
+Gguf parse(const std::string& bytes) {
+  return parse_gguf(std::as_bytes(std::span(bytes)), "some.gguf");
+}
+
+std::string refusal(const std::string& bytes) {
+  try {
+    parse(bytes);
+  } catch (const Error& error) {
+    EXPECT_EQ(error.file(), "some.gguf");
+    return error.what();
+  }
+  return "accepted";
+}
+
+TEST(GgufRefuses, HeadersOfOtherFiles) {
+  EXPECT_EQ(refusal(raw_file({}, {}, 0)), "accepted");
+  EXPECT_TRUE(contains(refusal("GGML" + std::string(60, 0)), "does not begin with 'GGUF'"));
+  EXPECT_TRUE(contains(refusal(raw_header(0, 0, 2)), "GGUF of version 2"));
+  EXPECT_TRUE(contains(refusal(raw_header(0, 0, 0x03000000)), "is big-endian"));
+  EXPECT_TRUE(contains(refusal(raw_header(std::uint64_t{1} << 40, 0)), "1099511627776 tensors"));
+  EXPECT_TRUE(contains(refusal(raw_header(0, ~std::uint64_t{0})), "18446744073709551615 keys"));
+  EXPECT_TRUE(contains(refusal(raw_header(1, 0)), "cut short"));
+}
+
+TEST(GgufRefuses, KeysThatTheFormatDoesNotHave) {
+  const auto with = [](const std::vector<std::string>& keys) {
+    return refusal(raw_file(keys, {}, 0));
+  };
+  const std::string one = raw_key("k", 4, raw(std::uint32_t{1}));
+  EXPECT_EQ(with({one}), "accepted");
+  EXPECT_TRUE(contains(with({one, one}), "the key 'k' twice"));
+  EXPECT_TRUE(contains(with({raw_key("k", 13, "")}), "has the type 13"));
+  EXPECT_TRUE(contains(with({raw_key("k", 7, "\x02")}), "a bool that is 2"));
+  EXPECT_TRUE(
+      contains(with({raw_key("k", 9, raw(9u) + raw(std::uint64_t{0}))}), "an array of arrays"));
+  EXPECT_TRUE(
+      contains(with({raw_key("general.alignment", 4, raw(std::uint32_t{0}))}), "is 0, no power"));
+  EXPECT_TRUE(
+      contains(with({raw_key("general.alignment", 4, raw(std::uint32_t{48}))}), "is 48, no power"));
+  EXPECT_TRUE(contains(with({raw_key("general.alignment", 10, raw(std::uint64_t{32}))}),
+                       "is u64, not u32"));
+}
+
+// Before anything of such a size is allocated: a test under a limit on memory would die.
+TEST(GgufRefuses, AbsurdLengths) {
+  const auto with = [](const std::string& key) { return refusal(raw_file({key}, {}, 0)); };
+  for (const std::uint64_t size :
+       {~std::uint64_t{0}, std::uint64_t{1} << 62, std::uint64_t{1} << 33}) {
+    EXPECT_TRUE(contains(with(raw_key("k", 8, raw(size))), "cut short"));
+    EXPECT_TRUE(contains(with(raw(size) + "k"), "over 65535"));
+    for (const std::uint32_t type : {0u, 4u, 8u, 12u})
+      EXPECT_TRUE(contains(with(raw_key("k", 9, raw(type) + raw(size))), "cut short"));
+  }
+  const auto shaped = [](const std::vector<std::uint64_t>& dims) {
+    return refusal(raw_file({}, {raw_tensor("t", dims, 0, 0)}, 64));
+  };
+  EXPECT_TRUE(contains(shaped({std::uint64_t{INT64_MAX}, 2}), "is too large"));
+  EXPECT_TRUE(contains(shaped({(std::uint64_t{1} << 42) + 1}), "it is cut short"));
+  EXPECT_TRUE(contains(shaped({~std::uint64_t{0}}), "over 2^63 - 1"));
+  EXPECT_TRUE(contains(shaped({std::uint64_t{1} << 32, std::uint64_t{1} << 32}), "is too large"));
+  EXPECT_TRUE(contains(refusal(raw_file({}, {raw_text("t") + raw(1'000'000u)}, 64)),
+                       "has 1000000 axes, over 4"));
+}
+
+TEST(GgufRefuses, TensorsThatDoNotFollowEachOther) {
+  const std::string a = raw_tensor("a", {8}, 0, 0), b = raw_tensor("b", {8}, 0, 32);
+  EXPECT_EQ(refusal(raw_file({}, {a, b}, 64)), "accepted");
+  EXPECT_TRUE(contains(refusal(raw_file({}, {a, raw_tensor("b", {8}, 0, 64)}, 96)),
+                       "starts at 64, the one before it ends at 32"));
+  EXPECT_TRUE(contains(refusal(raw_file({}, {a, raw_tensor("b", {8}, 0, 0)}, 64)), "starts at 0"));
+  EXPECT_TRUE(contains(refusal(raw_file({}, {a, raw_tensor("a", {8}, 0, 32)}, 64)), "'a' twice"));
+  EXPECT_TRUE(contains(refusal(raw_file({}, {a, b}, 63)), "it is cut short"));
+  EXPECT_TRUE(contains(refusal(raw_file({}, {a, b}, 65)), "something was added"));
+  EXPECT_EQ(refusal(raw_file({}, {raw_tensor(std::string(63, 'n'), {8}, 0, 0)}, 32)), "accepted");
+  EXPECT_TRUE(contains(refusal(raw_file({}, {raw_tensor(std::string(65, 'n'), {8}, 0, 0)}, 32)),
+                       "has 65 bytes, over 63"));
+  EXPECT_TRUE(contains(refusal(raw_file({}, {raw_tensor("t", {255}, 35, 0)}, 66)),
+                       "has rows of 255, which blocks of 256 do not fill"));
+  EXPECT_TRUE(
+      contains(refusal(raw_file({}, {raw_tensor("t", {1, 1, 1, 1, 1}, 0, 0)}, 32)), "has 5 axes"));
+}
+
+TEST(GgufRefuses, TypesThatItDoesNotReadByTheirNames) {
+  const std::pair<std::uint32_t, const char*> types[] = {
+      {9, "Q8_1"},  {16, "IQ2_XXS"}, {23, "IQ4_XS"},        {26, "I32"},  {40, "NVFP4"},
+      {41, "Q1_0"}, {42, "Q2_0"},    {142, "two meanings"}, {143, "143"}, {77, "77"}};
+  for (const auto& [id, name] : types) {
+    const std::string said = refusal(raw_file({}, {raw_tensor("t", {256}, id, 0)}, 1024));
+    EXPECT_TRUE(contains(said, name));
+    EXPECT_TRUE(contains(said, "these are read: F32, F16, Q4_0"));
+  }
+}
+
+TEST(GgufRefuses, EveryPrefixOfAFile) {
+  const std::string whole = read_file(kept("keys.gguf"));
+  for (std::size_t n = 0; n + 31 < whole.size(); ++n)
+    EXPECT_THROW(parse(whole.substr(0, n)), Error);
+}
+
+TEST(Gguf, ReadsATensorAtAnyAddress) {
+  const std::string file = raw_header(1, 1) +
+                           raw_key("general.alignment", 4, raw(std::uint32_t{1})) +
+                           raw_tensor("t", {1}, 0, 0) + raw(1.5f);
+  for (std::size_t shift = 0; shift < 4; ++shift) {
+    const std::string moved = std::string(shift, 'x') + file;
+    const Gguf contents = parse_gguf(std::as_bytes(std::span(moved)).subspan(shift), "some.gguf");
+    EXPECT_EQ(contents.tensors.at("t").floats(), std::vector<float>{1.5f});
+  }
+}
+
+TEST(GgufWriter, RefusesWhatReadersRefuse) {
+  const test::TemporaryFolder folder;
+  const auto with = [&](const std::vector<TensorSpec>& specs) {
+    GgufWriter(folder.path() / "x.gguf", {}, specs);
+  };
+  EXPECT_THROW(with({{"t", Dtype::i32, {4}}}), Error);
+  EXPECT_THROW(with({{"t", Dtype::q8_0, {4}}}), Error);
+  EXPECT_THROW(with({{"t", Dtype::f32, {1, 1, 1, 1, 1}}}), Error);
+  EXPECT_THROW(with({{std::string(64, 'n'), Dtype::f32, {4}}}), Error);
+  EXPECT_THROW(with({{"t", Dtype::f32, {4}}, {"t", Dtype::f32, {4}}}), Error);
+  GgufKeyList keys;
+  keys.add("k", 1);
+  EXPECT_THROW(keys.add("k", 1), Error);
+  EXPECT_THROW(keys.add("general.alignment", std::uint32_t{48}), Error);
+}
+
+TEST(GgufWriter, WritesKeysOfEveryTypeAndTheAlignmentThatIsAsked) {
+  const test::TemporaryFolder folder;
+  GgufKeyList keys;
+  keys.add("general.alignment", std::uint32_t{128});
+  keys.add("u8", std::uint8_t{255});
+  keys.add("i64", std::int64_t{-1});
+  keys.add("f64", 0.1);
+  keys.add("bool", true);
+  keys.add_text("text", "abc");
+  keys.add_texts("texts", {"", "x"});
+  keys.add_array("floats", std::vector<float>{1, 2});
+  const std::vector<TensorSpec> specs = {{"a", Dtype::f16, {3, 5}}, {"b", Dtype::f32, {}}};
+  GgufWriter writer(folder.path() / "x.gguf", keys, specs);
+  writer.write("a", std::vector<std::byte>(30));
+  writer.write("b", encoded(Dtype::f32, std::vector<float>{7}));
+  writer.commit();
+  const GgufFile file(folder.path() / "x.gguf");
+  EXPECT_EQ(file.keys().integer("u8"), 255);
+  EXPECT_EQ(file.keys().integer("i64"), -1);
+  EXPECT_EQ(file.keys().number("f64"), 0.1);
+  EXPECT_TRUE(file.keys().boolean("bool"));
+  EXPECT_EQ(file.keys().text("text"), "abc");
+  EXPECT_EQ(file.keys().texts("texts"), (std::vector<std::string_view>{"", "x"}));
+  EXPECT_EQ(file.keys().numbers("floats"), (std::vector<double>{1, 2}));
+  EXPECT_EQ(file.at("a").shape, (std::vector<std::int64_t>{3, 5}));
+  EXPECT_EQ(reinterpret_cast<std::uintptr_t>(file.at("b").bytes.data()) % 128, 0u);
+  EXPECT_EQ(file.at("b").copied<float>(), std::vector<float>{7});
 }
 
 }  // namespace

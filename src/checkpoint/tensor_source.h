@@ -1,4 +1,4 @@
-// Where a checkpoint's tensors come from: one file, or shards with an index.
+// Where a checkpoint's tensors come from: a file of any container, or several, with an index or not.
 #pragma once
 
 #include <map>
@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/file.h"
+#include "checkpoint/model_files.h"
 #include "checkpoint/tensor.h"
 
 namespace mote::checkpoint {
@@ -40,7 +41,9 @@ class UsedTensors final : public TensorSource {
     used_.insert(name);
     return source_.at(name);
   }
-  // Throws a file error that names a tensor that was not used.
+  // Those that nobody asked for, by name.
+  std::vector<std::string> unused() const;
+  // Throws a file error that names them.
   void check_all_used() const;
 
  private:
@@ -48,11 +51,15 @@ class UsedTensors final : public TensorSource {
   mutable std::set<std::string> used_;
 };
 
-// The model in `folder`: model.safetensors, or the shards that model.safetensors.index.json names.
-// Each of its tensors must lie where the index says, and no others.
-std::shared_ptr<const TensorSource> open_tensors(const fs::path& folder);
+// One file, whatever its name: a safetensors file, one of torch.save, GGUF; told apart by its first
+// bytes.
+std::shared_ptr<const TensorSource> open_file(const fs::path& file);
 
-// The files of that model, the index first where there is one.
-std::vector<fs::path> model_files(const fs::path& folder);
+// Whether it is a file that open_file() has a container for, by its first bytes or its extension.
+bool is_tensor_file(const fs::path& file);
+
+// A file, an index or a folder: the files that model_files() finds. Of an index each tensor must lie
+// where it says; others are left out with a warning. No tensor may lie in two files.
+std::shared_ptr<const TensorSource> open_tensors(const fs::path& path);
 
 }  // namespace mote::checkpoint
