@@ -72,7 +72,18 @@ void check_is_one_model(const fs::path& folder, const std::vector<fs::path>& fil
                          file.filename().string(), "; name the file that is meant"));
 }
 
+// A cache of downloads has links to what is still to come.
+void check_links(const fs::path& folder) {
+  for (const auto& entry : fs::directory_iterator(folder))
+    if (entry.is_symlink() && !fs::exists(entry.path()))
+      refuse_file(entry.path().string(), "",
+                  concat("is a link to ", fs::read_symlink(entry.path()).string(),
+                         ", which is missing; the model is not all here: download ",
+                         entry.path().filename().string()));
+}
+
 std::vector<fs::path> files_of_folder(const fs::path& folder) {
+  check_links(folder);
   for (const char* single : kSingles) {
     if (fs::exists(folder / single)) return {folder / single};
     if (const fs::path index = folder / (std::string(single) + kIndex); fs::exists(index))

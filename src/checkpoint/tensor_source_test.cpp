@@ -267,6 +267,14 @@ TEST(OpenFolder, SaysWhatIsMissing) {
   EXPECT_TRUE(contains(refusal_of(folder.path()), "only a config.json; the model is not all here"));
 }
 
+TEST(OpenFolder, NamesALinkToWhatWasNotDownloaded) {
+  const test::TemporaryFolder folder;
+  folder.file("config.json", "{}");
+  fs::create_symlink("../../blobs/0123", folder.path() / "model.safetensors");
+  EXPECT_TRUE(
+      contains(refusal_of(folder.path()), "model.safetensors: is a link to ../../blobs/0123"));
+}
+
 TEST(OpenFolder, AsksWhichOfSeveralModelsIsMeant) {
   const test::TemporaryFolder folder;
   for (const char* name : {"a.gguf", "b.gguf"})

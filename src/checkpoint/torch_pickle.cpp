@@ -14,6 +14,7 @@ namespace {
 using Kind = PickleNode::Kind;
 
 constexpr std::size_t kDeepest = 16, kMostLeaves = 1'000'000, kMostAxes = 64, kLongestName = 4096;
+constexpr std::size_t kMostText = 100'000'000;
 constexpr const char* kData = "/data.pkl";
 constexpr std::string_view kZipMagic = "PK\x03\x04";
 // The number 0x1950a86a20f9469cfc6c as a pickle of protocol 2.
@@ -115,6 +116,10 @@ class Builder {
  private:
   void add(PickleRef ref, const std::string& path, std::size_t depth) {
     const PickleNode& node = pickle_[ref];
+    // A text or a dict may be named many times.
+    text_ += path.size() + node.text.size();
+    if (text_ > kMostText)
+      reader_.refuse("", concat("has names and texts of over ", kMostText, " bytes"));
     if (++visited_ > kMostLeaves)
       reader_.refuse(path, concat("has more than ", kMostLeaves, " values"));
     if (depth > kDeepest) reader_.refuse(path, concat("is nested deeper than ", kDeepest));
@@ -224,7 +229,7 @@ class Builder {
   Storages& storages_;
   std::uint64_t left_;  // bytes that may still be copied
   TorchPickle& out_;
-  std::size_t visited_ = 0;
+  std::size_t visited_ = 0, text_ = 0;  // values, and bytes of names and texts
 };
 
 std::uint64_t bytes_of(Dtype dtype, std::int64_t numel, const std::string& file,

@@ -181,6 +181,23 @@ TEST(TorchPickleRefuses, ManyCopiesOfOneStorage) {
                  zip({{"m/data.pkl", state(tensors)}, {"m/data/0", std::string(4096, 'x')}}));
 }
 
+// Few bytes that would become many: texts and lists that are named again and again.
+TEST(TorchPickleRefuses, ValuesNamedUntilMemoryIsFull) {
+  std::string texts = "\x80\x02](" + text(std::string(60'000, 'x')) + "q\x01";
+  for (int i = 0; i < 10'000; ++i) texts += "h\x01";
+  expect_refused("names and texts of over", zip({{"m/data.pkl", texts + "e."}}));
+
+  // Each tuple holds the one before it ten times.
+  std::string lists = "\x80\x02K\x01";
+  for (int depth = 0; depth < 12; ++depth) {
+    lists += "q\x01";
+    lists.insert(2, "(");
+    for (int i = 0; i < 9; ++i) lists += "h\x01";
+    lists += "t";
+  }
+  expect_refused("more than 1000000 values", zip({{"m/data.pkl", lists + "."}}));
+}
+
 TEST(TorchPickleRefuses, ArchivesThatTorchDoesNotWrite) {
   const std::string pickle = state({{"t", tensor("0", 2, 0, {2}, {1})}});
   const std::vector<Record> good = {{"m/data.pkl", pickle}, {"m/data/0", "12345678"}};

@@ -2,6 +2,7 @@
 // index's own folder.
 #include <cstdlib>
 
+#include "base/check.h"
 #include "base/file.h"
 #include "checkpoint/shard_index.h"
 
