@@ -8,11 +8,13 @@
 #include "kernels/packed/blocks/blocks.h"
 #include "tests/support/contains.h"
 #include "tests/support/files.h"
+#include "tests/support/ggufs.h"
 
 namespace mote::checkpoint {
 namespace {
 
 using test::contains;
+using namespace test::ggufs;
 
 fs::path kept(const std::string& name) {
   return test::data_folder() / "gguf" / name;
@@ -137,35 +139,6 @@ TEST(Gguf, GettersNameAKeyThatIsMissingOrOfAnotherType) {
   EXPECT_TRUE(contains(said([](auto& k) { k.integer("k.numbers"); }), "is an array"));
   EXPECT_TRUE(contains(said([](auto& k) { k.integers("k.u8"); }), "is no array"));
   EXPECT_TRUE(contains(said([](auto& k) { k.texts("k.numbers"); }), "text is needed"));
-}
-
-template <class T>
-std::string raw(T value) {
-  return {reinterpret_cast<const char*>(&value), sizeof value};
-}
-std::string raw_text(const std::string& text) {
-  return raw(std::uint64_t{text.size()}) + text;
-}
-std::string raw_key(const std::string& key, std::uint32_t type, const std::string& value) {
-  return raw_text(key) + raw(type) + value;
-}
-std::string raw_tensor(const std::string& name, const std::vector<std::uint64_t>& dims,
-                       std::uint32_t type, std::uint64_t offset) {
-  std::string all = raw_text(name) + raw(static_cast<std::uint32_t>(dims.size()));
-  for (const std::uint64_t size : dims) all += raw(size);
-  return all + raw(type) + raw(offset);
-}
-std::string raw_header(std::uint64_t tensors, std::uint64_t keys, std::uint32_t version = 3) {
-  return "GGUF" + raw(version) + raw(tensors) + raw(keys);
-}
-// Keys, tensors, padding to 32 and data.
-std::string raw_file(const std::vector<std::string>& keys, const std::vector<std::string>& tensors,
-                     std::size_t data) {
-  std::string all = raw_header(tensors.size(), keys.size());
-  for (const std::string& key : keys) all += key;
-  for (const std::string& tensor : tensors) all += tensor;
-  all.resize((all.size() + 31) / 32 * 32);
-  return all + std::string(data, 'x');
 }
 
 Gguf parse(const std::string& bytes) {

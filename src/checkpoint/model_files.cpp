@@ -74,8 +74,10 @@ void check_is_one_model(const fs::path& folder, const std::vector<fs::path>& fil
 
 // A cache of downloads has links to what is still to come.
 void check_links(const fs::path& folder) {
+  const std::set<std::string> needed = {".safetensors", ".gguf", ".bin", ".pt", ".pth", ".json"};
   for (const auto& entry : fs::directory_iterator(folder))
-    if (entry.is_symlink() && !fs::exists(entry.path()))
+    if (needed.contains(entry.path().extension().string()) && entry.is_symlink() &&
+        !fs::exists(entry.path()))
       refuse_file(entry.path().string(), "",
                   concat("is a link to ", fs::read_symlink(entry.path()).string(),
                          ", which is missing; the model is not all here: download ",
