@@ -1,6 +1,9 @@
 #include <set>
 
 #include "base/file.h"
+#include "base/json_text.h"
+#include "checkpoint/describe.h"
+#include "checkpoint/family.h"
 #include "cli/command.h"
 #include "model/saved.h"
 
@@ -36,13 +39,15 @@ class Lister final : public model::ParameterVisitor {
 class Inspect final : public Verb {
  public:
   void add_options(CLI::App& app) override {
-    app.add_option("MODEL", model_, "a model's folder, or its model.safetensors")
+    app.add_option("MODEL", model_,
+                   "a model's folder, or a file of tensors: safetensors, GGUF or of torch.save")
         ->required()
         ->check(not_empty());
     app.add_flag("--tensors", tensors_, "list the tensors too");
   }
 
   Json run(const Context& context) override {
+    if (Json facts = describe_container(); !facts.is_null()) return facts;
     const std::filesystem::path folder = model::find_model(model_);
     const model::SavedConfig saved = model::load_config(folder);
     const auto model = model::load_model(folder, *context.run.executor);
@@ -70,6 +75,24 @@ class Inspect final : public Verb {
   }
 
  private:
+  // What any container says of itself, for families that mote does not know and files on their own;
+  // null where there is a model to load.
+  Json describe_container() const {
+    namespace fs = std::filesystem;
+    const fs::path path = model_;
+    std::error_code ignored;
+    const bool folder = fs::is_directory(path, ignored);
+    if (!folder && !checkpoint::is_tensor_file(path)) return nullptr;
+    const fs::path config = (folder ? path : path.parent_path()) / "config.json";
+    const bool is_model = folder || path.filename() == "model.safetensors";
+    Json json = Json::object();
+    if (is_model && fs::exists(config, ignored)) json = read_json_object(config.string());
+    if (checkpoint::find_family(json) != nullptr) return nullptr;
+    Json facts = checkpoint::describe(*checkpoint::open_tensors(path), tensors_);
+    if (json.contains("model_type")) facts["family"] = json["model_type"];
+    return facts;
+  }
+
   // What all tensors are stored as; a packed tensor's parts are of several types.
   static std::string dtype_of(const checkpoint::TensorSource& source) {
     std::set<checkpoint::Dtype> types;

@@ -9,7 +9,7 @@ namespace mote {
 namespace {
 
 template <class AnyJson>
-AnyJson read_object(const std::string& path, std::uint64_t most_bytes, std::size_t most_keys) {
+AnyJson parse_object(const std::string& text, const std::string& path, std::size_t most_keys) {
   constexpr int kDeepest = 64;
   const auto refuse = [&](const std::string& what) {
     throw Error(ErrorKind::file, concat(path, ": ", what)).in(path);
@@ -29,7 +29,7 @@ AnyJson read_object(const std::string& path, std::uint64_t most_bytes, std::size
   };
   AnyJson json;
   try {
-    json = AnyJson::parse(read_file(path, most_bytes), check);
+    json = AnyJson::parse(text, check);
   } catch (const nlohmann::detail::exception& error) {
     refuse(concat(json_problem(error), "; put the file back or write it anew"));
   }
@@ -48,11 +48,15 @@ std::string json_problem(const nlohmann::detail::exception& error) {
 }
 
 Json read_json_object(const std::string& path) {
-  return read_object<Json>(path, kMostSettingsBytes, kMostSettingsKeys);
+  return parse_object<Json>(read_file(path, kMostSettingsBytes), path, kMostSettingsKeys);
 }
 
 nlohmann::json read_json_index(const std::string& path) {
-  return read_object<nlohmann::json>(path, 100'000'000, 1'000'000);
+  return parse_json_index(read_file(path, 100'000'000), path);
+}
+
+nlohmann::json parse_json_index(const std::string& text, const std::string& path) {
+  return parse_object<nlohmann::json>(text, path, 1'000'000);
 }
 
 }  // namespace mote

@@ -23,5 +23,6 @@ Json read_json_object(const std::string& path);
 
 // The same for lists of a million names, without the order of the keys.
 nlohmann::json read_json_index(const std::string& path);
+nlohmann::json parse_json_index(const std::string& text, const std::string& path);
 
 }  // namespace mote

@@ -16,13 +16,19 @@ constexpr Family kFamilies[] = {{"mote", read_own},        {"llama", read_llama}
 
 }  // namespace
 
+const Family* find_family(const Json& config) {
+  const auto type = config.find("model_type");
+  for (const Family& family : kFamilies)
+    if (type != config.end() && *type == family.model_type) return &family;
+  return nullptr;
+}
+
 const Family& family_of(const Json& config, const std::string& file) {
+  if (const Family* family = find_family(config)) return *family;
   const auto type = config.find("model_type");
   std::string known;
-  for (const Family& family : kFamilies) {
-    if (type != config.end() && *type == family.model_type) return family;
+  for (const Family& family : kFamilies)
     known += concat(known.empty() ? "" : ", ", family.model_type);
-  }
   throw Error(ErrorKind::unsupported,
               concat(file, ": model_type is ", type == config.end() ? "missing" : quoted(*type),
                      "; models of these are read: ", known))

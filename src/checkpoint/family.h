@@ -38,7 +38,9 @@ struct Family {
   FamilyModel (*read)(FamilySource source);
 };
 
-// By the config's model_type. Throws an error that names it when no family has it.
+// By the config's model_type; null when no family has it.
+const Family* find_family(const Json& config);
+// The same. Throws an error that names it when no family has it.
 const Family& family_of(const Json& config, const std::string& file);
 
 }  // namespace mote::checkpoint

@@ -1,13 +1,13 @@
 #include "checkpoint/safetensors.h"
 
 #include <algorithm>
-#include <array>
 #include <cstdio>
 #include <cstring>
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <set>
+#include <tuple>
 #include <utility>
 
 #include "base/json_text.h"
@@ -16,61 +16,28 @@
 namespace mote::checkpoint {
 namespace {
 
-struct DtypeRow {
-  const char* name;
-  std::size_t bytes;
-};
-constexpr std::array<DtypeRow, 13> kDtypes{{{"F64", 8},
-                                            {"F32", 4},
-                                            {"F16", 2},
-                                            {"BF16", 2},
-                                            {"I64", 8},
-                                            {"I32", 4},
-                                            {"I16", 2},
-                                            {"I8", 1},
-                                            {"U64", 8},
-                                            {"U32", 4},
-                                            {"U16", 2},
-                                            {"U8", 1},
-                                            {"BOOL", 1}}};
-
 constexpr std::size_t kAlignment = 64;
 constexpr std::uint64_t kLongestHeader = 100'000'000;  // the limit of the format's own library
-constexpr std::size_t kMostAxes = 64;
+constexpr std::size_t kMostAxes = 32;
+constexpr std::size_t kLongestName = 4096;
 constexpr std::size_t kMostTensors = 1'000'000;
 constexpr std::size_t kMostMetadata = 10'000;
 constexpr const char* kMetadata = "__metadata__";
 constexpr const char* kPadding = "__pad.";
 
 std::optional<Dtype> dtype_named(const std::string& text) {
-  for (std::size_t i = 0; i < kDtypes.size(); ++i)
-    if (text == kDtypes[i].name) return static_cast<Dtype>(i);
+  for (std::size_t i = 0; i < kNumDtypes; ++i)
+    if (const auto dtype = static_cast<Dtype>(i); in_safetensors(dtype) && text == name(dtype))
+      return dtype;
   return std::nullopt;
 }
 
 std::string dtype_names() {
   std::string all;
-  for (const DtypeRow& row : kDtypes) all += (all.empty() ? "" : ", ") + std::string(row.name);
+  for (std::size_t i = 0; i < kNumDtypes; ++i)
+    if (const auto dtype = static_cast<Dtype>(i); in_safetensors(dtype))
+      all += concat(all.empty() ? "" : ", ", name(dtype));
   return all;
-}
-
-// The product of the shape and the element size, where 63 bits hold it. A zero anywhere makes the
-// tensor empty, but the product of the other sizes must still be sane.
-std::optional<std::uint64_t> checked_bytes(Dtype dtype, const std::vector<std::int64_t>& shape) {
-  std::int64_t bytes = static_cast<std::int64_t>(bytes_per_element(dtype));
-  bool empty = false;
-  for (std::int64_t size : shape) {
-    empty = empty || size == 0;
-    if (size < 0 || (size > 0 && __builtin_mul_overflow(bytes, size, &bytes))) return std::nullopt;
-  }
-  return empty ? 0 : static_cast<std::uint64_t>(bytes);
-}
-
-std::string in_brackets(const std::vector<std::int64_t>& shape) {
-  std::string text = "[";
-  for (std::size_t i = 0; i < shape.size(); ++i)
-    text += (i == 0 ? "" : ", ") + std::to_string(shape[i]);
-  return text + "]";
 }
 
 [[noreturn]] void refuse(const std::string& file, const std::string& tensor,
@@ -83,6 +50,7 @@ struct Entry {
   Dtype dtype = Dtype::u8;
   std::vector<std::int64_t> shape;
   std::uint64_t begin = 0, end = 0;
+  std::size_t number = 0;  // in the header
 };
 
 // Reads the header in one pass without building a document: depth is bounded by the states below,
@@ -136,6 +104,8 @@ class HeaderReader : public nlohmann::json_sax<nlohmann::json> {
 
   bool key(std::string& text) override {
     if (state_ == State::top) {
+      if (text.size() > kLongestName)
+        refuse(file_, "", concat("has a name of ", text.size(), " bytes, over ", kLongestName));
       tensor_ = text;
       if (!names_.insert(text).second) refuse_here("appears twice in the header");
       if (names_.size() > kMostTensors)
@@ -200,6 +170,7 @@ class HeaderReader : public nlohmann::json_sax<nlohmann::json> {
       if (!keys_.contains(key)) refuse_here(concat("has no ", key));
     if (num_offsets_ != 2)
       refuse_here(concat("data_offsets has ", num_offsets_, " numbers instead of two"));
+    entry_.number = entries.size();
     entries.emplace(tensor_, std::move(entry_));
   }
 
@@ -223,16 +194,18 @@ std::vector<std::pair<const std::string, Entry>*> in_data_order(
       refuse(file, tensor,
              concat("its data ends at ", is.end, ", the file's data at ", data_bytes,
                     "; the file is cut short or damaged"));
-    const std::optional<std::uint64_t> wanted = checked_bytes(is.dtype, is.shape);
+    const ByteCount wanted = byte_count(is.dtype, is.shape);
     const std::string shaped = concat("shape ", in_brackets(is.shape), " of ", name(is.dtype));
-    if (!wanted) refuse(file, tensor, concat(shaped, " is too large"));
-    if (*wanted != is.end - is.begin)
-      refuse(file, tensor,
-             concat(shaped, " needs ", *wanted, " bytes, data_offsets give ", is.end - is.begin));
+    if (!wanted.problem.empty()) refuse(file, tensor, concat(shaped, " ", wanted.problem));
+    if (wanted.bytes != is.end - is.begin)
+      refuse(
+          file, tensor,
+          concat(shaped, " needs ", wanted.bytes, " bytes, data_offsets give ", is.end - is.begin));
     order.push_back(&entry);
   }
   std::sort(order.begin(), order.end(), [](const auto* a, const auto* b) {
-    return std::pair(a->second.begin, a->second.end) < std::pair(b->second.begin, b->second.end);
+    const auto place = [](const Entry& e) { return std::tuple(e.begin, e.end, e.number); };
+    return place(a->second) < place(b->second);
   });
   return order;
 }
@@ -278,7 +251,10 @@ std::span<const std::byte> header_of(std::span<const std::byte> bytes, const std
     refuse(file, "",
            concat("gives its header ", length, " bytes, the file has ",
                   bytes.size() - sizeof length, " after the length; it is cut short"));
-  return bytes.subspan(sizeof length, static_cast<std::size_t>(length));
+  const auto header = bytes.subspan(sizeof length, static_cast<std::size_t>(length));
+  if (header.empty() || header.front() != std::byte{'{'})
+    refuse(file, "", "its header does not begin with '{'; is this a safetensors file?");
+  return header;
 }
 
 std::uint64_t padding_after(std::uint64_t bytes) {
@@ -292,12 +268,19 @@ void check_names(const std::vector<TensorSpec>& specs) {
                "safetensors: the name '", spec.name, "' is reserved; choose another");
     MOTE_CHECK(names.insert(spec.name).second, "safetensors: tensor '", spec.name,
                "' is listed twice");
+    MOTE_CHECK(in_safetensors(spec.dtype), "safetensors: tensor '", spec.name, "' is ",
+               name(spec.dtype), ", which the format does not have; decode it or write GGUF");
+    MOTE_CHECK(spec.name.size() <= kLongestName && spec.shape.size() <= kMostAxes,
+               "safetensors: tensor '", spec.name, "' has a name of ", spec.name.size(),
+               " bytes and ", spec.shape.size(), " axes; readers take ", kLongestName, " and ",
+               kMostAxes);
   }
 }
 
 // The length, the JSON and spaces up to a multiple of the alignment.
 std::string header_for(const std::vector<TensorSpec>& specs,
                        const std::map<std::string, std::string>& metadata) {
+  check_names(specs);
   nlohmann::ordered_json header = nlohmann::ordered_json::object();
   if (!metadata.empty()) header[kMetadata] = metadata;
   std::uint64_t offset = 0;
@@ -331,14 +314,6 @@ std::string header_for(const std::vector<TensorSpec>& specs,
 
 }  // namespace
 
-const char* name(Dtype dtype) {
-  return kDtypes[static_cast<std::size_t>(dtype)].name;
-}
-
-std::size_t bytes_per_element(Dtype dtype) {
-  return kDtypes[static_cast<std::size_t>(dtype)].bytes;
-}
-
 Safetensors parse_safetensors(std::span<const std::byte> bytes, const std::string& file) {
   const std::span<const std::byte> header = header_of(bytes, file);
   HeaderReader reader(file);
@@ -351,58 +326,22 @@ Safetensors parse_safetensors(std::span<const std::byte> bytes, const std::strin
 
   Safetensors contents;
   contents.metadata = std::move(reader.metadata);
-  for (auto& [tensor, is] : reader.entries) {
-    if (tensor.starts_with(kPadding))
+  for (auto* entry : order) {
+    auto& [tensor, is] = *entry;
+    if (tensor.starts_with(kPadding)) {
       check_padding(is, file, tensor);
-    else
-      contents.tensors[tensor] = {is.dtype, std::move(is.shape),
-                                  data.subspan(is.begin, is.end - is.begin)};
+      continue;
+    }
+    contents.tensors[tensor] = {is.dtype, std::move(is.shape),
+                                data.subspan(is.begin, is.end - is.begin)};
+    contents.order.push_back(tensor);
   }
   return contents;
 }
 
-std::uint64_t num_bytes(const TensorSpec& spec) {
-  const std::optional<std::uint64_t> bytes = checked_bytes(spec.dtype, spec.shape);
-  MOTE_CHECK(bytes, "safetensors: tensor '", spec.name, "' of shape ", in_brackets(spec.shape),
-             " has a negative or too large size");
-  return *bytes;
-}
-
-SafetensorsWriter::SafetensorsWriter(const fs::path& path, std::vector<TensorSpec> specs,
+SafetensorsWriter::SafetensorsWriter(const fs::path& path, const std::vector<TensorSpec>& specs,
                                      const std::map<std::string, std::string>& metadata)
-    : specs_(std::move(specs)), file_(path) {
-  check_names(specs_);
-  file_.write(header_for(specs_, metadata));
-  if (!specs_.empty()) left_ = num_bytes(specs_.front());
-}
-
-void SafetensorsWriter::write(const std::string& tensor, std::span<const std::byte> bytes) {
-  while (current_ < specs_.size() && left_ == 0 && specs_[current_].name != tensor) finish_tensor();
-  MOTE_CHECK(current_ < specs_.size(), "safetensors: tensor '", tensor,
-             "' comes after the last one announced");
-  const TensorSpec& spec = specs_[current_];
-  MOTE_CHECK(spec.name == tensor, "safetensors: tensor '", tensor, "' comes while '", spec.name,
-             "' lacks ", left_, " bytes");
-  MOTE_CHECK(bytes.size() <= left_, "safetensors: tensor '", tensor, "' lacks ", left_,
-             " bytes and was given ", bytes.size());
-  file_.write(bytes);
-  left_ -= bytes.size();
-}
-
-void SafetensorsWriter::finish_tensor() {
-  file_.pad_to(kAlignment);
-  ++current_;
-  if (current_ < specs_.size()) left_ = num_bytes(specs_[current_]);
-}
-
-void SafetensorsWriter::commit() {
-  while (current_ < specs_.size()) {
-    MOTE_CHECK(left_ == 0, "safetensors: tensor '", specs_[current_].name, "' lacks ", left_,
-               " bytes");
-    finish_tensor();
-  }
-  file_.commit();
-}
+    : writer_(path, header_for(specs, metadata), specs, kAlignment) {}
 
 ModelWriter::ModelWriter(fs::path folder, std::vector<TensorSpec> specs, std::uint64_t most_bytes)
     : folder_(std::move(folder)) {

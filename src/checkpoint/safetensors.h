@@ -21,12 +21,14 @@
 #include "base/file.h"
 #include "checkpoint/tensor.h"
 #include "checkpoint/tensor_source.h"
+#include "checkpoint/tensor_writer.h"
 
 namespace mote::checkpoint {
 
 struct Safetensors {
   std::map<std::string, Tensor> tensors;
   std::map<std::string, std::string> metadata;
+  std::vector<std::string> order;  // the tensors' names as their data lie in the file
 };
 
 // `file` is used in messages only. Throws a file error that names the tensor for anything that the
@@ -41,41 +43,28 @@ class SafetensorsFile final : public TensorSource {
 
   const std::map<std::string, Tensor>& tensors() const override { return contents_.tensors; }
   const std::map<std::string, std::string>& metadata() const { return contents_.metadata; }
+  const std::vector<std::string>& order() const { return contents_.order; }
   const fs::path& path() const override { return file_.path(); }
+  std::string format() const override { return "safetensors"; }
 
  private:
   MappedFile file_;
   Safetensors contents_;
 };
 
-struct TensorSpec {
-  std::string name;
-  Dtype dtype = Dtype::f32;
-  std::vector<std::int64_t> shape;
-};
-
-// Bytes of the tensor described; throws a value error where that overflows.
-std::uint64_t num_bytes(const TensorSpec& spec);
-
-// Writes a file in one pass: all names and shapes first, then the data in the same order, each
-// tensor in as many parts as the caller likes. The file appears under its name at commit().
+// Writes a file in one pass: all names and shapes first, then the data (tensor_writer.h).
 class SafetensorsWriter {
  public:
-  SafetensorsWriter(const fs::path& path, std::vector<TensorSpec> specs,
+  SafetensorsWriter(const fs::path& path, const std::vector<TensorSpec>& specs,
                     const std::map<std::string, std::string>& metadata = {});
 
-  // The next bytes of `tensor`: the one being written or, when that one is complete, the next.
-  void write(const std::string& tensor, std::span<const std::byte> bytes);
-  // Refuses while data is missing.
-  void commit();
+  void write(const std::string& tensor, std::span<const std::byte> bytes) {
+    writer_.write(tensor, bytes);
+  }
+  void commit() { writer_.commit(); }
 
  private:
-  void finish_tensor();
-
-  std::vector<TensorSpec> specs_;
-  FileWriter file_;
-  std::size_t current_ = 0;  // index into specs_
-  std::uint64_t left_ = 0;   // bytes of it still to come
+  TensorWriter writer_;
 };
 
 // Writes a model of any size into a folder: model.safetensors where it fits into `most_bytes`, else

@@ -76,18 +76,40 @@ TEST(Safetensors, ReadsNamesTypesShapesAndBytes) {
   EXPECT_EQ(contents.tensors.at("one").num_elements(), 1);
 }
 
+// The dtypes of the format, and how many bits each has.
+const std::pair<const char*, int> kFormatDtypes[] = {
+    {"BOOL", 8}, {"F4", 4},      {"F6_E2M3", 6}, {"F6_E3M2", 6},     {"U8", 8},
+    {"I8", 8},   {"F8_E5M2", 8}, {"F8_E4M3", 8}, {"F8_E8M0", 8},     {"F8_E4M3FNUZ", 8},
+    {"I16", 16}, {"U16", 16},    {"F16", 16},    {"F8_E5M2FNUZ", 8}, {"BF16", 16},
+    {"I32", 32}, {"U32", 32},    {"F32", 32},    {"C64", 64},        {"F64", 64},
+    {"I64", 64}, {"U64", 64}};
+
 TEST(Safetensors, EveryDtypeHasItsNameAndSize) {
-  const std::pair<const char*, int> rows[] = {
-      {"F64", 8}, {"F32", 4}, {"F16", 2}, {"BF16", 2}, {"I64", 8}, {"I32", 4}, {"I16", 2},
-      {"I8", 1},  {"U64", 8}, {"U32", 4}, {"U16", 2},  {"U8", 1},  {"BOOL", 1}};
-  for (const auto& [dtype, size] : rows) {
-    const std::string bytes =
-        file_of("{" + entry("t", dtype, "3", "0," + std::to_string(3 * size)) + "}",
-                std::string(static_cast<std::size_t>(3 * size), 'x'));
+  std::size_t in_format = 0;
+  for (std::size_t i = 0; i < kNumDtypes; ++i) in_format += in_safetensors(static_cast<Dtype>(i));
+  EXPECT_EQ(in_format, std::size(kFormatDtypes));
+  for (const auto& [dtype, bits] : kFormatDtypes) {
+    const std::string bytes = file_of("{" + entry("t", dtype, "4", concat("0,", bits / 2)) + "}",
+                                      std::string(static_cast<std::size_t>(bits / 2), 'x'));
     const Safetensors contents = parse(bytes);
     EXPECT_STREQ(name(contents.tensors.at("t").dtype), dtype);
-    EXPECT_EQ(contents.tensors.at("t").num_elements(), 3);
+    EXPECT_EQ(contents.tensors.at("t").num_elements(), 4);
+    EXPECT_EQ(bits_per_element(contents.tensors.at("t").dtype), bits);
   }
+}
+
+TEST(Safetensors, TheShapeOfF4CountsElementsAndNotBytes) {
+  const std::string bytes = file_of("{" + entry("t", "F4", "2,8", "0,8") + "}", "12345678");
+  EXPECT_EQ(parse(bytes).tensors.at("t").num_elements(), 16);
+  expect_refused("has 3 elements, which come in groups of 2",
+                 file_of("{" + entry("t", "F4", "3", "0,1") + "}", "1"), "t");
+  expect_refused("has 6 elements, which come in groups of 4",
+                 file_of("{" + entry("t", "F6_E3M2", "6", "0,5") + "}", "12345"), "t");
+}
+
+TEST(Safetensors, KnowsNoBlocksOfGguf) {
+  expect_refused("dtype 'Q8_0' is not one of",
+                 file_of("{" + entry("t", "Q8_0", "32", "0,34") + "}", std::string(34, 'x')), "t");
 }
 
 TEST(Safetensors, AcceptsNoTensorsAndEmptyTensors) {
@@ -193,7 +215,7 @@ TEST(SafetensorsRefuses, ShapesThatDoNotMatchTheirBytes) {
   expect_refused("whole numbers", one("U8", "8.0"), "t");
   expect_refused("whole numbers", one("U8", "99999999999999999999999"), "t");
   std::string axes = "8";
-  for (int i = 0; i < 64; ++i) axes += ",1";
+  for (int i = 0; i < 32; ++i) axes += ",1";
   expect_refused("axes", one("U8", axes), "t");
 }
 
@@ -223,14 +245,16 @@ TEST(SafetensorsRefuses, RepeatedNames) {
 }
 
 TEST(SafetensorsRefuses, HeadersThatAreNotTheJsonOfTheFormat) {
-  expect_refused("not JSON", file_of("", ""));
+  expect_refused("does not begin with '{'", file_of("", ""));
+  expect_refused("does not begin with '{'", file_of(" {}", ""));
+  expect_refused("does not begin with '{'", file_of("[]", ""));
+  expect_refused("does not begin with '{'", file_of("1", ""));
+  expect_refused("does not begin with '{'", file_of("null", ""));
   expect_refused("not JSON", file_of("{", ""));
   expect_refused("not JSON", file_of("{} x", ""));
   expect_refused("not JSON", file_of("{\"t\xff\":1}", ""));
   expect_refused("not JSON", file_of("{\"\xc0\xaf\":1}", ""));
-  expect_refused("found a list", file_of("[]", ""));
-  expect_refused("found the number", file_of("1", ""));
-  expect_refused("found null", file_of("null", ""));
+  expect_refused("found null", file_of("{\"t\":null}", ""), "t");
   expect_refused("found text", file_of("{\"t\":\"x\"}", ""), "t");
   expect_refused("found true", file_of("{\"t\":{\"dtype\":true}}", ""), "t");
   expect_refused("found a list", file_of("{\"t\":{\"dtype\":[]}}", ""), "t");
@@ -379,6 +403,47 @@ TEST(FixturesSafetensors, EveryFileParses) {
     ++files;
   }
   if (files == 0) GTEST_SKIP() << "no .safetensors files below " << folder;
+}
+
+// Written, read and written again in the order and with the metadata of the file.
+TEST_F(SafetensorsWritten, IsWrittenAgainByteForByteWithEveryDtype) {
+  std::vector<TensorSpec> specs;
+  for (std::size_t i = 0; i < kNumDtypes; ++i) {
+    const auto dtype = static_cast<Dtype>(i);
+    if (!in_safetensors(dtype)) continue;
+    specs.push_back({concat("z", kNumDtypes - i), dtype, {3, 4}});
+    specs.push_back({concat("none", i), dtype, {0, 4}});
+    if (elements_per_group(dtype) == 1) specs.push_back({concat("one", i), dtype, {}});
+  }
+  SafetensorsWriter writer(path(), specs, {{"format", "pt"}, {"a", "b"}});
+  for (std::size_t i = 0; i < specs.size(); ++i)
+    writer.write(specs[i].name, std::vector<std::byte>(num_bytes(specs[i]), std::byte(i)));
+  writer.commit();
+
+  const fs::path again = path().parent_path() / "again.safetensors";
+  {
+    const SafetensorsFile file(path());
+    std::vector<TensorSpec> same;
+    for (const std::string& name : file.order())
+      same.push_back({name, file.at(name).dtype, file.at(name).shape});
+    SafetensorsWriter second(again, same, file.metadata());
+    for (const std::string& name : file.order()) second.write(name, file.at(name).bytes);
+    second.commit();
+  }
+  EXPECT_EQ(read_file(again), read_file(path()));
+}
+
+TEST_F(SafetensorsWritten, RefusesTypesAndNamesThatReadersRefuse) {
+  EXPECT_THROW(SafetensorsWriter(path(), {{"t", Dtype::q8_0, {32}}}), Error);
+  EXPECT_THROW(SafetensorsWriter(path(), {{std::string(4097, 'n'), Dtype::u8, {1}}}), Error);
+  EXPECT_THROW(SafetensorsWriter(path(), {{"t", Dtype::f4, {3}}}), Error);
+}
+
+TEST(SafetensorsRefuses, NamesOfOver4096Bytes) {
+  const std::string name(4096, 'n');
+  EXPECT_EQ(refusal(file_of("{" + entry(name, "U8", "0", "0,0") + "}", "")), "accepted");
+  expect_refused("a name of 4097 bytes",
+                 file_of("{" + entry(name + "n", "U8", "0", "0,0") + "}", ""));
 }
 
 }  // namespace

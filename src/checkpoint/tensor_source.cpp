@@ -1,64 +1,85 @@
 #include "checkpoint/tensor_source.h"
 
-#include "base/check.h"
-#include "base/json_text.h"
+#include <algorithm>
+#include <cstring>
+#include <string_view>
+
+#include "base/log.h"
 #include "base/nearest.h"
+#include "checkpoint/gguf.h"
+#include "checkpoint/refuse.h"
 #include "checkpoint/safetensors.h"
+#include "checkpoint/shard_index.h"
+#include "checkpoint/torch_pickle.h"
 
 namespace mote::checkpoint {
 namespace {
 
-constexpr const char* kSingle = "model.safetensors";
-constexpr const char* kIndex = "model.safetensors.index.json";
-
-[[noreturn]] void refuse(const fs::path& path, const std::string& field, const std::string& what) {
-  throw Error(ErrorKind::file, concat(path.string(), ": ", what)).in(path.string()).at(field);
-}
-
-// "weight_map": {tensor: file} of an index, the files by name.
-std::map<std::string, std::set<std::string>> tensors_by_shard(const fs::path& index) {
-  const nlohmann::json json = read_json_index(index.string());
-  const auto map = json.find("weight_map");
-  if (map == json.end() || !map->is_object() || map->empty())
-    refuse(index, "weight_map", "'weight_map' is missing or names no tensor");
-  std::map<std::string, std::set<std::string>> shards;
-  for (const auto& [tensor, file] : map->items()) {
-    if (!file.is_string()) refuse(index, tensor, concat("'", tensor, "' names no file"));
-    const auto name = file.get<std::string>();
-    if (name.empty() || name != fs::path(name).filename().string() || name == "." || name == "..")
-      refuse(index, tensor,
-             concat("'", tensor, "' is in '", name, "', which is no file of this folder"));
-    shards[name].insert(tensor);
-  }
-  return shards;
-}
+constexpr std::string_view kPointer = "version https://git-lfs";
 
 class Shards final : public TensorSource {
  public:
-  explicit Shards(const fs::path& index) : path_(index) {
-    for (const auto& [name, wanted] : tensors_by_shard(index)) {
-      files_.push_back(std::make_unique<SafetensorsFile>(index.parent_path() / name));
-      const SafetensorsFile& file = *files_.back();
-      for (const std::string& tensor : wanted)
-        if (!file.has(tensor))
-          refuse(index, tensor,
-                 concat("'", tensor, "' is said to be in ", name, ", which has no such tensor"));
-      for (const auto& [tensor, value] : file.tensors()) {
-        if (!wanted.contains(tensor))
-          refuse(index, tensor,
-                 concat(name, " holds '", tensor, "', which the index does not place there"));
-        tensors_[tensor] = value;
-      }
-    }
+  // Index and files, or files alone.
+  explicit Shards(std::vector<fs::path> files) : files_(std::move(files)) {
+    const bool indexed = is_index(files_.front());
+    for (std::size_t i = indexed ? 1 : 0; i < files_.size(); ++i) add(files_[i]);
+    if (indexed) keep_what_the_index_names();
   }
   const std::map<std::string, Tensor>& tensors() const override { return tensors_; }
-  const fs::path& path() const override { return path_; }
+  const fs::path& path() const override { return files_.front(); }
+  std::string format() const override { return sources_.front()->format(); }
+  std::vector<fs::path> files() const override { return files_; }
+  const Tensor& at(const std::string& name) const override {
+    const auto found = source_of_.find(name);
+    return found == source_of_.end() ? TensorSource::at(name) : found->second->at(name);
+  }
 
  private:
-  const fs::path path_;
-  std::vector<std::unique_ptr<SafetensorsFile>> files_;
+  void add(const fs::path& file) {
+    sources_.push_back(open_file(file));
+    for (const auto& [tensor, value] : sources_.back()->tensors()) {
+      if (!source_of_.emplace(tensor, sources_.back().get()).second)
+        refuse_file(path().string(), tensor,
+                    concat("tensor '", tensor, "' lies in ", file_of(tensor), " and in ",
+                           file.filename().string(), "; one of them belongs to another model"));
+      tensors_[tensor] = value;
+    }
+  }
+  void keep_what_the_index_names() {
+    const std::string index = path().string();
+    const auto map = parse_shard_index(read_file(path()), index);
+    for (const auto& [tensor, file] : map) {
+      if (!source_of_.contains(tensor))
+        refuse_file(index, tensor,
+                    concat("tensor '", tensor, "' is said to be in ", file,
+                           ", which has no such tensor; download both anew"));
+      if (file_of(tensor) != file)
+        refuse_file(index, tensor,
+                    concat("tensor '", tensor, "' is said to be in ", file, " and lies in ",
+                           file_of(tensor), "; the files belong to different models"));
+    }
+    const auto is_left = [&](const auto& tensor) { return !map.contains(tensor.first); };
+    const auto first = std::find_if(tensors_.begin(), tensors_.end(), is_left);
+    if (first == tensors_.end()) return;
+    const std::string name = first->first;
+    const std::size_t left = std::erase_if(tensors_, is_left);
+    std::erase_if(source_of_, is_left);
+    log::warn(concat(index, ": leaves out ", left, " tensors of its files, '", name,
+                     "' the first; they are not used"));
+  }
+  std::string file_of(const std::string& tensor) const {
+    return source_of_.at(tensor)->path().filename().string();
+  }
+
+  const std::vector<fs::path> files_;
+  std::vector<std::shared_ptr<const TensorSource>> sources_;
+  std::map<std::string, const TensorSource*> source_of_;
   std::map<std::string, Tensor> tensors_;
 };
+
+bool begins_with(std::span<const std::byte> bytes, std::string_view text) {
+  return bytes.size() >= text.size() && std::memcmp(bytes.data(), text.data(), text.size()) == 0;
+}
 
 }  // namespace
 
@@ -73,33 +94,54 @@ const Tensor& TensorSource::at(const std::string& name) const {
       .at(name);
 }
 
-void UsedTensors::check_all_used(const std::function<bool(const std::string&)>& ignored) const {
+std::vector<std::string> UsedTensors::unused(const Ignored& ignored) const {
   std::vector<std::string> left;
-  for (const auto& [name, unused] : tensors())
+  for (const auto& [name, value] : tensors())
     if (!used_.contains(name) && !ignored(name)) left.push_back(name);
+  return left;
+}
+
+void UsedTensors::check_all_used(const Ignored& ignored) const {
+  const std::vector<std::string> left = unused(ignored);
   if (left.empty()) return;
-  throw Error(
-      ErrorKind::file,
-      concat(path().string(), ": tensor '", left.front(), "'",
+  refuse_file(
+      path().string(), left.front(),
+      concat("tensor '", left.front(), "'",
              left.size() > 1 ? concat(" and ", left.size() - 1, " more belong") : " belongs",
              " to nothing that config.json describes; the two files do not belong "
-             "together"))
-      .in(path().string())
-      .at(left.front());
+             "together"));
 }
 
-std::shared_ptr<const TensorSource> open_tensors(const fs::path& folder) {
-  if (!fs::exists(folder / kSingle) && fs::exists(folder / kIndex))
-    return std::make_shared<const Shards>(folder / kIndex);
-  return std::make_shared<const SafetensorsFile>(folder / kSingle);
+std::shared_ptr<const TensorSource> open_file(const fs::path& file) {
+  const MappedFile mapped(file);
+  const std::string extension = file.extension().string();
+  if (begins_with(mapped.bytes(), kPointer))
+    refuse_file(file.string(), "", "is a pointer of Git LFS and not the file; run `git lfs pull`");
+  if (begins_with(mapped.bytes(), "GGUF") || extension == ".gguf")
+    return std::make_shared<const GgufFile>(file);
+  if (is_torch_pickle(mapped.bytes()) || extension == ".bin" || extension == ".pt" ||
+      extension == ".pth")
+    return std::make_shared<const TorchPickleFile>(file);
+  return std::make_shared<const SafetensorsFile>(file);
 }
 
-std::vector<fs::path> model_files(const fs::path& folder) {
-  if (fs::exists(folder / kSingle) || !fs::exists(folder / kIndex)) return {folder / kSingle};
-  std::vector<fs::path> files = {folder / kIndex};
-  for (const auto& [name, unused] : tensors_by_shard(folder / kIndex))
-    files.push_back(folder / name);
-  return files;
+bool is_tensor_file(const fs::path& file) {
+  std::error_code ignored;
+  if (!fs::is_regular_file(file, ignored)) return false;
+  const std::string extension = file.extension().string();
+  for (const char* known : {".safetensors", ".gguf", ".bin", ".pt", ".pth"})
+    if (extension == known) return true;
+  const MappedFile mapped(file);
+  const auto bytes = mapped.bytes();
+  return begins_with(bytes, "GGUF") || is_torch_pickle(bytes) ||
+         (bytes.size() > 8 && bytes[8] == std::byte{'{'});
+}
+
+std::shared_ptr<const TensorSource> open_tensors(const fs::path& path) {
+  std::vector<fs::path> files = model_files(path);
+  // A GGUF file finds its own parts.
+  if (files.size() == 1 || files.front().extension() == ".gguf") return open_file(files.front());
+  return std::make_shared<const Shards>(std::move(files));
 }
 
 }  // namespace mote::checkpoint
