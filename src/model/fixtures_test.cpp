@@ -16,14 +16,15 @@ namespace mote::model {
 namespace {
 
 // Kinds that some test reads: the quantisation kinds in checkpoint/fixtures_quant_test, tokenizers
-// in text/tokenizer_json_test.
+// in text/tokenizer_json_test and text/sentencepiece_test.
 const std::set<std::string> kHandled = {"layer:dense",
                                         "layer:PEER",
                                         "layer:PKM",
                                         "layer:sigma-MoE",
                                         "quant:gptq",
                                         "quant:q16",
-                                        "tokenizer:byte-level-bpe"};
+                                        "tokenizer:byte-level-bpe",
+                                        "tokenizer:sentencepiece"};
 
 std::set<std::string> kinds_to_come() {
   std::istringstream lines(
