@@ -2,12 +2,20 @@
 
 #include <memory>
 
+#include "base/check.h"
 #include "text/charsmap.h"
 #include "text/regex.h"
 #include "text/utf8.h"
 
 namespace mote::text {
 namespace {
+
+// A file may ask for texts without end. What the standard forms make is at most 18 times as long.
+void check_growth(std::size_t now, std::size_t before) {
+  constexpr std::size_t kMostGrowth = 64, kSmall = 4096;
+  MOTE_CHECK(now / kMostGrowth <= before + kSmall, "the tokenizer's normalizer makes ", now,
+             " bytes of ", before, "; its replacements are too long");
+}
 
 // Where the last character of `text`, which is not empty, begins.
 std::size_t last_character(std::string_view text) {
@@ -31,7 +39,10 @@ std::string by_characters(std::string_view text, const Each& each) {
 
 std::string Normalizer::apply(std::string_view text) const {
   std::string result(text);
-  for (const auto& step : steps_) result = step(result);
+  for (const auto& step : steps_) {
+    result = step(result);
+    check_growth(result.size(), text.size());
+  }
   return result;
 }
 
@@ -76,6 +87,7 @@ void Normalizer::add_replace(const std::string& pattern, std::string content) {
       const auto [begin, end] = regex->find(text, at, *scratch);
       result += text.substr(at, begin - at);
       if (begin < end) result += content;
+      check_growth(result.size(), text.size());
       at = end;
     }
     return result;

@@ -5,6 +5,7 @@
 
 #include "base/check.h"
 #include "tests/support/fixture_kinds.h"
+#include "text/batches.h"
 #include "text/bpe.h"
 #include "text/tokenizer_json.h"
 #include "text/utf8.h"
@@ -163,6 +164,27 @@ TEST(TrainUnigram, LearnsSavesAndReadsTheSameTokenizer) {
   EXPECT_EQ(read->encode(text), learned->encode(text));
   EXPECT_EQ(read->decode(read->encode(text)), text);
   EXPECT_EQ(train_unigram(corpus, 160, 100)->encode(text), learned->encode(text));
+}
+
+// The tokens' folder has the model beside them, and another run takes both as they are.
+TEST(TrainUnigram, APreparedFolderKeepsTheModel) {
+  const test::TemporaryFolder folder;
+  const Texts corpus = small_corpus();
+  const auto learned = tokenizer_named("unigram", corpus, 160, 1);
+  StagedFolder out(folder.path() / "tokens");
+  prepare(corpus, *learned, "x", out, 1);
+  EXPECT_TRUE(fs::exists(folder.path() / "tokens" / "spiece.model"));
+  EXPECT_FALSE(fs::exists(folder.path() / "tokens" / kTokenizerFile));
+  const TokenFile tokens(folder.path() / "tokens");
+  EXPECT_EQ(tokens.info().vocab_size, learned->vocab_size());
+  EXPECT_EQ(tokens.tokenizer()->name(3), learned->name(3));
+  std::string text;
+  tokens.decode(*tokens.tokenizer(), 0, [&](std::string_view bytes, bool) { text += bytes; });
+  EXPECT_NE(text.find("the cat number 17 sat"), std::string::npos);
+  EXPECT_EQ(tokenizer_named((folder.path() / "tokens").string())->vocab_size(),
+            learned->vocab_size());
+  EXPECT_EQ(tokenizer_named((folder.path() / "tokens" / "spiece.model").string())->vocab_size(),
+            learned->vocab_size());
 }
 
 TEST(TrainUnigram, RefusesAVocabularyOfSentinelsAlone) {

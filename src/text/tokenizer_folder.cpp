@@ -204,7 +204,11 @@ std::unique_ptr<Tokenizer> from_json(const fs::path& path, const Beside& beside)
   put(model.around.before, beside.add_begin, model.roles.begin, "add_bos_token");
   put(model.around.after, beside.add_end, model.roles.end, "add_eos_token");
   model.companions = beside.files;
-  return make_tokenizer(std::move(model));
+  try {
+    return make_tokenizer(std::move(model));
+  } catch (const Error& error) {
+    json.fail("", concat("cannot be used: ", error.what()));
+  }
 }
 
 std::unique_ptr<Tokenizer> from_sentencepiece(const fs::path& path, const Beside& beside) {

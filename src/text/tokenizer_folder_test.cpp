@@ -243,6 +243,26 @@ TEST_F(TokenizerFolder, NormalizersChangeTextStepByStep) {
   EXPECT_EQ(normalized({{"type", "Prepend"}, {"prepend", "x"}}, ""), "");
 }
 
+TEST_F(TokenizerFolder, ReplacementsDoNotMakeTextWithoutEnd) {
+  json file = byte_file();
+  const json longer = {
+      {"type", "Replace"}, {"pattern", {{"Regex", "."}}}, {"content", std::string(50, 'x')}};
+  file["normalizer"] = {{"type", "Sequence"},
+                        {"normalizers", {longer, longer, longer, longer, longer}}};
+  put("tokenizer.json", file);
+  EXPECT_THROW(load()->encode(std::string(1000, 'a')), Error);
+  file = character_file();
+  const json twice = {{"type", "Replace"}, {"pattern", {{"String", "a"}}}, {"content", "aa"}};
+  json& decoders = file["decoder"]["decoders"];
+  for (int i = 0; i < 20; ++i) decoders.insert(decoders.begin(), twice);
+  put("tokenizer.json", file);
+  expect_refused("its replacements are too long");
+  file = character_file();
+  file["pre_tokenizer"] = {{"type", "Metaspace"}, {"replacement", "  "}};
+  put("tokenizer.json", file);
+  expect_refused("is not one character other than a space");
+}
+
 TEST_F(TokenizerFolder, RefusesATableOfCharactersThatLeadsOutOfItself) {
   json file = byte_file();
   const auto with = [&](const std::string& base64) {

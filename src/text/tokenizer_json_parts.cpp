@@ -4,6 +4,8 @@
 #include <array>
 #include <functional>
 
+#include "text/utf8.h"
+
 namespace mote::text {
 namespace {
 
@@ -70,7 +72,9 @@ Cut::Behavior behavior_of(const JsonReader& reader, const SortedJson& part, cons
 Metaspace metaspace_of(const JsonReader& reader, const SortedJson& part, const std::string& place) {
   Metaspace metaspace;
   metaspace.replacement = reader.text(part, "replacement", place);
-  if (metaspace.replacement.empty()) reader.fail(place + ".replacement", "is empty");
+  if (metaspace.replacement.empty() || metaspace.replacement == " " ||
+      first_sequence(metaspace.replacement).length != metaspace.replacement.size())
+    reader.fail(place + ".replacement", "is not one character other than a space");
   metaspace.split = reader.flag(part, "split", true, place);
   // Older files say it so.
   if (!reader.flag(part, "add_prefix_space", true, place))

@@ -333,6 +333,8 @@ void ModelTokenizer::prepare_decoding() {
         at += here ? from.size() : 1;
       }
       text = std::move(changed);
+      MOTE_CHECK(text.size() <= 8 * token.bytes.size() + 64, "the decoder makes ", text.size(),
+                 " bytes of token '", token.bytes, "'; its replacements are too long");
     }
     decoded_.push_back(std::move(text));
   }

@@ -805,6 +805,10 @@ Value filter(const std::string& given_name, const Value& value, Arguments& argum
   budget.spend(value.is<std::string>() ? value.text().size()
                : value.is_list()       ? 64 * value.items().size()
                                        : 0);
+  // Each item is compared with those before it.
+  if (name == "unique" && value.is_list())
+    budget.spend(value.items().size() * value.items().size());
+  budget.spend(value.size());
   if (name == "map") return mapped_items(value, arguments, budget);
   if (name == "select" || name == "reject" || name == "selectattr" || name == "rejectattr")
     return selected(name, value, arguments);

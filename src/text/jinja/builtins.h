@@ -11,7 +11,7 @@ namespace mote::text::jinja {
 // count one; a template that needs more ends in an Error, so that none runs for ever.
 class Budget {
  public:
-  static constexpr std::size_t kMostSteps = 10'000'000, kMostBytes = std::size_t{1} << 26;
+  static constexpr std::size_t kMostSteps = 3'000'000, kMostBytes = std::size_t{1} << 26;
   void spend(std::size_t bytes = 0);
 
  private:

@@ -64,6 +64,10 @@ class Rendering {
   Flow loop(const Statement& s, Scope& scope, std::string& out);
   void assign(const Target& target, const Value& value, Scope& scope);
   Value macro(const Statement& s);
+  std::string printed(const Value& value) {
+    budget_.spend(value.size());
+    return value.str();
+  }
   void put(std::string& out, const std::string& text) {
     budget_.spend(text.size());
     MOTE_CHECK(out.size() + text.size() <= Budget::kMostBytes, "the text is longer than ",
@@ -71,6 +75,11 @@ class Rendering {
     out += text;
   }
 
+  // A text is copied wherever it is used.
+  Value spent(Value value) {
+    if (value.is<std::string>()) budget_.spend(value.text().size());
+    return value;
+  }
   Value evaluate(const Expression& e, const Scope& scope);
   Value part(const Expression& e, std::size_t at, const Scope& scope) {
     return e.items[at] ? evaluate(*e.items[at], scope) : Value();
@@ -102,7 +111,7 @@ Rendering::Flow Rendering::statement(const Statement& s, Scope& scope, std::stri
         put(out, s.text);
         return Flow::next;
       case Statement::Kind::print:
-        put(out, evaluate(*s.expression, scope).str());
+        put(out, printed(evaluate(*s.expression, scope)));
         return Flow::next;
       case Statement::Kind::choose:
         for (std::size_t i = 0; i < s.conditions.size(); ++i)
@@ -270,9 +279,10 @@ Value Rendering::evaluate(const Expression& e, const Scope& scope) {
   budget_.spend();
   switch (e.kind) {
     case Kind::constant:
-      return e.value;
+      return spent(e.value);
     case Kind::name: {
       const Value* found = scope.find(e.text);
+      if (found != nullptr && found->is<std::string>()) budget_.spend(found->text().size());
       return found == nullptr ? Value(Undefined{e.text}) : *found;
     }
     case Kind::list: {
@@ -296,9 +306,9 @@ Value Rendering::evaluate(const Expression& e, const Scope& scope) {
       return Value::dict(std::move(entries));
     }
     case Kind::attribute:
-      return attribute(evaluate(*e.items[0], scope), e.text);
+      return spent(attribute(evaluate(*e.items[0], scope), e.text));
     case Kind::item:
-      return item(evaluate(*e.items[0], scope), evaluate(*e.items[1], scope));
+      return spent(item(evaluate(*e.items[0], scope), evaluate(*e.items[1], scope)));
     case Kind::slice: {
       const Value value = evaluate(*e.items[0], scope);
       budget_.spend(value.is<std::string>() ? value.text().size()

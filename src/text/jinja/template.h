@@ -16,8 +16,8 @@ class Template {
   explicit Template(std::string_view source);
 
   // The text for these variables, an object. Throws Error(value) with the line: what the template
-  // itself refuses, a value that does not fit, or a template that goes over the limits: 10^7 steps,
-  // 64 MiB of text, 1000 levels.
+  // itself refuses, a value that does not fit, or a template that goes over the limits: three
+  // million steps, 64 MiB of text, 1000 levels.
   std::string render(const Json& variables) const;
 
  private:

@@ -110,6 +110,12 @@ TEST(JinjaTemplate, EndsWhatWouldTakeForEver) {
                     "n.f}.get %}{% endfor %}")
                 .find("nested more than 100"),
             std::string::npos);
+  EXPECT_NE(refused("{% set n = namespace(l=[1]) %}{% for i in range(60) %}{% set n.l = [n.l, "
+                    "n.l] %}{% endfor %}{{ n.l }}")
+                .find("larger than"),
+            std::string::npos);
+  EXPECT_NE(refused("{{ (range(100000) | list) | unique | list }}").find("too many steps"),
+            std::string::npos);
   EXPECT_NE(refused("{% set n = namespace() %}{% set n.n = n %}").find("cannot stand inside"),
             std::string::npos);
   EXPECT_NE(refused("{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}").find("levels deep"),

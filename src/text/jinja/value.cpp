@@ -85,6 +85,12 @@ int depth_over(int depth) {
   return depth + 1;
 }
 
+std::size_t size_with(std::size_t size, std::size_t more) {
+  MOTE_CHECK(size + more <= Value::kMostSize, "values are larger than ", Value::kMostSize,
+             " bytes and parts");
+  return size + more;
+}
+
 void refuse_namespace(const Value& value) {
   MOTE_CHECK(!value.is_dict() || !value.entries().is_namespace,
              "a namespace cannot stand inside another value");
@@ -149,18 +155,27 @@ Value::Value(Function value, int holds)
 
 Value Value::list(Items items) {
   int depth = 0;
-  for (const Value& item : items) refuse_namespace(item), depth = std::max(depth, item.depth());
+  std::size_t size = 1;
+  for (const Value& item : items) {
+    refuse_namespace(item);
+    depth = std::max(depth, item.depth());
+    size = size_with(size, item.size());
+  }
   Value value;
-  value.data_ = std::make_shared<List>(List{std::move(items), depth_over(depth)});
+  value.data_ = std::make_shared<List>(List{std::move(items), depth_over(depth), size});
   return value;
 }
 
 Value Value::dict(Entries entries) {
   int depth = 0;
-  for (const auto& [key, item] : entries)
-    refuse_namespace(item), depth = std::max(depth, item.depth());
+  std::size_t size = 1;
+  for (const auto& [key, item] : entries) {
+    refuse_namespace(item);
+    depth = std::max(depth, item.depth());
+    size = size_with(size, key.size() + item.size());
+  }
   Value value;
-  value.data_ = std::make_shared<Dict>(Dict{std::move(entries), depth_over(depth), false});
+  value.data_ = std::make_shared<Dict>(Dict{std::move(entries), depth_over(depth), size, false});
   return value;
 }
 
@@ -175,6 +190,9 @@ void Value::set_attribute(const std::string& name, const Value& value) {
   refuse_namespace(value);
   Dict& dict = *std::get<std::shared_ptr<Dict>>(data_);
   dict.depth = std::max(dict.depth, depth_over(value.depth()));
+  dict.size = size_with(dict.size, name.size() + value.size());
+  for (const auto& [key, old] : dict.entries)
+    if (key == name) dict.size -= name.size() + old.size();
   for (auto& [key, old] : dict.entries)
     if (key == name) return void(old = value);
   dict.entries.emplace_back(name, value);
@@ -217,6 +235,12 @@ int Value::depth() const {
   if (is_list()) return std::get<std::shared_ptr<List>>(data_)->depth;
   if (is_function()) return std::get<std::shared_ptr<Call>>(data_)->depth;
   return is_dict() ? entries().depth : 0;
+}
+
+std::size_t Value::size() const {
+  if (is<std::string>()) return 1 + text().size();
+  if (is_list()) return std::get<std::shared_ptr<List>>(data_)->size;
+  return is_dict() ? entries().size : 1;
 }
 
 bool Value::truthy() const {

@@ -28,17 +28,21 @@ struct Arguments {
 using Function = std::function<Value(Arguments&)>;
 
 // Lists and dicts are shared, not copied; only a namespace changes after it is made. They hold at
-// most kMostDepth levels, so that no recursion over them is deep.
+// most kMostDepth levels, so that no recursion over them is deep, and kMostSize values and bytes of
+// text, each counted wherever it is seen, so that none is long.
 class Value {
  public:
   static constexpr int kMostDepth = 100;
+  static constexpr std::size_t kMostSize = std::size_t{1} << 26;
   struct List {
     Items items;
     int depth = 1;
+    std::size_t size = 1;
   };
   struct Dict {
     Entries entries;
     int depth = 1;
+    std::size_t size = 1;
     bool is_namespace = false;
     const Value* find(const std::string& key) const;
   };
@@ -94,6 +98,7 @@ class Value {
   std::string json(int indent) const;
   const char* type_name() const;
   int depth() const;
+  std::size_t size() const;  // values and bytes of text
 
  private:
   std::variant<Undefined, None, bool, std::int64_t, double, std::string, std::shared_ptr<List>,
