@@ -29,10 +29,12 @@ class Prepare final : public Verb {
   void add_options(CLI::App& app) override {
     app.add_option("CORPUS", corpora_, "NAME[:SPLIT], FILE[:SPLIT] or folders")->required();
     app.add_option("--out", out_, "a new folder for the tokens")->required()->check(not_empty());
-    app.add_option("--tokenizer", tokenizer_, "bytes, bpe, or a folder with a tokenizer.json")
+    app.add_option("--tokenizer", tokenizer_,
+                   "bytes, bpe or unigram (learned from the text), or a folder with a tokenizer")
         ->check(not_empty());
-    size_option_ = app.add_option("--vocab-size", vocab_size_, "tokens of a new bpe tokenizer")
-                       ->check(from_to(257, 1000000));
+    size_option_ =
+        app.add_option("--vocab-size", vocab_size_, "tokens of a new bpe or unigram tokenizer")
+            ->check(from_to(257, 1000000));
     format_.add(app);
   }
 

@@ -16,11 +16,12 @@ namespace mote::model {
 namespace {
 
 // Kinds that some test reads: checkpoints in fixtures_checkpoint_test, the quantisation kinds in checkpoint/fixtures_quant_test, tokenizers
-// in text/tokenizer_json_test.
+// in text/tokenizer_json_test and text/sentencepiece_test.
 const std::set<std::string> kHandled = {
     "checkpoint:gemma3_text", "checkpoint:llama", "checkpoint:mistral", "checkpoint:qwen2",
     "checkpoint:qwen3",       "layer:dense",      "layer:PEER",         "layer:PKM",
-    "layer:sigma-MoE",        "quant:gptq",       "quant:q16",          "tokenizer:byte-level-bpe"};
+    "layer:sigma-MoE",        "quant:gptq",       "quant:q16",          "tokenizer:byte-level-bpe",
+    "tokenizer:sentencepiece"};
 
 std::set<std::string> kinds_to_come() {
   std::istringstream lines(

@@ -213,7 +213,7 @@ void save_tokenizer(const text::Tokenizer& tokenizer, const fs::path& folder) {
 std::unique_ptr<text::Tokenizer> load_tokenizer(const fs::path& folder, const ModelConfig& config) {
   auto tokenizer = text::load_tokenizer(folder);
   if (tokenizer->vocab_size() <= config.vocab_size) return tokenizer;
-  const std::string path = (folder / "tokenizer.json").string();
+  const std::string path = text::tokenizer_file(folder).string();
   throw Error(ErrorKind::file, concat(path, ": has ", tokenizer->vocab_size(),
                                       " tokens, vocab_size in config.json is ", config.vocab_size,
                                       "; the tokenizer is another model's"))

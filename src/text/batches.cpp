@@ -164,7 +164,9 @@ bool is_prepared(const std::filesystem::path& folder) {
 }
 
 void link_prepared(const std::filesystem::path& folder, StagedFolder& out) {
-  for (const char* name : kPreparedFiles) link_or_copy_file(folder / name, out.path() / name);
+  std::error_code ignored;
+  for (const char* name : kPreparedFiles)
+    if (fs::exists(folder / name, ignored)) link_or_copy_file(folder / name, out.path() / name);
   out.commit();
 }
 
@@ -231,7 +233,7 @@ TokenId TokenFile::operator[](std::uint64_t i) const {
 std::unique_ptr<Tokenizer> TokenFile::tokenizer() const {
   auto tokenizer = load_tokenizer(state_->folder);
   if (tokenizer->vocab_size() == state_->info.vocab_size) return tokenizer;
-  const std::string path = (state_->folder / kTokenizerFile).string();
+  const std::string path = tokenizer_file(state_->folder).string();
   throw Error(ErrorKind::file,
               concat(path, ": has ", tokenizer->vocab_size(), " tokens, ", kHeaderFile, " says ",
                      state_->info.vocab_size,
@@ -253,7 +255,7 @@ void TokenFile::decode(const Tokenizer& tokenizer, std::uint64_t max_bytes,
     bytes += text.size();
     add(text, id == tokenizer.end_of_text());
   }
-  if (hash.hex() == state_->header.xxh64) return;
+  if (hash.hex() == state_->header.xxh64 || !tokenizer.lossless()) return;
   const std::string folder = state_->folder.string();
   throw Error(ErrorKind::file,
               concat(folder, ": ", kIdsFile, " decoded by ", kTokenizerFile, " is text of xxh64 ",

@@ -19,7 +19,15 @@ namespace mote::text {
 // A prepared folder: the ids, what they are, and the tokenizer that made them.
 inline constexpr const char* kIdsFile = "tokens.bin";
 inline constexpr const char* kHeaderFile = "tokens.json";
-inline constexpr std::array kPreparedFiles{kIdsFile, kHeaderFile, kTokenizerFile};
+// Those of the tokenizer are what it was read from, tokenizer.json or another.
+inline constexpr std::array kPreparedFiles{kIdsFile,
+                                           kHeaderFile,
+                                           kTokenizerFile,
+                                           "spiece.model",
+                                           "tokenizer.model",
+                                           "tokenizer_config.json",
+                                           "added_tokens.json",
+                                           "special_tokens_map.json"};
 
 struct Prepared {
   std::uint64_t tokens = 0, bytes = 0;  // end-of-text tokens included; bytes of text

@@ -8,7 +8,7 @@
 #include "base/check.h"
 #include "tests/support/files.h"
 #include "text/bpe.h"
-#include "text/bpe_model.h"
+#include "text/tokenizer_model.h"
 
 namespace mote::text {
 namespace {
@@ -95,13 +95,13 @@ TEST(Prepare, SaysOfWhatTextTheTokensAre) {
 }
 
 TEST(Prepare, UsesFourBytesForAVocabularyAbove65536) {
-  BpeModel model = byte_model();
+  TokenizerModel model = byte_model();
   while (model.tokens.size() < 65'537) model.tokens.push_back({"", true, true});
   model.end_of_text = 65'536;
   const TemporaryFolder folder;
   const auto corpus = corpus_of(folder, {"ab"});
   model.source = "kept";
-  prepare(*corpus, *make_bpe_tokenizer(model), "wide", folder.path() / "out", 1);
+  prepare(*corpus, *make_tokenizer(model), "wide", folder.path() / "out", 1);
   EXPECT_EQ(all_ids(TokenFile(folder.path() / "out")), (Ids{65'536, 'a', 'b'}));
   EXPECT_EQ(read_file(folder.path() / "out" / "tokens.bin"),
             std::string("\0\0\1\0a\0\0\0b\0\0\0", 12));
@@ -161,7 +161,7 @@ class Failing final : public Tokenizer {
  public:
   using Tokenizer::encode;
   int vocab_size() const override { return 257; }
-  void encode(std::string_view text, std::vector<TokenId>& ids) const override {
+  void encode(std::string_view text, std::vector<TokenId>& ids, Specials) const override {
     MOTE_CHECK(text != "bad", "cannot encode");
     ids.push_back(0);
   }

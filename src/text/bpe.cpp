@@ -1,20 +1,23 @@
 #include "text/bpe.h"
 
+#include <algorithm>
+
 #include "base/check.h"
 #include "base/file.h"
 #include "base/nearest.h"
-#include "text/bpe_model.h"
 #include "text/bpe_train.h"
+#include "text/sentencepiece.h"
 #include "text/tokenizer_json.h"
+#include "text/tokenizer_model.h"
 
 namespace mote::text {
 
 std::unique_ptr<Tokenizer> make_byte_tokenizer() {
-  return make_bpe_tokenizer(byte_model());
+  return make_tokenizer(byte_model());
 }
 
 std::unique_ptr<Tokenizer> train_bpe(const Corpus& corpus, int vocab_size, int threads) {
-  BpeModel model = byte_model();
+  TokenizerModel model = byte_model();
   const auto first_result = static_cast<TokenId>(model.tokens.size());
   MOTE_CHECK(vocab_size >= first_result, "vocab_size is ", vocab_size, " and the bytes with ",
              "<|endoftext|> alone are ", first_result, "; ask for at least that many tokens");
@@ -24,23 +27,25 @@ std::unique_ptr<Tokenizer> train_bpe(const Corpus& corpus, int vocab_size, int t
     const auto bytes = [&](TokenId id) { return model.tokens[static_cast<std::size_t>(id)].bytes; };
     model.tokens.push_back({bytes(merge.left) + bytes(merge.right)});
   }
-  return make_bpe_tokenizer(std::move(model));
+  return make_tokenizer(std::move(model));
 }
 
 std::unique_ptr<Tokenizer> tokenizer_named(const std::string& name) {
   if (name == "bytes") return make_byte_tokenizer();
-  if (name == "unigram")
-    throw Error(ErrorKind::unsupported,
-                "tokenizer unigram: not built yet; choose bytes, bpe or a tokenizer's folder")
-        .at("tokenizer");
+  const std::vector<std::string>& files = tokenizer_files();
   fs::path folder = name;
-  if (folder.filename() == kTokenizerFile)
+  if (std::find(files.begin(), files.end(), folder.filename().string()) != files.end())
     folder = folder.has_parent_path() ? folder.parent_path() : ".";
   std::error_code ignored;
-  if (!fs::exists(folder / kTokenizerFile, ignored))
-    throw Error(ErrorKind::file,
-                concat("tokenizer '", name, "' is neither bytes nor bpe nor a folder with a ",
-                       kTokenizerFile, did_you_mean(name, {"bytes", "bpe"})))
+  const bool there = std::any_of(files.begin(), files.end(), [&](const std::string& file) {
+    return fs::exists(folder / file, ignored);
+  });
+  if (!there)
+    throw Error(
+        ErrorKind::file,
+        concat("tokenizer '", name, "' is neither bytes nor bpe nor unigram nor a folder with a ",
+               kTokenizerFile, ", spiece.model or tokenizer.model",
+               did_you_mean(name, {"bytes", "bpe", "unigram"})))
         .in(name)
         .at("tokenizer");
   return load_tokenizer(folder);
@@ -48,7 +53,10 @@ std::unique_ptr<Tokenizer> tokenizer_named(const std::string& name) {
 
 std::unique_ptr<Tokenizer> tokenizer_named(const std::string& name, const Corpus& corpus,
                                            int vocab_size, int threads) {
-  return name == "bpe" ? train_bpe(corpus, vocab_size, threads) : tokenizer_named(name);
+  constexpr int kSentinels = 100;
+  if (name == "bpe") return train_bpe(corpus, vocab_size, threads);
+  if (name == "unigram") return train_unigram(corpus, vocab_size, kSentinels);
+  return tokenizer_named(name);
 }
 
 }  // namespace mote::text

@@ -18,9 +18,10 @@ std::unique_ptr<Tokenizer> make_byte_tokenizer();
 // number of threads.
 std::unique_ptr<Tokenizer> train_bpe(const Corpus& corpus, int vocab_size, int threads);
 
-// A tokenizer that is there: bytes, or by its folder or tokenizer.json.
+// A tokenizer that is there: bytes, or by its folder or file.
 std::unique_ptr<Tokenizer> tokenizer_named(const std::string& name);
-// What --tokenizer and a recipe name: one of these, or bpe, which is learned from the corpus.
+// What --tokenizer and a recipe name: one of these, or bpe or unigram (with T5's sentinels), which
+// are learned from the corpus.
 std::unique_ptr<Tokenizer> tokenizer_named(const std::string& name, const Corpus& corpus,
                                            int vocab_size, int threads);
 

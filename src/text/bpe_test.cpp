@@ -7,8 +7,8 @@
 
 #include "base/check.h"
 #include "tests/support/files.h"
-#include "text/bpe_model.h"
 #include "text/pretokenize.h"
+#include "text/tokenizer_model.h"
 #include "text/utf8.h"
 
 namespace mote::text {
@@ -52,14 +52,14 @@ std::unique_ptr<Tokenizer> saved_and_loaded(const Tokenizer& tokenizer) {
 
 // A merge for each pair of "aa": what two orders of doing them tell apart.
 std::unique_ptr<Tokenizer> tokenizer_with(std::vector<Merge> merges, bool ignore_merges = false) {
-  BpeModel model = byte_model();
+  TokenizerModel model = byte_model();
   for (const Merge& merge : merges)
     model.tokens.push_back({model.tokens[static_cast<std::size_t>(merge.left)].bytes +
                                 model.tokens[static_cast<std::size_t>(merge.right)].bytes,
                             false, false});
   model.merges = std::move(merges);
   model.ignore_merges = ignore_merges;
-  return make_bpe_tokenizer(std::move(model));
+  return make_tokenizer(std::move(model));
 }
 
 using Ids = std::vector<TokenId>;

@@ -5,7 +5,7 @@
 #include <string_view>
 #include <vector>
 
-#include "text/bpe_model.h"
+#include "text/tokenizer_model.h"
 
 namespace mote::text {
 

@@ -1,130 +1,45 @@
 #include "text/pretokenize.h"
 
-#define PCRE2_CODE_UNIT_WIDTH 8
-#include <pcre2.h>
 #include <algorithm>
-#include <cassert>
-#include <cstdint>
 
-#include "base/check.h"
 #include "text/utf8.h"
 
 namespace mote::text {
 namespace {
 
-// A pattern from a file may be written to take for ever; a match that needs more than these is an
-// error. Ordinary patterns stay below a thousand steps.
-constexpr std::uint32_t kMatchLimit = 1'000'000;
-constexpr std::uint32_t kHeapLimitKib = 64 * 1024;
-
-std::string message_of(int code) {
-  PCRE2_UCHAR text[256];
-  pcre2_get_error_message(code, text, sizeof text);
-  return reinterpret_cast<const char*>(text);
+std::vector<PreStep> cuts(const std::vector<std::string>& patterns) {
+  std::vector<PreStep> steps;
+  for (const std::string& pattern : patterns) steps.push_back({PreStep::Kind::cut, {pattern}, {}});
+  return steps;
 }
-
-// PCRE2's \s has U+180E in it, which stopped being White_Space in Unicode 6.3; other programs'
-// have not.
-std::string with_unicode_space(const std::string& pattern) {
-  std::string changed;
-  for (std::size_t i = 0; i < pattern.size(); ++i) {
-    if (pattern[i] != '\\' || i + 1 == pattern.size()) {
-      changed += pattern[i];
-      continue;
-    }
-    const char escaped = pattern[++i];
-    if (escaped == 's')
-      changed += "\\p{White_Space}";
-    else if (escaped == 'S')
-      changed += "\\P{White_Space}";
-    else
-      changed += {'\\', escaped};
-  }
-  return changed;
-}
-
-struct FreeMatch {
-  void operator()(pcre2_match_data* data) const { pcre2_match_data_free(data); }
-};
-using MatchData = std::unique_ptr<pcre2_match_data, FreeMatch>;
 
 }  // namespace
 
 const char* const kGpt2Pattern =
     R"('(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
 
-class PreTokenizer::Pattern {
- public:
-  explicit Pattern(const std::string& pattern);
-  ~Pattern();
-  Pattern(const Pattern&) = delete;
-  Pattern& operator=(const Pattern&) = delete;
-
-  MatchData match_data() const {
-    MatchData data(pcre2_match_data_create_from_pattern(code_, nullptr));
-    if (!data) throw std::bad_alloc();
-    return data;
+PreTokenizer::PreTokenizer(const std::vector<PreStep>& steps) : steps_(steps) {
+  for (const PreStep& step : steps_) {
+    const bool signs = step.kind == PreStep::Kind::metaspace;
+    patterns_.emplace_back(signs ? exact_pattern(step.metaspace.replacement) : step.cut.pattern);
   }
-  // The first match at or after `from` that is not empty, as (begin, end); (size, size) if none.
-  std::pair<std::size_t, std::size_t> find(std::string_view text, std::size_t from,
-                                           pcre2_match_data* data) const;
-
- private:
-  pcre2_code* code_ = nullptr;
-  pcre2_match_context* context_ = nullptr;
-};
-
-PreTokenizer::Pattern::Pattern(const std::string& pattern) {
-  const std::string changed = with_unicode_space(pattern);
-  int error = 0;
-  PCRE2_SIZE offset = 0;
-  // \C could cut a character in two.
-  code_ = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(changed.data()), changed.size(),
-                        PCRE2_UTF | PCRE2_UCP | PCRE2_NEVER_BACKSLASH_C, &error, &offset, nullptr);
-  MOTE_CHECK(code_ != nullptr, "the pre-tokenizer's pattern '", changed,
-             "' does not compile: ", message_of(error), " at byte ", offset);
-  // Without just-in-time compilation (forbidden on some systems) matching is slower, not different.
-  pcre2_jit_compile(code_, PCRE2_JIT_COMPLETE);
-  context_ = pcre2_match_context_create(nullptr);
-  if (context_ == nullptr) {
-    pcre2_code_free(code_);
-    throw std::bad_alloc();
-  }
-  pcre2_set_match_limit(context_, kMatchLimit);
-  pcre2_set_heap_limit(context_, kHeapLimitKib);
 }
 
-PreTokenizer::Pattern::~Pattern() {
-  pcre2_match_context_free(context_);
-  pcre2_code_free(code_);
+PreTokenizer::PreTokenizer(const std::vector<std::string>& patterns)
+    : PreTokenizer(cuts(patterns)) {}
+
+PreTokenizer::Scratches PreTokenizer::scratches() const {
+  Scratches made;
+  for (const Regex& pattern : patterns_) made.push_back(pattern.scratch());
+  return made;
 }
 
-std::pair<std::size_t, std::size_t> PreTokenizer::Pattern::find(std::string_view text,
-                                                                std::size_t from,
-                                                                pcre2_match_data* data) const {
-  const int found = pcre2_match(code_, reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(), from,
-                                PCRE2_NO_UTF_CHECK | PCRE2_NOTEMPTY, data, context_);
-  if (found == PCRE2_ERROR_NOMATCH) return {text.size(), text.size()};
-  MOTE_CHECK(found > 0, "the pre-tokenizer's pattern fails at byte ", from,
-             " of the text: ", message_of(found), "; choose a simpler pattern");
-  const PCRE2_SIZE* const place = pcre2_get_ovector_pointer(data);
-  assert(from <= place[0] && place[0] < place[1] && place[1] <= text.size());
-  return {place[0], place[1]};
-}
-
-PreTokenizer::PreTokenizer(const std::vector<std::string>& patterns) {
-  for (const std::string& pattern : patterns)
-    patterns_.push_back(std::make_unique<Pattern>(pattern));
-}
-PreTokenizer::~PreTokenizer() = default;
-PreTokenizer::PreTokenizer(PreTokenizer&&) noexcept = default;
-PreTokenizer& PreTokenizer::operator=(PreTokenizer&&) noexcept = default;
-
-void PreTokenizer::split(std::string_view text,
-                         const std::function<void(std::string_view)>& piece) const {
+void PreTokenizer::split(std::string_view text, const Piece& piece) const {
+  const Scratches scratch = scratches();
+  bool at_start = true;
   while (!text.empty()) {
     const std::size_t valid = valid_utf8_prefix(text);
-    if (valid > 0) split_valid(text.substr(0, valid), 0, piece);
+    if (valid > 0) step(text.substr(0, valid), at_start, 0, scratch, piece);
     text.remove_prefix(valid);
     std::size_t invalid = 0;
     while (invalid < text.size()) {
@@ -134,20 +49,72 @@ void PreTokenizer::split(std::string_view text,
     }
     if (invalid > 0) piece(text.substr(0, invalid));
     text.remove_prefix(invalid);
+    at_start = false;
   }
 }
 
-void PreTokenizer::split_valid(std::string_view text, std::size_t stage,
-                               const std::function<void(std::string_view)>& piece) const {
-  if (stage == patterns_.size()) return piece(text);
-  const Pattern& pattern = *patterns_[stage];
-  const MatchData data = pattern.match_data();
+void PreTokenizer::split_valid(std::string_view text, bool at_start, const Piece& piece) const {
+  if (!text.empty()) step(text, at_start, 0, scratches(), piece);
+}
+
+void PreTokenizer::step(std::string_view text, bool at_start, std::size_t stage,
+                        const Scratches& scratch, const Piece& piece) const {
+  if (stage == steps_.size()) return piece(text);
+  const PreStep& now = steps_[stage];
+  if (now.kind == PreStep::Kind::cut) return cut(text, at_start, stage, scratch, piece);
+  if (now.kind == PreStep::Kind::prefix_space) {
+    if (text.starts_with(' ')) return step(text, at_start, stage + 1, scratch, piece);
+    return step(" " + std::string(text), at_start, stage + 1, scratch, piece);
+  }
+  std::string signs;
+  for (const char c : text)
+    if (c == ' ')
+      signs += now.metaspace.replacement;
+    else
+      signs += c;
+  const bool prepends = now.metaspace.prepend == Metaspace::Prepend::always ||
+                        (now.metaspace.prepend == Metaspace::Prepend::first && at_start);
+  if (prepends && !signs.starts_with(now.metaspace.replacement))
+    signs.insert(0, now.metaspace.replacement);
+  if (!now.metaspace.split) return step(signs, at_start, stage + 1, scratch, piece);
+  cut(signs, at_start, stage, scratch, piece);
+}
+
+void PreTokenizer::cut(std::string_view text, bool at_start, std::size_t stage,
+                       const Scratches& scratch, const Piece& piece) const {
+  using Behavior = Cut::Behavior;
+  const bool signs = steps_[stage].kind == PreStep::Kind::metaspace;
+  const Behavior behavior = signs ? Behavior::merged_next : steps_[stage].cut.behavior;
+  const bool invert = !signs && steps_[stage].cut.invert;
+  const auto give = [&](std::size_t begin, std::size_t end) {
+    if (begin < end)
+      step(text.substr(begin, end - begin), at_start && begin == 0, stage + 1, scratch, piece);
+  };
+  std::size_t open = 0;         // where the piece that may go on begins
+  bool before_matched = false;  // the part before the one at hand was a match
+  const auto part = [&](std::size_t begin, std::size_t end, bool matched) {
+    if (begin == end) return;
+    if (behavior == Behavior::isolated) return give(begin, end);
+    if (behavior == Behavior::removed) {
+      if (!matched) give(begin, end);
+      return;
+    }
+    // Merged with the part before: a match to what is not one; what is not one to a match; a match
+    // to a match.
+    const bool joins =
+        begin > 0 && (behavior == Behavior::merged_previous ? matched && !before_matched
+                      : behavior == Behavior::merged_next   ? !matched && before_matched
+                                                            : matched == before_matched);
+    if (!joins) give(open, begin), open = begin;
+    before_matched = matched;
+  };
   for (std::size_t at = 0; at < text.size();) {
-    const auto [begin, end] = pattern.find(text, at, data.get());
-    if (begin > at) split_valid(text.substr(at, begin - at), stage + 1, piece);
-    if (end > begin) split_valid(text.substr(begin, end - begin), stage + 1, piece);
+    const auto [begin, end] = patterns_[stage].find(text, at, *scratch[stage]);
+    part(at, begin, invert);
+    part(begin, end, !invert);
     at = end;
   }
+  if (behavior != Behavior::isolated && behavior != Behavior::removed) give(open, text.size());
 }
 
 std::vector<std::string_view> cut_between_words(std::string_view text, std::size_t bytes) {

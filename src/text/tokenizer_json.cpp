@@ -5,158 +5,167 @@
 #include <optional>
 #include <unordered_map>
 
-#include "base/fields.h"
-#include "base/file.h"
-#include "base/json_text.h"
 #include "text/byte_alphabet.h"
-#include "text/pretokenize.h"
+#include "text/pretokenize_patterns.h"
+#include "text/tokenizer_json_parts.h"
 
 namespace mote::text {
 namespace {
 
-// Sorted by key: an ordered one looks through all keys at each insertion, too slow for a
-// vocabulary.
-using SortedJson = nlohmann::json;
+using Kind = TokenizerModel::Kind;
 
-Json byte_level(bool add_prefix_space) {
-  return {{"type", "ByteLevel"},
-          {"add_prefix_space", add_prefix_space},
-          {"trim_offsets", true},
-          {"use_regex", true}};
-}
-
-// For messages. What has parts is only named: writing it out may take much room, and one stack
-// frame a level.
-std::string brief(const SortedJson& value) {
-  return value.is_structured() ? concat("an ", value.type_name()) : value.dump();
-}
-
-// The reader keeps the file's name and builds the model part by part, each from the parts before.
+// Builds the model part by part, each from the parts before.
 class Reader {
  public:
-  explicit Reader(const std::string& file) : file_(file) {}
-  BpeModel read(const SortedJson& root);
+  explicit Reader(const std::string& file) : json_(file) {}
+  TokenizerModel read(const std::string& text, const std::string& end);
 
  private:
-  using Vocabulary = std::unordered_map<std::string, TokenId>;  // by bytes
+  using Vocabulary = std::unordered_map<std::string, TokenId>;  // what the model matches: its id
 
-  [[noreturn]] void fail(const std::string& field, const std::string& what,
-                         ErrorKind kind = ErrorKind::file) const;
-  [[noreturn]] void refuse(const std::string& field, const std::string& what) const;
-  const SortedJson& member(const SortedJson& object, const char* key, const std::string& place);
-  std::string text(const SortedJson& object, const char* key, const std::string& place);
-  bool flag(const SortedJson& object, const char* key, bool otherwise, const std::string& place);
-  TokenId id(const SortedJson& value, std::size_t num_tokens, const std::string& place);
-
-  void read_tokens(const SortedJson& vocab, const SortedJson& added);
+  TokenId id(const SortedJson& value, std::size_t num_tokens, const std::string& place) const;
+  void read_added(const SortedJson& added, std::size_t num_in_vocab);
+  void take(const std::string& written, TokenId at, double score);
+  void read_bpe_vocab(const SortedJson& vocab);
+  void read_unigram_vocab(const SortedJson& vocab);
+  void read_unknown(const SortedJson& model);
   void read_byte_ids();
   void read_merges(const SortedJson& merges);
   std::pair<std::string, std::string> merge_parts(const SortedJson& merge,
-                                                  const std::string& place);
-  TokenId part_id(const std::string& part, const std::string& place);
-  void read_pre_tokenizer(const SortedJson& pre_tokenizer, const std::string& place);
-  void read_end_of_text();
+                                                  const std::string& place) const;
+  TokenId part_id(const std::string& part, const std::string& place) const;
+  void find_end_of_text(const std::string& end);
+  void warn_of_wrong_cuts();
 
-  const std::string& file_;
-  BpeModel model_;
-  Vocabulary id_of_;  // the tokens that text can become
-  bool byte_level_ = false;
+  const JsonReader json_;
+  TokenizerModel model_;
+  Vocabulary id_of_;
+  std::unordered_map<std::string, TokenId> added_id_;
+  std::vector<bool> taken_;
 };
 
-void Reader::fail(const std::string& field, const std::string& what, ErrorKind kind) const {
-  throw Error(kind, concat(file_, ": ", field.empty() ? "the file" : field, " ", what))
-      .in(file_)
-      .at(field);
-}
-
-void Reader::refuse(const std::string& field, const std::string& what) const {
-  fail(field, what, ErrorKind::unsupported);
-}
-
-const SortedJson& Reader::member(const SortedJson& object, const char* key,
-                                 const std::string& place) {
-  const std::string field = place.empty() ? key : place + "." + key;
-  if (!object.is_object()) fail(place, "is not a JSON object");
-  const auto found = object.find(key);
-  if (found == object.end()) fail(field, "is missing");
-  return *found;
-}
-
-std::string Reader::text(const SortedJson& object, const char* key, const std::string& place) {
-  const SortedJson& value = member(object, key, place);
-  if (!value.is_string()) fail(place + "." + key, concat("is a ", value.type_name(), ", not text"));
-  return value.get<std::string>();
-}
-
-bool Reader::flag(const SortedJson& object, const char* key, bool otherwise,
-                  const std::string& place) {
-  const auto found = object.find(key);
-  if (found == object.end() || found->is_null()) return otherwise;
-  if (!found->is_boolean())
-    fail(place + "." + key, concat("is a ", found->type_name(), ", not true or false"));
-  return found->get<bool>();
-}
-
-TokenId Reader::id(const SortedJson& value, std::size_t num_tokens, const std::string& place) {
-  if (!value.is_number_unsigned())
-    fail(place, concat("has an id that is not a whole number from 0: ", brief(value)));
-  const auto number = value.get<std::uint64_t>();
+TokenId Reader::id(const SortedJson& value, std::size_t num_tokens,
+                   const std::string& place) const {
+  const std::size_t number = json_.whole(value, place);
   if (number >= num_tokens)
-    fail(place, concat("has id ", number, " in a vocabulary of ", num_tokens,
-                       " tokens; ids must be 0, 1, ... without a gap"));
+    json_.fail(place, concat("has id ", number, " in a vocabulary of ", num_tokens,
+                             " tokens; ids must be 0, 1, ... without a gap"));
   return static_cast<TokenId>(number);
 }
 
-void Reader::read_tokens(const SortedJson& vocab, const SortedJson& added) {
-  if (!vocab.is_object()) fail("model.vocab", "is not an object of token: id");
-  if (!added.is_array()) fail("added_tokens", "is not a list");
-  std::size_t num_tokens = vocab.size();
+// `added_id_` holds those that stand in the model's vocabulary too, with their ids there.
+void Reader::read_added(const SortedJson& added, std::size_t num_in_vocab) {
+  std::size_t num_tokens = num_in_vocab;
   for (std::size_t i = 0; i < added.size(); ++i)
-    if (!vocab.contains(text(added[i], "content", concat("added_tokens[", i, "]")))) ++num_tokens;
+    if (!added_id_.contains(json_.text(added[i], "content", concat("added_tokens[", i, "]"))))
+      ++num_tokens;
   if (num_tokens > static_cast<std::size_t>(std::numeric_limits<TokenId>::max()))
-    fail("model.vocab", concat("has ", num_tokens, " tokens, too many"));
-
+    json_.fail("model.vocab", concat("has ", num_tokens, " tokens, too many"));
   model_.tokens.resize(num_tokens);
-  std::vector<bool> taken(num_tokens, false);
+  taken_.resize(num_tokens, false);
   for (const SortedJson& token : added) {
     const auto content = token["content"].get<std::string>();
     const std::string place = "added_tokens '" + content + "'";
-    const TokenId at = id(member(token, "id", place), num_tokens, place);
-    const auto in_vocab = vocab.find(content);
-    if (in_vocab != vocab.end() && *in_vocab != at)
-      fail(place, concat("has id ", at, " here and ", brief(*in_vocab), " in model.vocab"));
-    if (taken[static_cast<std::size_t>(at)]) fail(place, concat("has id ", at, ", taken before"));
-    taken[static_cast<std::size_t>(at)] = true;
-    model_.tokens[static_cast<std::size_t>(at)] = {content, flag(token, "special", false, place),
-                                                   true};
-  }
-  for (const auto& [written, value] : vocab.items()) {
-    const std::string place = "model.vocab '" + written + "'";
-    const TokenId at = id(value, num_tokens, place);
-    BpeModel::Token& token = model_.tokens[static_cast<std::size_t>(at)];
-    if (token.added && token.bytes == written) continue;
-    if (taken[static_cast<std::size_t>(at)]) fail(place, concat("has id ", at, ", taken before"));
-    const std::optional<std::string> bytes = from_byte_alphabet(written);
-    if (!bytes || bytes->empty()) fail(place, "is not written in the alphabet of bytes");
-    taken[static_cast<std::size_t>(at)] = true;
-    token.bytes = *bytes;
-    id_of_.emplace(*bytes, at);
+    if (content.empty()) json_.fail(place, "is empty");
+    const TokenId at = id(json_.member(token, "id", place), num_tokens, place);
+    const auto in_vocab = added_id_.find(content);
+    if (in_vocab != added_id_.end() && in_vocab->second != at)
+      json_.fail(place, concat("has id ", at, " here and ", in_vocab->second, " in model.vocab"));
+    if (taken_[static_cast<std::size_t>(at)])
+      json_.fail(place, concat("has id ", at, ", taken before"));
+    taken_[static_cast<std::size_t>(at)] = true;
+    const bool special = json_.flag(token, "special", false, place);
+    model_.tokens[static_cast<std::size_t>(at)] = {content, special, true, false, 0};
+    model_.added.push_back({content, at, special, json_.flag(token, "single_word", false, place),
+                            json_.flag(token, "lstrip", false, place),
+                            json_.flag(token, "rstrip", false, place),
+                            json_.flag(token, "normalized", !special, place)});
+    added_id_[content] = at;
   }
 }
 
+// A token of the model's vocabulary. One that is added too is matched by its content; the model
+// makes it if it is not special.
+void Reader::take(const std::string& written, TokenId at, double score) {
+  const std::string place = "model.vocab '" + written + "'";
+  TokenizerModel::Token& token = model_.tokens[static_cast<std::size_t>(at)];
+  const bool added = token.added && token.bytes == written;
+  if (!added && taken_[static_cast<std::size_t>(at)])
+    json_.fail(place, concat("has id ", at, ", taken before"));
+  taken_[static_cast<std::size_t>(at)] = true;
+  token.score = score;
+  if (token.special) return;
+  std::string matched = written;
+  if (model_.kind == Kind::byte_bpe) {
+    const std::optional<std::string> bytes = from_byte_alphabet(written);
+    if (!added && (!bytes || bytes->empty()))
+      json_.fail(place, "is not written in the alphabet of bytes");
+    if (!bytes || (added && *bytes != written)) return;
+    matched = *bytes;
+  } else if (written.empty() && !added) {
+    json_.fail(place, "is empty");
+  }
+  token.in_model = true;
+  id_of_.emplace(matched, at);
+  token.bytes = std::move(matched);
+}
+
+void Reader::read_bpe_vocab(const SortedJson& vocab) {
+  for (const auto& [written, value] : vocab.items())
+    take(written, id(value, model_.tokens.size(), "model.vocab '" + written + "'"), 0);
+}
+
+void Reader::read_unigram_vocab(const SortedJson& vocab) {
+  model_.least_score = std::numeric_limits<double>::infinity();
+  for (std::size_t at = 0; at < vocab.size(); ++at) {
+    const double score = vocab[at][1].get<double>();
+    model_.least_score = std::min(model_.least_score, score);
+    take(vocab[at][0].get<std::string>(), static_cast<TokenId>(at), score);
+  }
+}
+
+void Reader::read_unknown(const SortedJson& model) {
+  if (model_.kind == Kind::unigram) {
+    if (const SortedJson& unknown = json_.optional(model, "unk_id"); !unknown.is_null())
+      model_.unknown = id(unknown, model_.tokens.size(), "model.unk_id");
+    model_.fuse_unknown = true;
+  } else {
+    if (const SortedJson& unknown = json_.optional(model, "unk_token"); !unknown.is_null()) {
+      const std::string name = json_.text(model, "unk_token", "model");
+      const auto found =
+          std::find_if(model_.tokens.begin(), model_.tokens.end(),
+                       [&](const TokenizerModel::Token& token) { return token.bytes == name; });
+      if (found == model_.tokens.end())
+        json_.fail("model.unk_token", "is no token: '" + name + "'");
+      model_.unknown = static_cast<TokenId>(found - model_.tokens.begin());
+    }
+    model_.fuse_unknown = json_.flag(model, "fuse_unk", false, "model");
+  }
+  if (model_.kind != Kind::byte_bpe && !model_.byte_fallback && !model_.unknown)
+    json_.refuse("model",
+                 "has neither byte_fallback nor a token for unknown characters, which "
+                 "would be lost");
+}
+
 void Reader::read_byte_ids() {
+  const bool fallback = model_.kind != Kind::byte_bpe;
   for (int byte = 0; byte < 256; ++byte) {
-    const std::string bytes(1, static_cast<char>(byte));
+    char hex[8];
+    std::snprintf(hex, sizeof hex, "<0x%02X>", static_cast<unsigned>(byte));
+    const std::string bytes = fallback ? std::string(hex) : std::string(1, static_cast<char>(byte));
     const auto found = id_of_.find(bytes);
     if (found == id_of_.end())
-      fail("model.vocab", concat("lacks byte ", byte, ", written '", to_byte_alphabet(bytes),
-                                 "'; a byte-level vocabulary has all 256"));
+      json_.fail(
+          "model.vocab",
+          concat("lacks byte ", byte, ", written '", fallback ? bytes : to_byte_alphabet(bytes),
+                 "'; ", fallback ? "byte_fallback needs" : "a byte-level vocabulary has",
+                 " all 256"));
     model_.byte_ids[static_cast<std::size_t>(byte)] = found->second;
   }
 }
 
 std::pair<std::string, std::string> Reader::merge_parts(const SortedJson& merge,
-                                                        const std::string& place) {
+                                                        const std::string& place) const {
   if (merge.is_array() && merge.size() == 2 && merge[0].is_string() && merge[1].is_string())
     return {merge[0].get<std::string>(), merge[1].get<std::string>()};
   if (merge.is_string()) {
@@ -165,20 +174,22 @@ std::pair<std::string, std::string> Reader::merge_parts(const SortedJson& merge,
     if (space != std::string::npos && both.find(' ', space + 1) == std::string::npos)
       return {both.substr(0, space), both.substr(space + 1)};
   }
-  fail(place, "is neither \"left right\" nor [\"left\", \"right\"]");
+  json_.fail(place, "is neither \"left right\" nor [\"left\", \"right\"]");
 }
 
-TokenId Reader::part_id(const std::string& part, const std::string& place) {
-  const std::optional<std::string> bytes = from_byte_alphabet(part);
+TokenId Reader::part_id(const std::string& part, const std::string& place) const {
+  const std::optional<std::string> bytes =
+      model_.kind == Kind::byte_bpe ? from_byte_alphabet(part) : part;
   const auto found = bytes ? id_of_.find(*bytes) : id_of_.end();
   if (found == id_of_.end())
-    fail(place, "needs '" + part + "', which is not in model.vocab or is an added token");
+    json_.fail(place, "needs '" + part +
+                          "', which is not in model.vocab or is an added token that is special");
   return found->second;
 }
 
 void Reader::read_merges(const SortedJson& merges) {
-  if (!merges.is_array()) fail("model.merges", "is not a list");
   std::unordered_map<std::uint64_t, std::size_t> seen;
+  seen.reserve(merges.size());
   for (std::size_t i = 0; i < merges.size(); ++i) {
     const std::string place = concat("model.merges[", i, "]");
     const auto [left, right] = merge_parts(merges[i], place);
@@ -186,153 +197,121 @@ void Reader::read_merges(const SortedJson& merges) {
     const auto key =
         static_cast<std::uint64_t>(merge.left) << 32 | static_cast<std::uint32_t>(merge.right);
     const auto [earlier, is_new] = seen.emplace(key, i);
-    if (!is_new) fail(place, concat("repeats model.merges[", earlier->second, "]"));
+    if (!is_new) json_.fail(place, concat("repeats model.merges[", earlier->second, "]"));
     model_.merges.push_back(merge);
   }
 }
 
-void Reader::read_pre_tokenizer(const SortedJson& pre_tokenizer, const std::string& place) {
-  const std::string type = text(pre_tokenizer, "type", place);
-  if (byte_level_) refuse(place, "has '" + type + "' after ByteLevel; ByteLevel must be the last");
-  if (type == "Sequence") {
-    const SortedJson& parts = member(pre_tokenizer, "pretokenizers", place);
-    if (!parts.is_array()) fail(place + ".pretokenizers", "is not a list");
-    for (std::size_t i = 0; i < parts.size(); ++i) {
-      const std::string part = concat(place, ".pretokenizers[", i, "]");
-      if (text(parts[i], "type", part) == "Sequence") refuse(part, "is a Sequence in a Sequence");
-      read_pre_tokenizer(parts[i], part);
-    }
-  } else if (type == "ByteLevel") {
-    if (flag(pre_tokenizer, "add_prefix_space", true, place))
-      refuse(place + ".add_prefix_space", "is true; only text that stays as it is can be encoded");
-    if (flag(pre_tokenizer, "use_regex", true, place)) model_.patterns.push_back(kGpt2Pattern);
-    byte_level_ = true;
-  } else if (type == "Split") {
-    const SortedJson& pattern = member(pre_tokenizer, "pattern", place);
-    if (!pattern.is_object() || !pattern.contains("Regex"))
-      refuse(place + ".pattern", "is not a Regex");
-    if (const std::string behavior = text(pre_tokenizer, "behavior", place); behavior != "Isolated")
-      refuse(place + ".behavior", "is '" + behavior + "'; known is Isolated");
-    model_.patterns.push_back(text(pattern, "Regex", place + ".pattern"));
-  } else if (type == "Digits") {
-    const bool each = flag(pre_tokenizer, "individual_digits", false, place);
-    model_.patterns.push_back(each ? "\\p{N}" : "\\p{N}+");
-  } else {
-    refuse(place,
-           "is '" + type + "'; known are ByteLevel, Split and Digits, alone or in a Sequence");
-  }
-}
-
-void Reader::read_end_of_text() {
-  const auto named = [&](const char* name) {
-    return std::find_if(model_.tokens.begin(), model_.tokens.end(),
-                        [&](const BpeModel::Token& t) { return t.special && t.bytes == name; });
+void Reader::find_end_of_text(const std::string& end) {
+  const auto named = [&](const std::string& name) {
+    return std::find_if(
+        model_.tokens.begin(), model_.tokens.end(),
+        [&](const TokenizerModel::Token& t) { return t.special && t.bytes == name; });
   };
-  for (const char* name : {kEndOfText, "<|end_of_text|>", "</s>"}) {
+  for (const std::string& name : {std::string(kEndOfText), std::string("<|end_of_text|>"),
+                                  std::string("</s>"), std::string("<eos>"),
+                                  std::string("<\xEF\xBD\x9C"
+                                              "end\xE2\x96\x81of\xE2\x96\x81sentence\xEF\xBD\x9C>"),
+                                  end}) {
     const auto found = named(name);
-    if (found == model_.tokens.end()) continue;
+    if (found == model_.tokens.end() || name.empty()) continue;
     model_.end_of_text = static_cast<TokenId>(found - model_.tokens.begin());
     return;
   }
-  fail("added_tokens",
-       "has no special token <|endoftext|>, <|end_of_text|> or </s>, and documents need one");
+  json_.fail(
+      "added_tokens",
+      "has no special token <|endoftext|>, <|end_of_text|>, </s> or <eos>, nor the eos_token "
+      "of tokenizer_config.json, and documents need one");
 }
 
-BpeModel Reader::read(const SortedJson& root) {
-  const SortedJson none, no_tokens = SortedJson::array();
-  const auto optional = [&](const SortedJson& object, const char* key) -> const SortedJson& {
-    const auto found = object.find(key);
-    return found == object.end() ? none : *found;
-  };
-  const SortedJson& model = member(root, "model", "");
-  // Old files do not say the type of a BPE.
-  if (model.is_object() && model.contains("type") && text(model, "type", "model") != "BPE")
-    refuse("model.type", "is '" + text(model, "type", "model") + "'; known is BPE");
-  if (const SortedJson& normalizer = optional(root, "normalizer"); !normalizer.is_null())
-    refuse("normalizer", "is '" + text(normalizer, "type", "normalizer") + "'; known is none");
-  for (const char* key : {"continuing_subword_prefix", "end_of_word_suffix", "dropout"})
-    if (const SortedJson& value = optional(model, key);
-        !value.is_null() && value != "" && value != 0)
-      refuse(concat("model.", key), "is " + brief(value) + "; known is none");
+// Mistral's files of 2025 have Llama 3's pattern, where the model was trained with Tekken's: eBay, mL
+// and NaOH are cut differently (transformers issue 42389).
+void Reader::warn_of_wrong_cuts() {
+  constexpr std::size_t kTekken =
+      100'000;  // its vocabulary is larger, Mistral's others are smaller
+  const auto has = [&](const char* name) { return added_id_.contains(name); };
+  if (model_.kind != Kind::byte_bpe || model_.tokens.size() < kTekken || !has("[INST]") ||
+      !has("[/INST]") || !has("[TOOL_CALLS]"))
+    return;
+  if (model_.steps == std::vector<PreStep>{{PreStep::Kind::cut, {kLlama3Pattern}, {}}})
+    model_.warnings.push_back(
+        concat(json_.file(),
+               ": pre_tokenizer is Llama 3's, and this vocabulary was learned with "
+               "Tekken's: words such as eBay are cut otherwise than in training. It is "
+               "used as it is written; a newer tokenizer.json of the model is right"));
+}
 
-  const SortedJson& added = optional(root, "added_tokens");
-  read_tokens(member(model, "vocab", "model"), added.is_null() ? no_tokens : added);
-  read_byte_ids();
-  read_merges(member(model, "merges", "model"));
-  model_.ignore_merges = flag(model, "ignore_merges", false, "model");
-  read_pre_tokenizer(member(root, "pre_tokenizer", ""), "pre_tokenizer");
-  if (!byte_level_) refuse("pre_tokenizer", "does not end in ByteLevel");
-  read_end_of_text();
+TokenizerModel Reader::read(const std::string& text, const std::string& end) {
+  const SortedJson root = json_.parse(text);
+  const SortedJson& model = json_.member(root, "model", "");
+  if (!model.is_object()) json_.fail("model", "is not a JSON object");
+  const SortedJson& vocab = json_.member(model, "vocab", "model");
+  // Old files do not say the type of a BPE.
+  const std::string type =
+      model.contains("type") ? json_.text(model, "type", "model") : std::string("BPE");
+  if (type != "BPE" && type != "Unigram")
+    json_.refuse("model.type", "is '" + type + "'; known are BPE and Unigram");
+  for (const char* key : {"continuing_subword_prefix", "end_of_word_suffix", "dropout"})
+    if (const SortedJson& value = json_.optional(model, key);
+        !value.is_null() && value != "" && value != 0)
+      json_.refuse(concat("model.", key), "is " + brief(value) + "; known is none");
+  for (const char* key : {"truncation", "padding"})
+    if (!json_.optional(root, key).is_null() && !json_.optional(root, key).is_object())
+      json_.fail(key, "is not a JSON object");
+
+  model_.kind = type == "BPE" ? Kind::character_bpe : Kind::unigram;
+  read_normalizer(json_, json_.optional(root, "normalizer"), model_);
+  read_pre_tokenizer(json_, json_.optional(root, "pre_tokenizer"), model_);
+  if (type == "Unigram" && model_.kind != Kind::unigram)
+    json_.refuse("model.type", "is 'Unigram' and pre_tokenizer has ByteLevel; known is BPE there");
+  model_.byte_fallback = json_.flag(model, "byte_fallback", false, "model");
+  if (model_.byte_fallback && model_.kind == Kind::byte_bpe)
+    json_.refuse("model.byte_fallback", "is true and pre_tokenizer has ByteLevel");
+  model_.ignore_merges = json_.flag(model, "ignore_merges", false, "model");
+
+  const SortedJson no_tokens = SortedJson::array();
+  const SortedJson& added = json_.optional(root, "added_tokens").is_null()
+                                ? no_tokens
+                                : json_.list(root, "added_tokens", "");
+  if (type == "BPE") {
+    if (!vocab.is_object()) json_.fail("model.vocab", "is not an object of token: id");
+    for (std::size_t i = 0; i < added.size(); ++i) {
+      const std::string content = json_.text(added[i], "content", concat("added_tokens[", i, "]"));
+      if (const auto found = vocab.find(content); found != vocab.end())
+        added_id_[content] =
+            id(*found, vocab.size() + added.size(), "model.vocab '" + content + "'");
+    }
+  } else {
+    if (!vocab.is_array()) json_.fail("model.vocab", "is not a list of [token, score]");
+    for (std::size_t at = 0; at < vocab.size(); ++at) {
+      const SortedJson& row = vocab[at];
+      if (!row.is_array() || row.size() != 2 || !row[0].is_string() || !row[1].is_number())
+        json_.fail(concat("model.vocab[", at, "]"), "is not [token, score]");
+      added_id_.emplace(row[0].get<std::string>(), static_cast<TokenId>(at));
+    }
+  }
+  read_added(added, vocab.size());
+  if (type == "BPE")
+    read_bpe_vocab(vocab);
+  else
+    read_unigram_vocab(vocab);
+  if (model_.kind == Kind::byte_bpe || model_.byte_fallback) read_byte_ids();
+  read_unknown(model);
+  if (type == "BPE") read_merges(json_.list(model, "merges", "model"));
+  read_post_processor(json_, json_.optional(root, "post_processor"), model_);
+  read_decoder(json_, json_.optional(root, "decoder"), model_);
+  find_end_of_text(end);
+  warn_of_wrong_cuts();
   return std::move(model_);
 }
 
 }  // namespace
 
-std::string to_tokenizer_json(const BpeModel& model) {
-  Json vocab = Json::object();
-  // Appended, not looked up: the tokens differ, and a lookup goes through all of them. Added tokens
-  // stand here too, since a reader may give new ids to those that do not.
-  auto& entries = vocab.get_ref<Json::object_t&>();
-  Json added = Json::array();
-  for (std::size_t id = 0; id < model.tokens.size(); ++id) {
-    const BpeModel::Token& token = model.tokens[id];
-    entries.emplace_back(token.added ? token.bytes : to_byte_alphabet(token.bytes), id);
-    if (token.added)
-      added.push_back({{"id", id},
-                       {"content", token.bytes},
-                       {"single_word", false},
-                       {"lstrip", false},
-                       {"rstrip", false},
-                       {"normalized", false},
-                       {"special", token.special}});
-  }
-  Json merges = Json::array();
-  const auto written = [&](TokenId id) {
-    return to_byte_alphabet(model.tokens[static_cast<std::size_t>(id)].bytes);
-  };
-  for (const Merge& merge : model.merges)
-    merges.push_back(Json::array({written(merge.left), written(merge.right)}));
-
-  Json root = {{"version", "1.0"},          {"truncation", nullptr},
-               {"padding", nullptr},        {"added_tokens", added},
-               {"normalizer", nullptr},     {"pre_tokenizer", byte_level(false)},
-               {"post_processor", nullptr}, {"decoder", byte_level(true)}};
-  root["model"] = {{"type", "BPE"},
-                   {"dropout", nullptr},
-                   {"unk_token", nullptr},
-                   {"continuing_subword_prefix", nullptr},
-                   {"end_of_word_suffix", nullptr},
-                   {"fuse_unk", false},
-                   {"byte_fallback", false},
-                   {"ignore_merges", false},
-                   {"vocab", std::move(vocab)},
-                   {"merges", std::move(merges)}};
-  return root.dump(1) + "\n";
-}
-
-BpeModel parse_tokenizer_json(std::string json, const std::string& file) {
-  SortedJson root;
-  try {
-    root = SortedJson::parse(json);
-  } catch (const SortedJson::exception& problem) {
-    throw Error(ErrorKind::file, concat(file, ": ", json_problem(problem))).in(file);
-  }
-  BpeModel model = Reader(file).read(root);
+TokenizerModel parse_tokenizer_json(std::string json, const std::string& file,
+                                    const std::string& end) {
+  TokenizerModel model = Reader(file).read(json, end);
   model.source = std::move(json);
   return model;
-}
-
-std::unique_ptr<Tokenizer> load_tokenizer(const std::filesystem::path& folder) {
-  const fs::path path = folder / kTokenizerFile;
-  constexpr std::uint64_t kMostBytes = 100'000'000;  // three times the largest in use
-  BpeModel model = parse_tokenizer_json(read_file(path, kMostBytes), path.string());
-  try {
-    return make_bpe_tokenizer(std::move(model));
-  } catch (Error& error) {
-    throw Error(ErrorKind::file, concat(path.string(), ": ", error.what()))
-        .in(path.string())
-        .at("pre_tokenizer");
-  }
 }
 
 }  // namespace mote::text

@@ -69,7 +69,7 @@ std::size_t valid_utf8_prefix(std::string_view text) {
   return i;
 }
 
-std::string replace_invalid_utf8(std::string_view text) {
+std::string replace_invalid_utf8(std::string_view text, bool each_byte) {
   std::string replaced;
   replaced.reserve(text.size());
   while (!text.empty()) {
@@ -78,7 +78,7 @@ std::string replace_invalid_utf8(std::string_view text) {
     text.remove_prefix(valid);
     if (text.empty()) break;
     replaced += kReplacement;
-    text.remove_prefix(first_sequence(text).length);
+    text.remove_prefix(each_byte ? 1 : first_sequence(text).length);
   }
   return replaced;
 }

@@ -27,8 +27,9 @@ Utf8Sequence first_sequence(std::string_view text);
 // Bytes of the longest well-formed prefix.
 std::size_t valid_utf8_prefix(std::string_view text);
 
-// `text` with U+FFFD for each maximal invalid part, an incomplete end included.
-std::string replace_invalid_utf8(std::string_view text);
+// `text` with U+FFFD for each maximal invalid part, an incomplete end included, or for each byte of
+// such a part.
+std::string replace_invalid_utf8(std::string_view text, bool each_byte = false);
 
 // Appends the character `code`, which is not a surrogate.
 void append_utf8(std::string& text, std::uint32_t code);

@@ -58,7 +58,8 @@ void name_from_anywhere(Recipe& recipe, const std::string& file) {
         std::pair{"data.tokenizer", &data.tokenizer},
         std::pair{"training.from", &recipe.training.from}}) {
     check_utf8(key, *name);
-    const bool is_kind = name == &data.tokenizer && (*name == "bytes" || *name == "bpe");
+    const bool is_kind =
+        name == &data.tokenizer && (*name == "bytes" || *name == "bpe" || *name == "unigram");
     if (!is_kind) *name = text::named_from_anywhere(*name);
   }
 }
@@ -114,7 +115,7 @@ void validate(const Recipe& recipe, const std::string& file) {
   checkpoint::validate_layers(recipe.model, {file, "model"});
   if (recipe.data.tokenizer.empty())
     throw_config_error({file, "data.tokenizer"},
-                       "is empty; choose bytes, bpe or a folder with a tokenizer.json");
+                       "is empty; choose bytes, bpe, unigram or a folder with a tokenizer");
   for (const auto& [key, value] :
        {std::pair{"beta1", recipe.training.beta1}, std::pair{"beta2", recipe.training.beta2}})
     if (value == 1)

@@ -55,7 +55,7 @@ struct DataConfig {
               "corpus to train on: NAME[:SPLIT], FILE[:SPLIT], a folder of text or of tokens"},
         Field{&C::valid, "valid", "corpus to evaluate on; empty: none"},
         Field{&C::tokenizer, "tokenizer",
-              "bytes, bpe (learned from train), or a folder with a tokenizer.json"},
+              "bytes, bpe or unigram (learned from train), or a folder with a tokenizer"},
         Field{&C::vocab_size, "vocab_size", "tokens of a bpe tokenizer", 257.0, 1e6},
         Field{&C::valid_bytes, "valid_bytes", "evaluate on the first bytes of valid; 0: all", 0.0},
         Field{&C::text_key, "text_key", "key of the text in JSON lines"},

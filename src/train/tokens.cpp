@@ -10,22 +10,22 @@ namespace mote::train {
 namespace {
 
 bool is_learned(const DataConfig& data) {
-  return data.tokenizer == "bpe";
+  return data.tokenizer == "bpe" || data.tokenizer == "unigram";
 }
 
 // The folder or file of an existing tokenizer that the recipe asks for; empty: it asks for none.
 fs::path wanted_tokenizer(const Recipe& recipe) {
   const std::string& name = recipe.data.tokenizer;
-  if (name != "bpe" && name != "bytes") return name;
+  if (name != "bpe" && name != "unigram" && name != "bytes") return name;
   return recipe.training.from.empty() ? fs::path() : model::find_model(recipe.training.from);
 }
 
 void check_prepared(const Recipe& recipe, int tokens) {
   const DataConfig& data = recipe.data;
-  const fs::path ours = fs::path(data.train) / text::kTokenizerFile;
+  const fs::path ours = text::tokenizer_file(data.train);
   fs::path wanted = wanted_tokenizer(recipe);
   std::string differ;
-  if (!wanted.empty() && wanted.filename() != text::kTokenizerFile) wanted /= text::kTokenizerFile;
+  if (!wanted.empty() && fs::is_directory(wanted)) wanted = text::tokenizer_file(wanted);
   if (!wanted.empty() && read_file(ours) != read_file(wanted))
     differ = concat(ours.string(), " and ", wanted.string());
   else if (wanted.empty() && !is_learned(data) && tokens != 257)

@@ -132,9 +132,8 @@ Trainer::Trainer(RunFolder& folder, const kernels::Run& run)
 
 // The weights were trained on the ids of one tokenizer.
 void Trainer::check_tokenizer(const fs::path& latest) const {
-  const fs::path ours = folder_.data() / text::kTokenizerFile,
-                 saved = latest / text::kTokenizerFile;
-  if (read_file(ours) != read_file(saved))
+  const fs::path ours = text::tokenizer_file(folder_.data()), saved = text::tokenizer_file(latest);
+  if (ours.filename() != saved.filename() || read_file(ours) != read_file(saved))
     throw Error(ErrorKind::file, concat(ours.string(), " and ", saved.string(),
                                         " differ; put the one back that the run was made with"))
         .in(ours.string());

@@ -11,8 +11,8 @@ namespace {
 
 using namespace mote::text;
 
-BpeModel learn(std::string_view text) {
-  BpeModel model = byte_model();
+TokenizerModel learn(std::string_view text) {
+  TokenizerModel model = byte_model();
   model.merges =
       learn_merges(count_pieces({text}, 1), static_cast<TokenId>(model.tokens.size()), 64);
   for (const Merge& merge : model.merges)
@@ -34,13 +34,13 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (size == 0) return 0;
   const std::string_view all(reinterpret_cast<const char*>(data + 1), size - 1);
   const std::size_t cut = all.size() * data[0] / 255;
-  const BpeModel model = learn(all.substr(0, cut));
+  const TokenizerModel model = learn(all.substr(0, cut));
   const std::string text(all.substr(cut));
-  const auto learned = make_bpe_tokenizer(model);
+  const auto learned = make_tokenizer(model);
   const std::vector<TokenId> ids = learned->encode(text);
   if (learned->decode(ids) != text) std::abort();
   if (streamed(*learned, ids) != replace_invalid_utf8(text)) std::abort();
-  const auto read = make_bpe_tokenizer(parse_tokenizer_json(to_tokenizer_json(model), "written"));
+  const auto read = make_tokenizer(parse_tokenizer_json(to_tokenizer_json(model), "written"));
   if (read->encode(text) != ids) std::abort();
   return 0;
 }
