@@ -23,7 +23,7 @@ constexpr std::int64_t kMostRange = 100'000;
 // The arguments of a call to `what`, each asked for by its place or its name.
 class Given {
  public:
-  Given(const std::string& what, Arguments& arguments) : what_(what), arguments_(arguments) {}
+  Given(std::string what, Arguments& arguments) : what_(std::move(what)), arguments_(arguments) {}
 
   // nullptr: not given.
   const Value* find(std::size_t place, const char* name) {
@@ -70,7 +70,7 @@ class Given {
   }
 
  private:
-  const std::string& what_;
+  const std::string what_;
   Arguments& arguments_;
   std::size_t most_ = 0, used_names_ = 0;
 };

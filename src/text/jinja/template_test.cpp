@@ -86,6 +86,8 @@ TEST(JinjaTemplate, NamesTheLineOfWhatItDoesNotUnderstand) {
   EXPECT_EQ(refused("{{ 'a'.strip(1, 2, 3) }}"),
             "line 1: strip: chars is of type integer, not string");
   EXPECT_EQ(refused("{{ 'a'.upper(1) }}"), "line 1: upper has an argument that is unknown");
+  EXPECT_EQ(refused("{{ [1] | map(nothing, d=1) }}"),
+            "line 1: map: filter is of type undefined, not string");
   EXPECT_EQ(refused("{{ 9223372036854775807 + 1 }}"),
             "line 1: 9223372036854775807 + 1 is too large");
   EXPECT_EQ(refused("{{ 1 % 0 }}"), "line 1: a division by 0");
