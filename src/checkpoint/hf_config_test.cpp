@@ -186,6 +186,7 @@ class TwoTensors final : public TensorSource {
   }
   const std::map<std::string, Tensor>& tensors() const override { return tensors_; }
   const fs::path& path() const override { return path_; }
+  std::string format() const override { return "safetensors"; }
 
  private:
   void add(const std::string& name, const std::vector<std::uint8_t>& bytes) {

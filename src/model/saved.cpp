@@ -227,10 +227,11 @@ fs::path find_model(const std::string& name) {
   if (fs::is_directory(path, ignored)) return path;
   if (fs::is_regular_file(path, ignored) && path.filename() == kModelFile)
     return path.has_parent_path() ? path.parent_path() : ".";
-  throw Error(fs::exists(path, ignored) ? ErrorKind::unsupported : ErrorKind::file,
-              concat(name, fs::exists(path, ignored) ? ": is no model" : ": no such model",
-                     "; give a folder that mote wrote, or its model.safetensors (GGUF files and "
-                     "names of published models are not read yet)"))
+  throw Error(
+      fs::exists(path, ignored) ? ErrorKind::unsupported : ErrorKind::file,
+      concat(name, fs::exists(path, ignored) ? ": is no model" : ": no such model",
+             "; give a folder with config.json and model.safetensors, or that file (GGUF files can "
+             "only be inspected yet, published models are not fetched by name)"))
       .in(name);
 }
 

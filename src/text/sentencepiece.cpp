@@ -279,7 +279,11 @@ void SentencePieceTokenizer::encode(std::string_view text, std::vector<TokenId>&
   }
 }
 
-// The documents' lines, one after another.
+// The most bytes that the library takes as one sentence; it leaves longer ones out without a word.
+constexpr std::size_t kMostSentenceBytes = 16384;
+
+// The documents' lines, one after another; long ones in parts, cut at a space where there is one. A
+// byte that is no UTF-8 becomes three.
 class Lines final : public sentencepiece::SentenceIterator {
  public:
   explicit Lines(const Corpus& corpus) : documents_(corpus.documents()) { find(); }
@@ -293,14 +297,27 @@ class Lines final : public sentencepiece::SentenceIterator {
     for (; document_ < documents_.size(); ++document_, at_ = 0) {
       const std::string_view text = documents_[document_];
       while (at_ < text.size()) {
-        const std::size_t end = std::min(text.find('\n', at_), text.size());
-        line_ = replace_invalid_utf8(text.substr(at_, end - at_));
-        at_ = end + 1;
+        const std::string_view part = part_of_line(text.substr(at_));
+        line_ = replace_invalid_utf8(part);
+        at_ += part.size();
+        if (at_ < text.size() && text[at_] == '\n') ++at_;
         std::erase(line_, '\0');
         if (!line_.empty()) return;
       }
     }
   }
+  // The first line, or as much of it as may be a sentence.
+  static std::string_view part_of_line(std::string_view text) {
+    constexpr std::size_t kMost = kMostSentenceBytes / 4;
+    const std::string_view line = text.substr(0, text.find('\n'));
+    if (line.size() <= kMost) return line;
+    const std::size_t space = line.rfind(' ', kMost);
+    if (space != std::string_view::npos && space > 0) return line.substr(0, space);
+    std::size_t end = kMost;
+    while (end > kMost - 4 && (static_cast<unsigned char>(line[end]) & 0xc0) == 0x80) --end;
+    return line.substr(0, end);
+  }
+
   const std::vector<std::string_view>& documents_;
   std::size_t document_ = 0, at_ = 0;
   std::string line_;
@@ -324,21 +341,22 @@ std::unique_ptr<Tokenizer> train_unigram(const Corpus& corpus, int vocab_size, i
              " of it are sentinels; ask for more tokens");
   Lines lines(corpus);
   std::string model;
-  const sentencepiece::util::Status status =
-      sentencepiece::SentencePieceTrainer::Train({{"model_type", "unigram"},
-                                                  {"vocab_size", std::to_string(pieces)},
-                                                  {"hard_vocab_limit", "false"},
-                                                  {"character_coverage", "0.9995"},
-                                                  {"normalization_rule_name", "nmt_nfkc"},
-                                                  {"pad_id", "0"},
-                                                  {"eos_id", "1"},
-                                                  {"unk_id", "2"},
-                                                  {"bos_id", "-1"},
-                                                  {"num_threads", "1"},
-                                                  {"input_sentence_size", "1000000"},
-                                                  {"shuffle_input_sentence", "false"},
-                                                  {"minloglevel", "2"}},
-                                                 &lines, &model);
+  const sentencepiece::util::Status status = sentencepiece::SentencePieceTrainer::Train(
+      {{"model_type", "unigram"},
+       {"vocab_size", std::to_string(pieces)},
+       {"hard_vocab_limit", "false"},
+       {"character_coverage", "0.9995"},
+       {"normalization_rule_name", "nmt_nfkc"},
+       {"pad_id", "0"},
+       {"eos_id", "1"},
+       {"unk_id", "2"},
+       {"bos_id", "-1"},
+       {"num_threads", "1"},
+       {"max_sentence_length", std::to_string(kMostSentenceBytes)},
+       {"input_sentence_size", "1000000"},
+       {"shuffle_input_sentence", "false"},
+       {"minloglevel", "2"}},
+      &lines, &model);
   check(status, "SentencePiece cannot learn a tokenizer from this corpus");
   SentencePieceOptions options;
   options.extra_ids = extra_ids;

@@ -187,6 +187,18 @@ TEST(TrainUnigram, APreparedFolderKeepsTheModel) {
             learned->vocab_size());
 }
 
+// The library leaves out sentences of more bytes than it is told, without a word.
+TEST(TrainUnigram, ReadsLinesOfAnyLength) {
+  const std::string word = "the cat sat on the mat and the dog ran ";
+  std::string spaced, unspaced;
+  while (spaced.size() < 20'000) spaced += word;
+  while (unspaced.size() < 20'000) unspaced += "k\xc3\xa4se";
+  for (const std::string& text : {spaced, unspaced}) {
+    const Texts corpus({text});
+    EXPECT_GT(train_unigram(corpus, 150, 100)->vocab_size(), 103) << text.substr(0, 10);
+  }
+}
+
 TEST(TrainUnigram, RefusesAVocabularyOfSentinelsAlone) {
   EXPECT_THROW(train_unigram(small_corpus(), 100, 100), Error);
 }

@@ -12,7 +12,7 @@ class Tokenizers(ProgramTest):
 
     def test_prepare_learns_a_sentencepiece_model_that_train_and_generate_use(self):
         tokens, run = self.scratch / "tokens", self.scratch / "run"
-        self.assert_done(self.prepare(tokens, "--tokenizer", "unigram", "--vocab-size", "180"))
+        self.assert_done(self.prepare(tokens, "--tokenizer", "unigram", "--vocab-size", "300"))
         self.assertTrue((tokens / "spiece.model").is_file())
         self.assertFalse((tokens / "tokenizer.json").exists())
         self.assertEqual((self.shared / "train.txt").stat().st_size, json.loads((tokens / "tokens.json").read_text())["bytes"])
@@ -27,7 +27,7 @@ class Tokenizers(ProgramTest):
 
     def test_a_damaged_sentencepiece_model_is_refused_by_its_name(self):
         tokens = self.scratch / "tokens"
-        self.assert_done(self.prepare(tokens, "--tokenizer", "unigram", "--vocab-size", "180"))
+        self.assert_done(self.prepare(tokens, "--tokenizer", "unigram", "--vocab-size", "300"))
         model = tokens / "spiece.model"
         bytes_ = model.read_bytes()
         for damaged in (b"", bytes_[:len(bytes_) // 2], b"\x0a\xff" + bytes_):
