@@ -14,6 +14,7 @@
 #include "text/added_tokens.h"
 #include "text/charsmap.h"
 #include "text/protobuf_fields.h"
+#include "text/unicode.h"
 #include "text/unigram.h"
 #include "text/utf8.h"
 
@@ -323,6 +324,17 @@ class Lines final : public sentencepiece::SentenceIterator {
   std::string line_;
 };
 
+bool has_visible(const Corpus& corpus) {
+  for (std::string_view text : corpus.documents())
+    while (!text.empty()) {
+      const Utf8Sequence next = first_sequence(text);
+      if (next.kind == Utf8Sequence::Kind::character && is_visible(first_code_point(text)))
+        return true;
+      text.remove_prefix(next.length);
+    }
+  return false;
+}
+
 }  // namespace
 
 std::unique_ptr<Tokenizer> make_sentencepiece_tokenizer(std::string model,
@@ -339,6 +351,9 @@ std::unique_ptr<Tokenizer> train_unigram(const Corpus& corpus, int vocab_size, i
   const int pieces = vocab_size - extra_ids;
   MOTE_CHECK(pieces > 3, "vocab_size is ", vocab_size, " and ", extra_ids,
              " of it are sentinels; ask for more tokens");
+  // The library ends the process where no character is left to learn.
+  MOTE_CHECK(has_visible(corpus),
+             "the text to learn a tokenizer from has no letter, digit or sign");
   Lines lines(corpus);
   std::string model;
   const sentencepiece::util::Status status = sentencepiece::SentencePieceTrainer::Train(

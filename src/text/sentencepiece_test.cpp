@@ -199,6 +199,15 @@ TEST(TrainUnigram, ReadsLinesOfAnyLength) {
   }
 }
 
+TEST(TrainUnigram, RefusesTextsWithoutACharacterToLearn) {
+  for (const std::string& text : {std::string(20'000, '\xff'), std::string(" \n\t \n"),
+                                  std::string("\xe2\x80\x8b\xe2\x80\x8b"), std::string(9, '\0')})
+    EXPECT_THROW(train_unigram(Texts({text}), 150, 100), Error);
+  // One is enough, whatever it is.
+  for (const char* text : {"a", "?", "\xe2\x82\xac", "7 7"})
+    EXPECT_NO_THROW(train_unigram(Texts({text}), 150, 100)) << text;
+}
+
 TEST(TrainUnigram, RefusesAVocabularyOfSentinelsAlone) {
   EXPECT_THROW(train_unigram(small_corpus(), 100, 100), Error);
 }

@@ -118,4 +118,11 @@ std::size_t first_grapheme(std::string_view text) {
   return at;
 }
 
+bool is_visible(std::uint32_t code) {
+  if (code == 0xfffd) return false;
+  const utf8proc_category_t category = utf8proc_category(static_cast<utf8proc_int32_t>(code));
+  return category >= UTF8PROC_CATEGORY_LU && category <= UTF8PROC_CATEGORY_SO &&
+         (category < UTF8PROC_CATEGORY_MN || category > UTF8PROC_CATEGORY_ME);
+}
+
 }  // namespace mote::text

@@ -27,4 +27,7 @@ bool is_word(std::uint32_t code);
 // Bytes of the first extended grapheme cluster of `text`, which is valid UTF-8 and not empty.
 std::size_t first_grapheme(std::string_view text);
 
+// Whether it is a letter, digit, mark of punctuation or symbol, and not U+FFFD: what a text is about.
+bool is_visible(std::uint32_t code);
+
 }  // namespace mote::text
