@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "base/json_text.h"
+#include "base/log.h"
 #include "base/process.h"
 #include "checkpoint/families/mote.h"
 #include "model/packed_weight.h"
@@ -212,6 +213,12 @@ void save_tokenizer(const text::Tokenizer& tokenizer, const fs::path& folder) {
 
 std::unique_ptr<text::Tokenizer> load_tokenizer(const fs::path& folder, const ModelConfig& config) {
   auto tokenizer = text::load_tokenizer(folder);
+  if (const std::string family = load_config(folder).family; family != "mote")
+    log::warn(concat(folder.string(),
+                     ": texts begin with the tokenizer's end of text, as those of ",
+                     "mote's own models do; ", family, " may begin them otherwise, so that losses ",
+                     "and texts differ from other programs'"));
+  for (const std::string& warning : tokenizer->warnings()) log::warn(warning);
   if (tokenizer->vocab_size() <= config.vocab_size) return tokenizer;
   const std::string path = text::tokenizer_file(folder).string();
   throw Error(ErrorKind::file, concat(path, ": has ", tokenizer->vocab_size(),
