@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <sstream>
+
 #include "base/file.h"
 #include "base/toml.h"
 #include "model/model.h"
@@ -169,10 +171,22 @@ TEST_F(ComparisonRecipe, BudgetsOfTooFewStepsAreRefused) {
 TEST_F(ComparisonRecipe, AllThatComeAlongHaveSizesThatMatch) {
   int found = 0;
   for (const auto& entry : fs::directory_iterator(fs::path(MOTE_SOURCE_DIR) / "recipes/compare")) {
+    if (entry.path().extension() != ".toml") continue;
     EXPECT_NO_THROW(load_comparison(entry.path().string(), {})) << entry.path();
     ++found;
   }
   EXPECT_GE(found, 4);
+}
+
+TEST_F(ComparisonRecipe, TheRowsThatAreKeptAreOfTheRecipeOfTheirName) {
+  const fs::path recipes = fs::path(MOTE_SOURCE_DIR) / "recipes/compare";
+  for (const auto& entry : fs::directory_iterator(recipes / "results")) {
+    const fs::path recipe = recipes / (entry.path().filename().string() + ".toml");
+    const std::string hash = load_comparison(recipe.string(), {}).hash();
+    std::istringstream rows(read_file(entry.path() / "results.jsonl"));
+    for (std::string row; std::getline(rows, row);)
+      EXPECT_EQ(Json::parse(row)["recipe"], hash) << entry.path();
+  }
 }
 
 TEST_F(ComparisonRecipe, WhatIsWrongIsNamed) {
