@@ -305,6 +305,7 @@ class FilesOfAnotherModel(TrainedTest):
         path = self.copy / "model.safetensors"
         path.unlink()
         shutil.copy(self.model / "model.safetensors", path)
+        set_weights(self.copy, "head.bias", [0] * 256 + [-1000])  # the end of text is never drawn
         words = [PROGRAM, "generate", self.copy, "-p", "a", "-n", "1000000", "--stop", "never said"]
         process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         self.assertNotEqual(process.stdout.read(1), b"")  # it speaks
@@ -343,7 +344,8 @@ class CorruptedFiles(TrainedTest):
                     path.write_bytes(whole[:length])
                     self.assert_file_refused(self.evaluate(), path)
             path.unlink()
-            self.assert_file_refused(self.evaluate(), path)
+            # Tensors may lie in files of many names.
+            self.assert_file_refused(self.evaluate(), self.copy if name == "model.safetensors" else path)
             path.write_bytes(whole)
         self.assert_done(self.evaluate())
 
