@@ -72,18 +72,50 @@ class Lister final : public ParameterVisitor {
       .at(name);
 }
 
-std::string text_of(const std::vector<std::int64_t>& shape) {
-  std::string text = "[";
-  for (const std::int64_t n : shape) text += (text.size() > 1 ? ", " : "") + std::to_string(n);
-  return text + "]";
+Json read_config_json(const fs::path& folder) {
+  return read_json_object((folder / kConfigFile).string());
 }
+
+const checkpoint::Family& family_in(const Json& config, const fs::path& folder) {
+  return checkpoint::family_of(config, (folder / kConfigFile).string());
+}
+
+// `tensors` are opened where the family asks for them.
+SavedConfig read_config_of(const fs::path& folder,
+                           std::shared_ptr<const checkpoint::TensorSource>& tensors) {
+  const std::string path = (folder / kConfigFile).string();
+  Json json = read_config_json(folder);
+  const checkpoint::Family& family = family_in(json, folder);
+  SavedConfig saved;
+  saved.family = family.model_type;
+  if (const auto packed = json.find("quantization_config"); packed != json.end())
+    saved.quantization = checkpoint::read_quantization(*packed, path);
+  json.erase("quantization_config");
+  checkpoint::FamilyModel read =
+      family.read({std::move(json), path, [&]() -> const checkpoint::TensorSource& {
+                     if (!tensors) tensors = checkpoint::open_tensors(folder);
+                     return *tensors;
+                   }});
+  saved.model = std::move(read.config);
+  saved.stored = std::move(read.stored);
+  saved.ignored = std::move(read.ignored);
+  return saved;
+}
+
+// A folder's config and its tensors, which are opened once.
+struct Opened {
+  explicit Opened(const fs::path& folder) : saved(read_config_of(folder, tensors)) {
+    if (!tensors) tensors = checkpoint::open_tensors(folder);
+  }
+  std::shared_ptr<const checkpoint::TensorSource> tensors;
+  const SavedConfig saved;
+};
 
 // Puts the tensors of a source into a model, where they lie.
 class Filler final : public ParameterVisitor {
  public:
-  Filler(const SavedConfig& saved, const checkpoint::UsedTensors& source,
-         std::shared_ptr<const void> owner, const Executor& executor)
-      : saved_(saved), file_(source), owner_(std::move(owner)), executor_(executor) {}
+  Filler(const Opened& opened, const Executor& executor)
+      : saved_(opened.saved), file_(*opened.tensors), owner_(opened.tensors), executor_(executor) {}
 
   // Throws where the files have what no parameter asked for.
   void check_all_used() const {
@@ -133,7 +165,8 @@ class Filler final : public ParameterVisitor {
     std::vector<std::int64_t> wanted = p.shape;
     wanted.front() *= where.parts;
     if (stored.shape != wanted)
-      throw_shape(file_.path().string(), where.name, text_of(wanted), text_of(stored.shape));
+      throw_shape(file_.path().string(), where.name, checkpoint::in_brackets(wanted),
+                  checkpoint::in_brackets(stored.shape));
     const Tensor x = tensor_over(stored, owner_, where.name, file_.path().string());
     if (where.parts == 1) return x;
     // Rows [groups, parts, group, ...], of which this parameter has one part.
@@ -143,7 +176,7 @@ class Filler final : public ParameterVisitor {
   }
 
   const SavedConfig& saved_;
-  const checkpoint::UsedTensors& file_;
+  const checkpoint::UsedTensors file_;
   std::set<std::string> filled_packed_;
   const std::shared_ptr<const void> owner_;
   const Executor& executor_;
@@ -213,7 +246,8 @@ void save_tokenizer(const text::Tokenizer& tokenizer, const fs::path& folder) {
 
 std::unique_ptr<text::Tokenizer> load_tokenizer(const fs::path& folder, const ModelConfig& config) {
   auto tokenizer = text::load_tokenizer(folder);
-  if (const std::string family = load_config(folder).family; family != "mote")
+  if (const std::string family = family_in(read_config_json(folder), folder).model_type;
+      family != "mote")
     log::warn(concat(folder.string(),
                      ": texts begin with the tokenizer's end of text, as those of ",
                      "mote's own models do; ", family, " may begin them otherwise, so that losses ",
@@ -243,41 +277,21 @@ fs::path find_model(const std::string& name) {
 }
 
 SavedConfig load_config(const fs::path& folder) {
-  const std::string path = (folder / kConfigFile).string();
-  Json json = read_json_object(path);
-  const checkpoint::Family& family = checkpoint::family_of(json, path);
-  SavedConfig saved;
-  saved.family = family.model_type;
-  if (const auto packed = json.find("quantization_config"); packed != json.end())
-    saved.quantization = checkpoint::read_quantization(*packed, path);
-  json.erase("quantization_config");
   std::shared_ptr<const checkpoint::TensorSource> tensors;
-  checkpoint::FamilyModel read =
-      family.read({std::move(json), path, [&]() -> const checkpoint::TensorSource& {
-                     if (!tensors) tensors = checkpoint::open_tensors(folder);
-                     return *tensors;
-                   }});
-  saved.model = std::move(read.config);
-  saved.stored = std::move(read.stored);
-  saved.ignored = std::move(read.ignored);
-  return saved;
+  return read_config_of(folder, tensors);
 }
 
 std::unique_ptr<Model> load_model(const fs::path& folder, const Executor& executor) {
-  const SavedConfig saved = load_config(folder);
-  auto model = make_model(saved.model);
-  const auto source = checkpoint::open_tensors(folder);
-  const checkpoint::UsedTensors used(*source);
-  Filler filler(saved, used, source, executor);
+  const Opened opened(folder);
+  auto model = make_model(opened.saved.model);
+  Filler filler(opened, executor);
   model->visit(filler);
   filler.check_all_used();
   return model;
 }
 
 void load_parameters(Model& model, const fs::path& folder) {
-  const SavedConfig saved = load_config(folder);
-  const auto source = checkpoint::open_tensors(folder);
-  const checkpoint::UsedTensors used(*source);
+  const Opened opened(folder);
   class Copier final : public ParameterVisitor {
    public:
     explicit Copier(Filler& filler) : filler_(filler) {}
@@ -297,7 +311,7 @@ void load_parameters(Model& model, const fs::path& folder) {
    private:
     Filler& filler_;
   };
-  Filler filler(saved, used, source, serial());
+  Filler filler(opened, serial());
   Copier copier(filler);
   model.visit(copier);
   filler.check_all_used();
