@@ -41,41 +41,40 @@ Value act(const Unit& unit, double x) {
   return {};
 }
 
-// Of one place: what the limit leaves.
+// Of one place: what the limit leaves of g and of what act(g) is multiplied with.
 struct Cut {
-  double g, u;
-  bool g_cut, u_cut;
+  double g, up;
+  bool g_cut, up_cut;
 };
-Cut cut(const Unit& unit, float g, float u) {
-  const auto limit = static_cast<double>(unit.limit);
-  const auto x = static_cast<double>(g), y = static_cast<double>(u);
-  return {x > limit ? limit : x,
-          y > limit    ? limit
-          : y < -limit ? -limit
-                       : y,
-          x > limit, std::abs(y) > limit};
+template <class Args>
+Cut cut(const Args& args, Index n, Index d) {
+  const auto limit = static_cast<double>(args.unit.limit);
+  const auto g = static_cast<double>(args.g_ND(n, d));
+  Cut at{g > limit ? limit : g, 1, g > limit, false};
+  if (!args.u_ND.data) return at;
+  const auto u = static_cast<double>(args.u_ND(n, d));
+  const double kept = u > limit ? limit : u < -limit ? -limit : u;
+  at.up = kept + static_cast<double>(args.unit.up_offset);
+  at.up_cut = std::abs(u) > limit;
+  return at;
 }
 
 void reference(const Gated& args, const Run&) {
-  const auto offset = static_cast<double>(args.unit.up_offset);
   for (Index n = 0; n < args.g_ND.size(0); ++n)
     for (Index d = 0; d < args.g_ND.size(1); ++d) {
-      const Cut at = cut(args.unit, args.g_ND(n, d), args.u_ND.data ? args.u_ND(n, d) : 0);
-      const double up = args.u_ND.data ? at.u + offset : 1;
-      args.h_ND(n, d) = static_cast<float>(act(args.unit, at.g).y * up);
+      const Cut at = cut(args, n, d);
+      args.h_ND(n, d) = static_cast<float>(act(args.unit, at.g).y * at.up);
     }
 }
 
 void backward_reference(const GatedBackward& args, const Run&) {
-  const auto offset = static_cast<double>(args.unit.up_offset);
   for (Index n = 0; n < args.g_ND.size(0); ++n)
     for (Index d = 0; d < args.g_ND.size(1); ++d) {
-      const Cut at = cut(args.unit, args.g_ND(n, d), args.u_ND.data ? args.u_ND(n, d) : 0);
-      const double up = args.u_ND.data ? at.u + offset : 1;
+      const Cut at = cut(args, n, d);
       const auto dh = static_cast<double>(args.dh_ND(n, d));
       const Value value = act(args.unit, at.g);
-      args.dg_ND(n, d) = static_cast<float>(at.g_cut ? 0 : dh * up * value.slope);
-      if (args.u_ND.data) args.du_ND(n, d) = static_cast<float>(at.u_cut ? 0 : dh * value.y);
+      args.dg_ND(n, d) = static_cast<float>(at.g_cut ? 0 : dh * at.up * value.slope);
+      if (args.u_ND.data) args.du_ND(n, d) = static_cast<float>(at.up_cut ? 0 : dh * value.y);
     }
 }
 
@@ -101,8 +100,15 @@ constexpr Variant<GatedBackward> kBackward[] = {
 
 constexpr Index kNumbers = 1 << 14;  // of one item of work
 
-Index rows_at_once(Index columns) {
-  return std::max<Index>(1, kNumbers / std::max<Index>(1, columns));
+// body(first, count) for parts of the rows of a [rows, columns] view.
+void for_parts(const Run& run, const View<const float, 2>& x,
+               FunctionRef<void(Index first, Index count)> body) {
+  const Index rows = x.size(0),
+              at_once = std::max<Index>(1, kNumbers / std::max<Index>(1, x.size(1)));
+  parallel_for(*run.executor, (rows + at_once - 1) / at_once, [&](Index item, int) {
+    const Index first = item * at_once;
+    body(first, std::min(at_once, rows - first));
+  });
 }
 
 template <class T>
@@ -131,9 +137,7 @@ void gated(const Gated& args, const Run& run) {
   if (args.u_ND.data) check_like("u", args.u_ND, args.g_ND);
   check_like("h", args.h_ND, args.g_ND);
   const auto& variant = select(gated_variants(), run);
-  const Index rows = args.g_ND.size(0), at_once = rows_at_once(args.g_ND.size(1));
-  parallel_for(*run.executor, (rows + at_once - 1) / at_once, [&](Index item, int) {
-    const Index first = item * at_once, count = std::min(at_once, rows - first);
+  for_parts(run, args.g_ND, [&](Index first, Index count) {
     Gated part = args;
     keep_rows(part.g_ND, first, count);
     keep_rows(part.u_ND, first, count);
@@ -150,9 +154,7 @@ void gated_backward(const GatedBackward& args, const Run& run) {
     check_like("du", args.du_ND, args.g_ND);
   }
   const auto& variant = select(gated_backward_variants(), run);
-  const Index rows = args.g_ND.size(0), at_once = rows_at_once(args.g_ND.size(1));
-  parallel_for(*run.executor, (rows + at_once - 1) / at_once, [&](Index item, int) {
-    const Index first = item * at_once, count = std::min(at_once, rows - first);
+  for_parts(run, args.g_ND, [&](Index first, Index count) {
     GatedBackward part = args;
     for (auto* x : {&part.g_ND, &part.u_ND, &part.dh_ND}) keep_rows(*x, first, count);
     for (auto* x : {&part.dg_ND, &part.du_ND}) keep_rows(*x, first, count);
