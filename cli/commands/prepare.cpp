@@ -39,7 +39,7 @@ class Prepare final : public Verb {
   }
 
   Json run(const Context& context) override {
-    if (tokenizer_ != "bpe" && tokenizer_ != "unigram")
+    if (!text::is_learned_tokenizer(tokenizer_))
       refuse_unused(size_option_, "--tokenizer " + tokenizer_, "bpe");
     return whole_or_nothing(out_, [&] { return prepare(context); });
   }

@@ -1,6 +1,7 @@
 // Token files and the batches cut from them.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <filesystem>
@@ -19,15 +20,15 @@ namespace mote::text {
 // A prepared folder: the ids, what they are, and the tokenizer that made them.
 inline constexpr const char* kIdsFile = "tokens.bin";
 inline constexpr const char* kHeaderFile = "tokens.json";
-// Those of the tokenizer are what it was read from, tokenizer.json or another.
-inline constexpr std::array kPreparedFiles{kIdsFile,
-                                           kHeaderFile,
-                                           kTokenizerFile,
-                                           "spiece.model",
-                                           "tokenizer.model",
-                                           "tokenizer_config.json",
-                                           "added_tokens.json",
-                                           "special_tokens_map.json"};
+// What a tokenizer may have been read from and is saved as.
+inline constexpr std::array kTokenizerFiles{kTokenizerFile,      "spiece.model",
+                                            "tokenizer.model",   "tokenizer_config.json",
+                                            "added_tokens.json", "special_tokens_map.json"};
+inline constexpr auto kPreparedFiles = [] {
+  std::array<const char*, 2 + kTokenizerFiles.size()> files{kIdsFile, kHeaderFile};
+  std::copy(kTokenizerFiles.begin(), kTokenizerFiles.end(), files.begin() + 2);
+  return files;
+}();
 
 struct Prepared {
   std::uint64_t tokens = 0, bytes = 0;  // end-of-text tokens included; bytes of text

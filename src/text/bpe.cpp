@@ -30,6 +30,10 @@ std::unique_ptr<Tokenizer> train_bpe(const Corpus& corpus, int vocab_size, int t
   return make_tokenizer(std::move(model));
 }
 
+bool is_learned_tokenizer(const std::string& name) {
+  return name == "bpe" || name == "unigram";
+}
+
 std::unique_ptr<Tokenizer> tokenizer_named(const std::string& name) {
   if (name == "bytes") return make_byte_tokenizer();
   const std::vector<std::string>& files = tokenizer_files();
@@ -53,9 +57,8 @@ std::unique_ptr<Tokenizer> tokenizer_named(const std::string& name) {
 
 std::unique_ptr<Tokenizer> tokenizer_named(const std::string& name, const Corpus& corpus,
                                            int vocab_size, int threads) {
-  constexpr int kSentinels = 100;
   if (name == "bpe") return train_bpe(corpus, vocab_size, threads);
-  if (name == "unigram") return train_unigram(corpus, vocab_size, kSentinels);
+  if (name == "unigram") return train_unigram(corpus, vocab_size, kT5Sentinels);
   return tokenizer_named(name);
 }
 

@@ -18,6 +18,9 @@ std::unique_ptr<Tokenizer> make_byte_tokenizer();
 // number of threads.
 std::unique_ptr<Tokenizer> train_bpe(const Corpus& corpus, int vocab_size, int threads);
 
+// Whether tokenizer_named() learns the one of that name from a corpus: bpe, unigram.
+bool is_learned_tokenizer(const std::string& name);
+
 // A tokenizer that is there: bytes, or by its folder or file.
 std::unique_ptr<Tokenizer> tokenizer_named(const std::string& name);
 // What --tokenizer and a recipe name: one of these, or bpe or unigram (with T5's sentinels), which

@@ -34,6 +34,9 @@ std::unique_ptr<Tokenizer> make_sentencepiece_tokenizer(std::string model,
                                                         SentencePieceOptions options,
                                                         const std::string& file);
 
+// <extra_id_0> and so on, at the end of T5's vocabulary.
+inline constexpr int kT5Sentinels = 100;
+
 // Learns a unigram model of vocab_size tokens, the last `extra_ids` of them sentinels: T5's
 // normalization (nmt_nfkc), <pad> 0, </s> 1, <unk> 2, no begin. The same result for any number of
 // threads.

@@ -11,7 +11,6 @@ namespace mote::text {
 namespace {
 
 constexpr std::uint64_t kMostBytes = 100'000'000;  // three times the largest in use
-constexpr int kT5Sentinels = 100;
 
 // A JSON object of the folder; an empty one where there is no such file.
 struct Settings {

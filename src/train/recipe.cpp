@@ -4,6 +4,7 @@
 
 #include "base/toml.h"
 #include "checkpoint/families/mote.h"
+#include "text/bpe.h"
 #include "text/utf8.h"
 
 namespace mote::train {
@@ -59,7 +60,7 @@ void name_from_anywhere(Recipe& recipe, const std::string& file) {
         std::pair{"training.from", &recipe.training.from}}) {
     check_utf8(key, *name);
     const bool is_kind =
-        name == &data.tokenizer && (*name == "bytes" || *name == "bpe" || *name == "unigram");
+        name == &data.tokenizer && (*name == "bytes" || text::is_learned_tokenizer(*name));
     if (!is_kind) *name = text::named_from_anywhere(*name);
   }
 }

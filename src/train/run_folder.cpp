@@ -37,23 +37,13 @@ std::int64_t step_of(const std::optional<fs::path>& checkpoint) {
 // What tells a run's own files and their temporaries from others.
 bool is_ours(const std::string& name) {
   const bool model = name.starts_with("model") && name.find(".safetensors") != std::string::npos;
-  constexpr std::array kNames{"recipe.toml",
-                              "metrics.jsonl",
-                              "data",
-                              "checkpoints",
-                              "config.json",
-                              text::kTokenizerFile,
-                              "latest",
-                              "best",
-                              "generation_config.json",
-                              "report.html",
-                              "spiece.model",
-                              "tokenizer.model",
-                              "tokenizer_config.json",
-                              "added_tokens.json",
-                              "special_tokens_map.json"};
-  return model || step_of(name) >= 0 ||
-         std::find(kNames.begin(), kNames.end(), name) != kNames.end();
+  constexpr std::array kNames{"recipe.toml", "metrics.jsonl", "data", "checkpoints",
+                              "config.json", "latest",        "best", "generation_config.json",
+                              "report.html"};
+  const auto is_among = [&](const auto& names) {
+    return std::find(names.begin(), names.end(), name) != names.end();
+  };
+  return model || step_of(name) >= 0 || is_among(kNames) || is_among(text::kTokenizerFiles);
 }
 
 // Whether a folder holds prepared tokens and nothing else.

@@ -10,13 +10,13 @@ namespace mote::train {
 namespace {
 
 bool is_learned(const DataConfig& data) {
-  return data.tokenizer == "bpe" || data.tokenizer == "unigram";
+  return text::is_learned_tokenizer(data.tokenizer);
 }
 
 // The folder or file of an existing tokenizer that the recipe asks for; empty: it asks for none.
 fs::path wanted_tokenizer(const Recipe& recipe) {
   const std::string& name = recipe.data.tokenizer;
-  if (name != "bpe" && name != "unigram" && name != "bytes") return name;
+  if (!is_learned(recipe.data) && name != "bytes") return name;
   return recipe.training.from.empty() ? fs::path() : model::find_model(recipe.training.from);
 }
 
