@@ -7,6 +7,7 @@
 
 #include "base/check.h"
 #include "tests/support/files.h"
+#include "tests/support/texts.h"
 #include "text/pretokenize.h"
 #include "text/tokenizer_model.h"
 #include "text/utf8.h"
@@ -14,17 +15,7 @@
 namespace mote::text {
 namespace {
 
-class Texts final : public Corpus {
- public:
-  explicit Texts(std::vector<std::string> texts) : texts_(std::move(texts)) {
-    for (const std::string& text : texts_) documents_.push_back(text);
-  }
-  const std::vector<std::string_view>& documents() const override { return documents_; }
-
- private:
-  std::vector<std::string> texts_;
-  std::vector<std::string_view> documents_;
-};
+using test::Texts;
 
 std::string sample_text() {
   std::string text;

@@ -5,6 +5,7 @@
 
 #include "base/check.h"
 #include "tests/support/fixture_kinds.h"
+#include "tests/support/texts.h"
 #include "text/batches.h"
 #include "text/bpe.h"
 #include "text/tokenizer_json.h"
@@ -12,6 +13,8 @@
 
 namespace mote::text {
 namespace {
+
+using test::Texts;
 
 using nlohmann::json;
 using Ids = std::vector<TokenId>;
@@ -129,18 +132,6 @@ TEST(FixturesSentencePiece, AFolderIsLoadedAndSavedAsItWas) {
     }
   }
 }
-
-class Texts final : public Corpus {
- public:
-  explicit Texts(std::vector<std::string> texts) : texts_(std::move(texts)) {
-    for (const std::string& text : texts_) documents_.push_back(text);
-  }
-  const std::vector<std::string_view>& documents() const override { return documents_; }
-
- private:
-  std::vector<std::string> texts_;
-  std::vector<std::string_view> documents_;
-};
 
 Texts small_corpus() {
   std::vector<std::string> texts;
