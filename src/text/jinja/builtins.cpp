@@ -117,12 +117,15 @@ std::string titled(const std::string& text) {
   return result;
 }
 
+// What strip() drops.
+bool is_space(std::uint32_t code) {
+  return is_white_space(code) || (code >= 0x1C && code <= 0x1F);
+}
+
 enum class Side { both, left, right };
 std::string stripped(const std::string& text, const std::string* set, Side side) {
   const auto drops = [&](std::string_view c) {
-    return set == nullptr ? is_white_space(first_code_point(c)) ||
-                                (first_code_point(c) >= 0x1C && first_code_point(c) <= 0x1F)
-                          : set->find(c) != std::string::npos;
+    return set == nullptr ? is_space(first_code_point(c)) : set->find(c) != std::string::npos;
   };
   const auto list = characters(text);
   std::size_t begin = 0, end = list.size();
@@ -137,15 +140,18 @@ Value split(const std::string& text, const std::string* separator, std::int64_t 
   Items parts;
   const auto more = [&] { return most < 0 || static_cast<std::int64_t>(parts.size()) < most; };
   if (separator == nullptr) {
-    std::string rest = stripped(text, nullptr, Side::left);
-    while (!rest.empty()) {
+    std::string_view rest = text;
+    const auto skip_spaces = [&] {
+      while (!rest.empty() && is_space(first_code_point(rest)))
+        rest.remove_prefix(first_sequence(rest).length);
+    };
+    for (skip_spaces(); !rest.empty(); skip_spaces()) {
       std::size_t end = 0;
-      while (end < rest.size() &&
-             !is_white_space(first_code_point(std::string_view(rest).substr(end))))
-        end += first_sequence(std::string_view(rest).substr(end)).length;
+      while (end < rest.size() && !is_white_space(first_code_point(rest.substr(end))))
+        end += first_sequence(rest.substr(end)).length;
       if (!more()) end = rest.size();
-      parts.emplace_back(rest.substr(0, end));
-      rest = stripped(rest.substr(end), nullptr, Side::left);
+      parts.emplace_back(std::string(rest.substr(0, end)));
+      rest.remove_prefix(end);
     }
     return Value::list(std::move(parts));
   }
@@ -404,26 +410,26 @@ std::string escaped(const std::string& text) {
   return result;
 }
 
-Value to_whole(const Value& value, std::int64_t otherwise) {
-  if (value.is_whole()) return value.whole();
-  if (value.is<double>() && std::abs(value.number()) < 9e18)
-    return static_cast<std::int64_t>(value.number());
+// The number that a string is, whole, between white space.
+template <class Number>
+Number number_in(const Value& value, Number otherwise) {
   if (!value.is<std::string>()) return otherwise;
   const std::string text = stripped(value.text(), nullptr, Side::both);
-  std::int64_t number = 0;
+  Number number = 0;
   const auto end = text.data() + text.size();
   const auto result = std::from_chars(text.data(), end, number);
   return result.ec == std::errc() && result.ptr == end ? number : otherwise;
 }
 
+Value to_whole(const Value& value, std::int64_t otherwise) {
+  if (value.is_whole()) return value.whole();
+  if (value.is<double>() && std::abs(value.number()) < 9e18)
+    return static_cast<std::int64_t>(value.number());
+  return number_in(value, otherwise);
+}
+
 Value to_real(const Value& value, double otherwise) {
-  if (value.is_number()) return value.number();
-  if (!value.is<std::string>()) return otherwise;
-  const std::string text = stripped(value.text(), nullptr, Side::both);
-  double number = 0;
-  const auto end = text.data() + text.size();
-  const auto result = std::from_chars(text.data(), end, number);
-  return result.ec == std::errc() && result.ptr == end ? number : otherwise;
+  return value.is_number() ? value.number() : number_in(value, otherwise);
 }
 
 Arguments after(const Arguments& arguments, std::size_t first) {
