@@ -10,11 +10,27 @@ FamilyModel read_own(FamilySource source) {
   return read_mote(std::move(source.config), source.file);
 }
 
-constexpr Family kFamilies[] = {{"mote", read_own},        {"llama", read_llama},
-                                {"mistral", read_mistral}, {"qwen2", read_qwen2},
-                                {"qwen3", read_qwen3},     {"gemma3_text", read_gemma3}};
+constexpr Family kFamilies[] = {{"mote", read_own},
+                                {"llama", read_llama},
+                                {"mistral", read_mistral},
+                                {"qwen2", read_qwen2},
+                                {"qwen3", read_qwen3},
+                                {"gemma3_text", read_gemma3},
+                                {"mixtral", read_mixtral},
+                                {"olmoe", read_olmoe},
+                                {"phimoe", read_phimoe},
+                                {"qwen2_moe", read_qwen2_moe},
+                                {"qwen3_moe", read_qwen3_moe},
+                                {"deepseek_v2", read_deepseek_v2},
+                                {"deepseek_v3", read_deepseek_v3},
+                                {"gpt_oss", read_gpt_oss}};
 
 }  // namespace
+
+bool is_mxfp4(const Json& quantization_config) {
+  return quantization_config.is_object() &&
+         quantization_config.value("quant_method", Json()) == "mxfp4";
+}
 
 const Family* find_family(const Json& config) {
   const auto type = config.find("model_type");

@@ -5,30 +5,28 @@
 #include <functional>
 
 #include "checkpoint/model_config.h"
+#include "checkpoint/names.h"
 #include "checkpoint/tensor_source.h"
 
 namespace mote::checkpoint {
 
-// A parameter within a stored tensor: all of it or, where several were merged into one, every
-// `parts`-th group of `group` rows from group number `part` on.
-struct StoredTensor {
-  std::string name;
-  std::int64_t group = 0, part = 0, parts = 1;
-};
-
 // What a family is told apart and read by.
 struct FamilySource {
-  Json config;       // config.json without quantization_config
+  Json config;       // config.json, without a quantization_config of our own
   std::string file;  // of messages
   // Opened when first asked for: layouts are told by the tensors' own names and shapes.
-  std::function<const TensorSource&()> tensors;
+  std::function<std::shared_ptr<const TensorSource>()> tensors;
 };
+
+// Whether a quantization_config says that experts are MXFP4 (gpt-oss), which its family reads.
+bool is_mxfp4(const Json& quantization_config);
 
 struct FamilyModel {
   ModelConfig config;
   // Of a parameter by its name in mote.
   std::function<StoredTensor(const std::string& parameter)> stored;
-  // Tensors that are there and mean nothing here, as a second copy of a tied matrix.
+  // Tensors that are there and mean nothing here, as a second copy of a tied matrix, or layers behind
+  // the last one that predict further tokens.
   std::function<bool(const std::string& tensor)> ignored = [](const std::string&) { return false; };
 };
 

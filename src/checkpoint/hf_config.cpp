@@ -56,6 +56,10 @@ class Scaling {
   bool flag(const char* key, bool otherwise) const {
     return has(key) ? read_as<bool>(json_[key], place_.inside(key)) : otherwise;
   }
+  std::vector<double> numbers(const char* key) const {
+    if (!has(key)) throw_config_error(place_.inside(key), "is missing");
+    return read_as<std::vector<double>>(json_[key], place_.inside(key));
+  }
   std::string type() const {
     for (const char* key : {"rope_type", "type"})
       if (has(key)) return read_as<std::string>(json_[key], place_.inside(key));
@@ -105,10 +109,22 @@ void read_scaling(const Scaling& s, std::int64_t context, RotaryConfig& rotary) 
                                 ? sharpened(yarn.factor, mscale) / sharpened(yarn.factor, all)
                                 : sharpened(yarn.factor, 1);
     rotary.scaling = yarn;
+  } else if (type == "longrope" || type == "su") {
+    LongScaling scaling;
+    scaling.short_factors = s.numbers("short_factor");
+    scaling.long_factors = s.numbers("long_factor");
+    scaling.context = original_context(s, context);
+    const auto original = static_cast<double>(scaling.context);
+    const double factor = s.number("factor", static_cast<double>(context) / original);
+    const double usual = factor <= 1 ? 1 : std::sqrt(1 + std::log(factor) / std::log(original));
+    const double both = s.number("attention_factor", usual);
+    scaling.short_scale = s.number("short_mscale", both);
+    scaling.long_scale = s.number("long_mscale", both);
+    rotary.scaling = scaling;
   } else {
     throw Error(ErrorKind::unsupported,
                 concat(s.place().file, ": ", s.place().key, " is of type '", type,
-                       "'; default, linear, llama3 and yarn are read"))
+                       "'; default, linear, llama3, yarn and longrope are read"))
         .in(s.place().file)
         .at(s.place().key);
   }
@@ -143,6 +159,11 @@ std::int64_t HfConfig::integer(const std::string& key) const {
 }
 std::int64_t HfConfig::integer(const std::string& key, std::int64_t otherwise) const {
   return has(key) ? integer(key) : otherwise;
+}
+std::int64_t HfConfig::integer_of(std::initializer_list<const char*> keys) const {
+  for (const char* key : keys)
+    if (has(key)) return integer(key);
+  return integer(*keys.begin());
 }
 double HfConfig::number(const std::string& key, double otherwise) const {
   return has(key) ? read_as<double>(at(key), place_.inside(key)) : otherwise;

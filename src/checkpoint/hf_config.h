@@ -25,6 +25,8 @@ class HfConfig {
   bool flag(const std::string& key, bool otherwise) const;
   std::string word(const std::string& key, const std::string& otherwise) const;
   const Json& at(const std::string& key) const;
+  // The first of these that the config has; throws where it has none.
+  std::int64_t integer_of(std::initializer_list<const char*> keys) const;
 
   // The field is not read; with another value than this one the model would be another.
   void only(const std::string& key, const Json& value) const;

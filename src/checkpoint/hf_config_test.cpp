@@ -200,12 +200,14 @@ class TwoTensors final : public TensorSource {
 TEST(HfConfig, AModelThatSaysItIsTiedIsNotWhereAnotherOutputMatrixIsStored) {
   Json json = llama();
   json["tie_word_embeddings"] = true;
-  const auto read_with = [&](const TensorSource& tensors) {
-    return read_llama({json, "config.json", [&]() -> const TensorSource& { return tensors; }});
+  const auto read_with = [&](std::vector<std::uint8_t> head) {
+    return read_llama(
+        {json, "config.json", [&] {
+           return std::make_shared<const TwoTensors>(std::vector<std::uint8_t>{1, 2, 3}, head);
+         }});
   };
-  const FamilyModel alone = read_with(TwoTensors({1, 2, 3}, {})),
-                    twice = read_with(TwoTensors({1, 2, 3}, {1, 2, 3})),
-                    differs = read_with(TwoTensors({1, 2, 3}, {1, 2, 4}));
+  const FamilyModel alone = read_with({}), twice = read_with({1, 2, 3}),
+                    differs = read_with({1, 2, 4});
   EXPECT_TRUE(alone.config.tied);
   EXPECT_TRUE(twice.config.tied);
   EXPECT_FALSE(differs.config.tied);
@@ -280,14 +282,192 @@ TEST(HfConfig, YarnSharpensByTheFactorUnlessItSaysHow) {
   EXPECT_EQ(refused(json), "rope_scaling");
 }
 
-TEST(Names, AreTranslatedInBothDirections) {
+TEST(Names, AreThoseOfTheFirstRuleWhoseTensorIsThere) {
   constexpr NameRule kRules[] = {{"blocks.#.up.#", "layers.#.w1.#.x"}, {"norm", "last"}};
-  EXPECT_EQ(their_name(kRules, "blocks.12.up.3"), "layers.12.w1.3.x");
-  EXPECT_EQ(our_name(kRules, "layers.12.w1.3.x"), "blocks.12.up.3");
-  EXPECT_EQ(their_name(kRules, "norm"), "last");
-  EXPECT_EQ(their_name(kRules, "blocks.12.up."), "");
-  EXPECT_EQ(their_name(kRules, "blocks.x.up.3"), "");
-  EXPECT_EQ(our_name(kRules, "layers.12.w1.3.xy"), "");
+  const auto theirs = [&](const std::string& ours) {
+    return stored_by(kRules, ours, [](const std::string&) { return false; }).name;
+  };
+  EXPECT_EQ(theirs("blocks.12.up.3"), "layers.12.w1.3.x");
+  EXPECT_EQ(theirs("norm"), "last");
+  EXPECT_EQ(theirs("blocks.12.up."), "");
+  EXPECT_EQ(theirs("blocks.x.up.3"), "");
+
+  constexpr NameRule kStacks[] = {{"blocks.#.experts.up", "layers.#.experts.*.w3"},
+                                  {"blocks.#.experts.up", "layers.#.gate_up", {0, 1, 2, 1}},
+                                  {"blocks.#.experts.up", "layers.#.gate_up", {.mxfp4 = true}}};
+  const auto stored = [&](const std::string& there) {
+    return stored_by(kStacks, "blocks.7.experts.up",
+                     [&](const std::string& name) { return name == there; });
+  };
+  EXPECT_EQ(stored("layers.7.experts.0.w3").name, "layers.7.experts.*.w3");
+  EXPECT_EQ(stored("layers.7.gate_up").layout.part, 1);
+  EXPECT_TRUE(stored("layers.7.gate_up_blocks").layout.mxfp4);
+  EXPECT_EQ(stored("another").name, "layers.7.experts.*.w3") << "messages name the first";
+  EXPECT_EQ(name_of_expert("layers.7.experts.*.w3", 12), "layers.7.experts.12.w3");
+}
+
+// ---- mixtures ---------------------------------------------------------------------------------------
+
+Json mixture_json() {
+  Json json = llama();
+  json.erase("attention_bias");
+  json["num_experts_per_tok"] = 2;
+  json["num_local_experts"] = 8;
+  return json;
+}
+
+Mixture mixture(const ModelConfig& model, std::int64_t layer = 0) {
+  const LayerConfig resolved = layer_config(model, layer);
+  return *resolved.feed_forward.get_if<Mixture>();
+}
+
+TEST(HfConfig, OfMixturesTakesEitherNameOfTheNumberOfExperts) {
+  Json json = mixture_json();
+  EXPECT_EQ(mixture(read(json, read_mixtral)).experts, 8);
+  json["num_experts"] = 8;
+  json.erase("num_local_experts");
+  json["moe_intermediate_size"] = 20;
+  EXPECT_EQ(mixture(read(json, read_qwen3_moe)).experts, 8);
+  json.erase("num_experts");
+  EXPECT_EQ(refused(json, read_qwen3_moe), "num_experts");
+  json["num_experts"] = 1;
+  EXPECT_EQ(refused(json, read_qwen3_moe), "feed_forward.router.experts_per_token");
+}
+
+// specs/checkpoints-2026 1: what is absent.
+TEST(HfConfig, OfMixturesHasTheDefaultsOfTheFamily) {
+  Json json = mixture_json();
+  json.erase("rope_theta");
+  json.erase("rms_norm_eps");
+  json["moe_intermediate_size"] = 20;
+  json["shared_expert_intermediate_size"] = 24;
+  struct Want {
+    FamilyModel (*family)(FamilySource);
+    double base;
+    bool renormalise;
+    Gate gate;
+  };
+  for (const Want& want : {Want{read_mixtral, 1e6, true, Gate::softmax_before},
+                           Want{read_olmoe, 1e4, false, Gate::softmax_before},
+                           Want{read_qwen2_moe, 1e4, false, Gate::softmax_before},
+                           Want{read_gpt_oss, 150000, false, Gate::softmax_after}}) {
+    Json of = json;
+    if (want.family != read_qwen2_moe)
+      for (const char* key : {"moe_intermediate_size", "shared_expert_intermediate_size"})
+        of.erase(key);
+    const ModelConfig model = read(of, want.family);
+    EXPECT_EQ(attention(model).rotary.base, want.base);
+    EXPECT_EQ(mixture(model).router.renormalise, want.renormalise);
+    EXPECT_EQ(mixture(model).router.gate, want.gate);
+    EXPECT_TRUE(mixture(model).gated);
+  }
+}
+
+TEST(HfConfig, OfQwenMixturesSaysWhichLayersAreDense) {
+  Json json = mixture_json();
+  json["moe_intermediate_size"] = 20;
+  json["num_hidden_layers"] = 6;
+  json["decoder_sparse_step"] = 2;
+  json["mlp_only_layers"] = {3};
+  const ModelConfig model = read(json, read_qwen3_moe);
+  std::vector<bool> dense;
+  for (std::int64_t i = 0; i < 6; ++i) {
+    const LayerConfig layer = layer_config(model, i);
+    dense.push_back(layer.feed_forward.get_if<Dense>() != nullptr);
+  }
+  EXPECT_EQ(dense, (std::vector<bool>{true, false, true, true, true, false}));
+  EXPECT_EQ(mixture(model, 1).expert_width, 20);
+  json["decoder_sparse_step"] = 0;
+  EXPECT_EQ(refused(json, read_qwen3_moe), "decoder_sparse_step");
+  json["decoder_sparse_step"] = 1;
+  json["mlp_only_layers"] = "3";
+  EXPECT_EQ(refused(json, read_qwen3_moe), "mlp_only_layers");
+}
+
+Json deepseek() {
+  Json json = mixture_json();
+  json.erase("num_local_experts");
+  json.update(
+      Json::parse(R"({"n_routed_experts": 8, "moe_intermediate_size": 20, "n_shared_experts": 2,
+    "first_k_dense_replace": 1, "kv_lora_rank": 16, "q_lora_rank": null, "qk_nope_head_dim": 128,
+    "qk_rope_head_dim": 64, "v_head_dim": 12, "n_group": 4, "topk_group": 2})"));
+  return json;
+}
+
+TEST(HfConfig, OfDeepSeekHasTheScaleOfItsOwnCode) {
+  Json json = deepseek();
+  const auto scale = [&](double factor, double all) {
+    json["rope_scaling"] = {{"type", "yarn"},
+                            {"factor", factor},
+                            {"mscale", all},
+                            {"mscale_all_dim", all},
+                            {"original_max_position_embeddings", 64}};
+    const ModelConfig model = read(json, read_deepseek_v3);
+    return model.attention.get_if<Latent>()->scale;
+  };
+  EXPECT_NEAR(scale(40, 0.707), 0.1147214, 1e-7);
+  EXPECT_NEAR(scale(40, 1), 0.1352338, 1e-7);
+  json["rope_scaling"] = nullptr;
+  const ModelConfig plain = read(json, read_deepseek_v3);
+  EXPECT_EQ(plain.attention.get_if<Latent>()->scale, 0) << "1 / sqrt(192)";
+  EXPECT_EQ(mixture(plain, 1).shared.width, 40);
+  EXPECT_TRUE(layer_config(plain, 0).feed_forward.visit(
+      [](const auto& kind) { return std::string(kind.kKind) == "dense"; }));
+}
+
+TEST(HfConfig, OfDeepSeekNamesWhatItDoesNotRead) {
+  const auto with = [](const char* key, const Json& value, FamilyModel (*family)(FamilySource)) {
+    Json json = deepseek();
+    json[key] = value;
+    return refused(json, family);
+  };
+  EXPECT_EQ(with("vocab_size", 160, read_deepseek_v3), "accepted");
+  EXPECT_EQ(with("scoring_func", "softmax", read_deepseek_v3), "scoring_func");
+  EXPECT_EQ(with("topk_method", "noaux_tc", read_deepseek_v2), "topk_method");
+  EXPECT_EQ(with("moe_layer_freq", 2, read_deepseek_v3), "moe_layer_freq");
+  EXPECT_EQ(with("first_k_dense_replace", 9, read_deepseek_v3), "first_k_dense_replace");
+  EXPECT_EQ(with("n_group", 3, read_deepseek_v3), "feed_forward.router.select.groups");
+  EXPECT_EQ(with("topk_group", 5, read_deepseek_v3), "feed_forward.router.select.groups_per_token");
+  EXPECT_EQ(with("kv_lora_rank", 0, read_deepseek_v3), "attention.kv_rank");
+  EXPECT_EQ(with("quantization_config", {{"quant_method", "fp8"}}, read_deepseek_v3),
+            "quantization_config");
+}
+
+TEST(HfConfig, GptOssIsMxfp4OrNotQuantised) {
+  Json json = mixture_json();
+  json["quantization_config"] = {{"quant_method", "mxfp4"}};
+  EXPECT_EQ(refused(json, read_gpt_oss), "accepted");
+  json["quantization_config"] = {{"quant_method", "gptq"}};
+  EXPECT_EQ(refused(json, read_gpt_oss), "quantization_config");
+}
+
+TEST(RotaryFrequencies, OfLongScalingAreThoseOfTheSequencesLength) {
+  Json json = llama();
+  json["max_position_embeddings"] = 1024;
+  json["rope_scaling"] = Json::parse(R"({"type": "longrope", "short_factor": [1, 2, 4, 8],
+    "long_factor": [10, 20, 40, 80], "short_mscale": 1.25, "long_mscale": 1.5,
+    "original_max_position_embeddings": 64})");
+  RotaryConfig rotary = attention(read(json)).rotary;
+  const RotaryFrequencies near = rotary_frequencies(rotary, 8, 64),
+                          far = rotary_frequencies(rotary, 8, 65);
+  for (std::size_t m = 0; m < 4; ++m) {
+    const double plain = std::pow(5000, -0.25 * static_cast<double>(m));
+    EXPECT_NEAR(near.of_pair[m], plain / std::pow(2, m), 1e-12);
+    EXPECT_NEAR(far.of_pair[m], plain / 10 / std::pow(2, m), 1e-12);
+  }
+  EXPECT_EQ(near.factor, 1.25);
+  EXPECT_EQ(far.factor, 1.5);
+  EXPECT_EQ(most_positions_alike(rotary), 64);
+  // Without scales of their own both are sharpened by the context's growth, 16 times here.
+  json["rope_scaling"].erase("short_mscale");
+  json["rope_scaling"].erase("long_mscale");
+  rotary = attention(read(json)).rotary;
+  EXPECT_NEAR(rotary_frequencies(rotary, 8, 1).factor, std::sqrt(1 + std::log(16) / std::log(64)),
+              1e-12);
+  json["rope_scaling"]["short_factor"] = {1, 2, 4};
+  EXPECT_EQ(refused(json), "attention.rotary.scaling.short");
+  json["rope_scaling"]["short_factor"] = {1, 2, 4, 0};
+  EXPECT_EQ(refused(json), "attention.rotary.scaling.short");
 }
 
 }  // namespace

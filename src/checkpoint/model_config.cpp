@@ -20,7 +20,8 @@ LayerConfig resolve(const ModelConfig& config, std::int64_t i, const Place& plac
 
 // Columns of the widest matrix, all experts together.
 double widest_of(const Mixture& c) {
-  return static_cast<double>(c.experts) * static_cast<double>(c.expert_width);
+  return std::max(static_cast<double>(c.experts) * static_cast<double>(c.expert_width),
+                  static_cast<double>(c.shared.width));
 }
 double widest_of(const Dense& c) {
   return static_cast<double>(c.width);
@@ -43,6 +44,20 @@ void check_at_most(std::int64_t value, const char* name, std::int64_t most, cons
 
 void check(const Mixture& c, const Place& place) {
   check(c.router, c.experts, place);
+  if (!c.gated && to_json(c.unit) != to_json(UnitConfig{}))
+    throw_config_error(place.inside("unit"), "is of gated experts, and gated is false");
+  if (c.gated && c.key_rank > 0)
+    throw_config_error(place.inside("key_rank"),
+                       concat("is ", c.key_rank, ", of experts of two matrices; gated is true"));
+  if (c.gated && c.router.score.get_if<AvgKScore>())
+    throw_config_error(place.inside("router.score.kind"),
+                       "is avg_k, of experts of two matrices; gated is true");
+  if (c.unit.alpha != 1 && c.activation != NeuronActivation::silu)
+    throw_config_error(
+        place.inside("unit.alpha"),
+        concat("is ", c.unit.alpha, ", of silu; activation is ", enum_name(c.activation)));
+  if (c.shared.gated_output && c.shared.width == 0)
+    throw_config_error(place.inside("shared.gated_output"), "is true, and shared.width is 0");
 }
 void check(const Dense&, const Place&) {}
 void check(const TopK& c, const Place& place) {
@@ -84,6 +99,16 @@ void check(const Rotary& c, const Place& place) {
     throw_config_error(place.inside("key_heads"),
                        concat("is ", c.key_heads, ", which does not divide heads = ", c.heads));
   check(c.rotary, c.head_dim, place.inside("rotary"));
+}
+void check(const Latent& c, const Place& place) {
+  if (c.rope_dim >= c.head_dim)
+    throw_config_error(place.inside("rope_dim"),
+                       concat("is ", c.rope_dim, ", head_dim is ", c.head_dim,
+                              "; some of its columns are not turned"));
+  if (c.rotary.dim != 0)
+    throw_config_error(place.inside("rotary.dim"),
+                       concat("is ", c.rotary.dim, "; rope_dim says how many columns are turned"));
+  check(c.rotary, c.rope_dim, place.inside("rotary"));
 }
 
 void validate_layer(const ModelConfig& model, const LayerConfig& layer, const Place& place) {
@@ -182,8 +207,9 @@ void validate_layers(const ModelConfig& config, const Place& place) {
                                   " before it; all layers share one cell"));
       state_dim = recurrent->state_dim;
     }
-    const double inner = static_cast<double>(heads_of(layer.attention)) *
-                         static_cast<double>(head_dim_of(layer.attention));
+    const double inner =
+        static_cast<double>(heads_of(layer.attention)) *
+        static_cast<double>(std::max(head_dim_of(layer.attention), value_dim_of(layer.attention)));
     columns =
         std::max({columns, inner,
                   layer.feed_forward.visit([](const auto& kind) { return widest_of(kind); })});
@@ -234,11 +260,19 @@ std::int64_t most_positions(const ModelConfig& config) {
                                                 : std::numeric_limits<std::int64_t>::max();
 }
 
+bool sees_everything(const ModelConfig& config) {
+  return config.positions == Positions::none && !config.attention.get_if<TransformerXl>();
+}
+
 std::int64_t heads_of(const AttentionConfig& attention) {
   return attention.visit([](const auto& kind) { return kind.heads; });
 }
 std::int64_t head_dim_of(const AttentionConfig& attention) {
   return attention.visit([](const auto& kind) { return kind.head_dim; });
+}
+std::int64_t value_dim_of(const AttentionConfig& attention) {
+  const auto* latent = attention.get_if<Latent>();
+  return latent ? latent->value_dim : head_dim_of(attention);
 }
 std::int64_t key_heads_of(const AttentionConfig& attention) {
   const auto* rotary = attention.get_if<Rotary>();

@@ -91,7 +91,40 @@ struct Rotary {
   }
 };
 
-using AttentionConfig = OneOf<TransformerXl, Causal, Rotary>;
+// Latent attention (MLA, arXiv 2405.04434): keys and values are made from kv_rank numbers a position.
+//   q = Wq x, or Wq_up rms(Wq_down x);  [c; r] = Wkv_down x;  [k_h; v_h] = Wkv_up rms(c)
+//   score = scale (q_h . [k_h; turned r]), the last rope_dim columns of q turned too; r has no heads
+struct Latent {
+  static constexpr const char* kKind = "latent";
+  std::int64_t heads = 8;
+  std::int64_t q_rank = 0;
+  std::int64_t kv_rank = 64;
+  std::int64_t head_dim = 32;
+  std::int64_t rope_dim = 16;
+  std::int64_t value_dim = 32;
+  bool bias = false;
+  RotaryConfig rotary;
+  double scale = 0;
+  double epsilon = 1e-6;
+
+  static auto fields() {
+    using C = Latent;
+    return std::tuple{
+        Field{&C::heads, "heads", "attention heads", 1.0, 1e5},
+        Field{&C::q_rank, "q_rank", "numbers that queries are made from; 0: the input", 0.0, 1e6},
+        Field{&C::kv_rank, "kv_rank", "numbers that keys and values are made from", 1.0, 1e6},
+        Field{&C::head_dim, "head_dim", "width of a query, what is turned included", 1.0, 1e5},
+        Field{&C::rope_dim, "rope_dim", "columns of it that are turned, fewer than head_dim", 1.0,
+              1e5},
+        Field{&C::value_dim, "value_dim", "width of a value", 1.0, 1e5},
+        Field{&C::bias, "bias", "biases of q_down, kv_down and the output"},
+        Field{&C::rotary, "rotary", "positions"},
+        Field{&C::scale, "scale", "of scores; 0: 1 / sqrt(head_dim)", 0.0, 1e6},
+        Field{&C::epsilon, "epsilon", "of the two RMS norms", 0.0, 1.0}};
+  }
+};
+
+using AttentionConfig = OneOf<TransformerXl, Causal, Rotary, Latent>;
 
 enum class NormKind { layer, rms };
 
@@ -131,6 +164,34 @@ struct MixtureInit {
   }
 };
 
+// Of gated experts: act(min(g, limit)) (clamp(u, +-limit) + up_offset), silu(g) = g sigmoid(alpha g).
+struct UnitConfig {
+  double alpha = 1;
+  double limit = 0;
+  double up_offset = 0;
+
+  static auto fields() {
+    using C = UnitConfig;
+    return std::tuple{
+        Field{&C::alpha, "alpha", "of silu", 1e-3, 1e3},
+        Field{&C::limit, "limit", "both inputs are cut at it; 0: not", 0.0, 1e6},
+        Field{&C::up_offset, "up_offset", "added to what the gate multiplies", -1e3, 1e3}};
+  }
+};
+
+// An expert that every token uses beside those it is routed to.
+struct SharedExpert {
+  std::int64_t width = 0;
+  bool gated_output = false;
+
+  static auto fields() {
+    using C = SharedExpert;
+    return std::tuple{
+        Field{&C::width, "width", "hidden width; 0: there is none", 0.0, 1e8},
+        Field{&C::gated_output, "gated_output", "its output is multiplied by sigmoid(w . x)"}};
+  }
+};
+
 struct Mixture {
   static constexpr const char* kKind = "mixture";
   std::int64_t experts = 16;
@@ -139,6 +200,11 @@ struct Mixture {
   std::int64_t key_rank = 0;
   double hidden_dropout = 0;
   MixtureInit init = {};
+  NeuronActivation activation = NeuronActivation::relu;
+  bool gated = false;
+  bool bias = false;
+  UnitConfig unit = {};
+  SharedExpert shared = {};
 
   static auto fields() {
     using C = Mixture;
@@ -150,7 +216,12 @@ struct Mixture {
               "up matrices are up_e D, D of so many rows and shared; 0: whole ones", 0.0, 1e6},
         Field{&C::hidden_dropout, "hidden_dropout", "dropout rate of experts' hidden units", 0.0,
               0.99},
-        Field{&C::init, "init", "initial values"}};
+        Field{&C::init, "init", "initial values"},
+        Field{&C::activation, "activation", "of hidden units"},
+        Field{&C::gated, "gated", "a third matrix: act(gate_e x) * (up_e x)"},
+        Field{&C::bias, "bias", "biases of all matrices of experts"},
+        Field{&C::unit, "unit", "how gated hidden units are made"},
+        Field{&C::shared, "shared", "an expert that all tokens use"}};
   }
 };
 
@@ -376,8 +447,14 @@ std::int64_t router_state_dim(const ModelConfig& config);
 // Positions of a sequence that the model can tell apart; the largest number if there is no limit.
 std::int64_t most_positions(const ModelConfig& config);
 
+// Whether a token sees all before it, and no position of its own ends that: with causal, rotary and
+// latent attention.
+bool sees_everything(const ModelConfig& config);
+
 std::int64_t heads_of(const AttentionConfig& attention);
 std::int64_t head_dim_of(const AttentionConfig& attention);
+// Width of a head's values: that of its keys, unless they have one of their own.
+std::int64_t value_dim_of(const AttentionConfig& attention);
 // Heads of keys and values: those of queries, unless these share them.
 std::int64_t key_heads_of(const AttentionConfig& attention);
 

@@ -43,16 +43,28 @@ std::string filled(std::string_view pattern, const std::vector<std::string_view>
 
 }  // namespace
 
-std::string their_name(std::span<const NameRule> rules, const std::string& ours) {
-  for (const NameRule& rule : rules)
-    if (const auto numbers = numbers_in(ours, rule.ours)) return filled(rule.theirs, *numbers);
-  return "";
+std::string name_of_expert(const std::string& name, std::int64_t expert) {
+  const std::size_t star = name.find('*');
+  return name.substr(0, star) + std::to_string(expert) + name.substr(star + 1);
 }
 
-std::string our_name(std::span<const NameRule> rules, const std::string& theirs) {
-  for (const NameRule& rule : rules)
-    if (const auto numbers = numbers_in(theirs, rule.theirs)) return filled(rule.ours, *numbers);
-  return "";
+bool has_experts(const std::string& name) {
+  return name.find('*') != std::string::npos;
+}
+
+StoredTensor stored_by(std::span<const NameRule> rules, const std::string& ours,
+                       const std::function<bool(const std::string&)>& is_there) {
+  StoredTensor first;
+  for (const NameRule& rule : rules) {
+    const auto numbers = numbers_in(ours, rule.ours);
+    if (!numbers) continue;
+    StoredTensor stored{filled(rule.theirs, *numbers), rule.layout};
+    std::string probe = has_experts(stored.name) ? name_of_expert(stored.name, 0) : stored.name;
+    if (rule.layout.mxfp4) probe += "_blocks";
+    if (is_there(probe)) return stored;
+    if (first.name.empty()) first = std::move(stored);
+  }
+  return first;
 }
 
 }  // namespace mote::checkpoint

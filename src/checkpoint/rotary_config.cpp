@@ -1,6 +1,7 @@
 #include "checkpoint/rotary_config.h"
 
 #include <cmath>
+#include <limits>
 #include <numbers>
 
 namespace mote::checkpoint {
@@ -41,24 +42,56 @@ void scale(const YarnScaling& c, double base, std::vector<double>& frequencies) 
   }
 }
 
+void scale(const LongScaling&, double, std::vector<double>&) {}  // by the sequence's length
+
+std::int64_t dim_of(const RotaryConfig& config, std::int64_t head_dim) {
+  return config.dim > 0 ? config.dim : head_dim;
+}
+
 }  // namespace
 
-RotaryFrequencies rotary_frequencies(const RotaryConfig& config, std::int64_t head_dim) {
-  const std::int64_t dim = config.dim > 0 ? config.dim : head_dim;
+RotaryFrequencies rotary_frequencies(const RotaryConfig& config, std::int64_t head_dim,
+                                     std::int64_t positions) {
+  const std::int64_t dim = dim_of(config, head_dim);
   RotaryFrequencies frequencies;
   for (std::int64_t m = 0; m < dim / 2; ++m)
     frequencies.of_pair.push_back(std::pow(config.base, -2 * number(m) / number(dim)));
+  if (const auto* scaling = config.scaling.get_if<LongScaling>()) {
+    const bool is_long = positions > scaling->context;
+    const auto& factors = is_long ? scaling->long_factors : scaling->short_factors;
+    for (std::size_t m = 0; m < frequencies.of_pair.size(); ++m)
+      frequencies.of_pair[m] /= factors[m];
+    frequencies.factor = is_long ? scaling->long_scale : scaling->short_scale;
+    return frequencies;
+  }
   config.scaling.visit([&](const auto& kind) { scale(kind, config.base, frequencies.of_pair); });
   if (const auto* yarn = config.scaling.get_if<YarnScaling>())
     frequencies.factor = yarn->attention_factor;
   return frequencies;
 }
 
+std::int64_t most_positions_alike(const RotaryConfig& config) {
+  const auto* scaling = config.scaling.get_if<LongScaling>();
+  return scaling ? scaling->context : std::numeric_limits<std::int64_t>::max();
+}
+
 void check(const RotaryConfig& config, std::int64_t head_dim, const Place& place) {
-  const std::int64_t dim = config.dim > 0 ? config.dim : head_dim;
+  const std::int64_t dim = dim_of(config, head_dim);
   if (dim > head_dim || dim % 2 != 0)
     throw_config_error(place.inside("dim"), concat("is ", dim, "; of a head of ", head_dim,
                                                    " columns an even number is turned"));
+  const auto* scaling = config.scaling.get_if<LongScaling>();
+  if (!scaling) return;
+  for (const auto& [name, factors] :
+       {std::pair{"short", &scaling->short_factors}, std::pair{"long", &scaling->long_factors}}) {
+    const Place of = place.inside("scaling").inside(name);
+    if (static_cast<std::int64_t>(factors->size()) != dim / 2)
+      throw_config_error(of, concat("has ", factors->size(), " factors, ", dim,
+                                    " columns are turned in ", dim / 2, " pairs"));
+    for (const double factor : *factors)
+      if (!(factor > 0 && factor < 1e6))
+        throw_config_error(of, concat("has ", factor, "; factors are above 0 and below 1e6"));
+  }
 }
 
 }  // namespace mote::checkpoint

@@ -12,6 +12,8 @@
 //           pairs that turn fast and slow times in the original context,
 //           R ln(context / (2 pi turns)) / (2 ln base), rounded outwards if `truncate`;
 //           cosines and sines times `attention_factor` (arXiv 2309.00071)
+//   long    f_m / short_m, cosines and sines times `short_scale`, in sequences of up to `context`
+//           positions; f_m / long_m and `long_scale` in longer ones (arXiv 2402.13753)
 #pragma once
 
 #include <cstdint>
@@ -66,6 +68,22 @@ struct YarnScaling {
   }
 };
 
+struct LongScaling {
+  static constexpr const char* kKind = "long";
+  std::vector<double> short_factors, long_factors;
+  double short_scale = 1, long_scale = 1;
+  std::int64_t context = 4096;
+  static auto fields() {
+    using C = LongScaling;
+    return std::tuple{
+        Field{&C::short_factors, "short", "frequencies are divided by these, one a pair"},
+        Field{&C::long_factors, "long", "the same in sequences of more than `context` positions"},
+        Field{&C::short_scale, "short_scale", "of cosines and sines", 1e-3, 1e3},
+        Field{&C::long_scale, "long_scale", "of cosines and sines", 1e-3, 1e3},
+        Field{&C::context, "context", "tokens of the original context", 1.0, 1e8}};
+  }
+};
+
 // Which columns are a pair: m and m + R / 2, or 2m and 2m + 1.
 enum class RotaryPairs { halves, adjacent };
 
@@ -73,7 +91,7 @@ struct RotaryConfig {
   double base = 10000;
   std::int64_t dim = 0;
   RotaryPairs pairs = RotaryPairs::halves;
-  OneOf<NoScaling, LinearScaling, Llama3Scaling, YarnScaling> scaling;
+  OneOf<NoScaling, LinearScaling, Llama3Scaling, YarnScaling, LongScaling> scaling;
   static auto fields() {
     using C = RotaryConfig;
     return std::tuple{
@@ -88,7 +106,11 @@ struct RotaryFrequencies {
   std::vector<double> of_pair;  // radians a position
   double factor = 1;            // of cosines and sines
 };
-RotaryFrequencies rotary_frequencies(const RotaryConfig& config, std::int64_t head_dim);
+// `positions`: of the sequence, which decides for the scaling `long`.
+RotaryFrequencies rotary_frequencies(const RotaryConfig& config, std::int64_t head_dim,
+                                     std::int64_t positions = 0);
+// From how many positions on a sequence has other frequencies; the largest number: never.
+std::int64_t most_positions_alike(const RotaryConfig& config);
 
 // Throws a config error where a head of that width has no such columns.
 void check(const RotaryConfig& config, std::int64_t head_dim, const Place& place);

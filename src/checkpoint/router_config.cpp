@@ -23,16 +23,54 @@ void check_unlearned(const RouterConfig& r, const Place& place) {
     refuse(place, "router.select.kind", r.select.kind(), score + "goes with topk");
   if (!r.noise.get_if<NoNoise>())
     refuse(place, "router.noise.kind", r.noise.kind(), score + "goes with none");
+  if (r.selection_bias) refuse(place, "router.selection_bias", "true", score + "goes with false");
   if (r.entropy_weight != 0 || !r.balance.empty())
     throw_config_error(
         place.inside(r.entropy_weight != 0 ? "router.entropy_weight" : "router.balance"),
         concat("is set; ", kLosses, " move learned scores, and ", score, "has none"));
 }
 
-void check_select(const RouterConfig& r, const Place& place) {
+void check_groups(const GroupedTop& g, const RouterConfig& r, std::int64_t experts,
+                  const Place& place) {
+  if (experts % g.groups != 0)
+    refuse(place, "router.select.groups", std::to_string(g.groups),
+           concat("it has to divide feed_forward.experts = ", experts));
+  if (g.groups_per_token > g.groups)
+    refuse(place, "router.select.groups_per_token", std::to_string(g.groups_per_token),
+           concat("more than router.select.groups = ", g.groups));
+  const std::int64_t size = experts / g.groups;
+  if (r.experts_per_token > g.groups_per_token * size)
+    refuse(place, "router.experts_per_token", std::to_string(r.experts_per_token),
+           concat(g.groups_per_token, " groups have ", g.groups_per_token * size, " experts"));
+  if (g.score == GroupScore::best_two && size < 2)
+    refuse(place, "router.select.score", "best_two", "groups have one expert; take best");
+  if (r.gate == Gate::softmax_after || r.gate == Gate::one)
+    refuse(place, "router.gate", enum_name(r.gate),
+           "router.select grouped compares experts by gates of all of them; take softmax_before or "
+           "sigmoid");
+}
+
+void check_select(const RouterConfig& r, std::int64_t experts, const Place& place) {
   if (r.select.get_if<BaseSelect>() && r.experts_per_token != 1)
     refuse(place, "router.experts_per_token", std::to_string(r.experts_per_token),
            "router.select base sends every token to one expert; take 1");
+  if (r.select.get_if<SparseMixer>()) {
+    if (r.gate != Gate::softmax_before)
+      refuse(place, "router.gate", enum_name(r.gate),
+             "router.select sparse_mixer makes gates of softmax_before");
+    if (r.renormalise)
+      refuse(place, "router.renormalise", "true", "router.select sparse_mixer wants false");
+  }
+  if (const auto* grouped = r.select.get_if<GroupedTop>())
+    check_groups(*grouped, r, experts, place);
+  if (r.selection_bias) {
+    if (!r.select.get_if<TopScores>() && !r.select.get_if<GroupedTop>())
+      refuse(place, "router.select.kind", r.select.kind(),
+             "router.selection_bias goes with topk and grouped");
+    if (r.gate == Gate::softmax_after || r.gate == Gate::one)
+      refuse(place, "router.gate", enum_name(r.gate),
+             "router.selection_bias is added to gates of all experts");
+  }
   if (!r.select.get_if<ExpertChoice>()) return;
   if (r.gate == Gate::softmax_after)
     refuse(place, "router.gate", "softmax_after",
@@ -77,7 +115,7 @@ void check(const RouterConfig& r, std::int64_t experts, const Place& place) {
         refuse(place, concat("router.score.table.", i), std::to_string(hash->table[i]),
                concat("experts are 0 to feed_forward.experts - 1 = ", experts - 1));
   }
-  check_select(r, place);
+  check_select(r, experts, place);
   check_balance(r, experts, place);
 }
 

@@ -117,7 +117,41 @@ struct ExpertChoice {
   }
 };
 
-using SelectConfig = OneOf<TopScores, SinkhornSelect, BaseSelect, ExpertChoice>;
+// The K best experts of the best groups; experts of a group are neighbours. A group is as good as its
+// best expert (DeepSeek-V2, arXiv 2405.04434), or as its two best together (V3, 2412.19437). Experts
+// are compared by gates before they are renormalised, plus selection_bias.
+enum class GroupScore { best, best_two };
+
+struct GroupedTop {
+  static constexpr const char* kKind = "grouped";
+  std::int64_t groups = 8;
+  std::int64_t groups_per_token = 4;
+  GroupScore score = GroupScore::best_two;
+
+  static auto fields() {
+    using C = GroupedTop;
+    return std::tuple{
+        Field{&C::groups, "groups", "of equally many experts", 1.0, 1e6},
+        Field{&C::groups_per_token, "groups_per_token", "groups that a token keeps", 1.0, 1e6},
+        Field{&C::score, "score", "of a group: its best expert, or its two best together"}};
+  }
+};
+
+// One expert after the other, the largest score z that is left; its gate is softmax over those left
+// whose scores e lie near it, (z - e) / max(|e|, z) <= 2 threshold (Phi-MoE's sparse mixer outside
+// training, arXiv 2409.12136).
+struct SparseMixer {
+  static constexpr const char* kKind = "sparse_mixer";
+  double threshold = 0.01;
+
+  static auto fields() {
+    return std::tuple{Field{&SparseMixer::threshold, "threshold",
+                            "half of what scores may lie below the largest, relatively", 0.0, 1e3}};
+  }
+};
+
+using SelectConfig =
+    OneOf<TopScores, SinkhornSelect, BaseSelect, ExpertChoice, GroupedTop, SparseMixer>;
 
 // The weight of a selected expert's output: sigmoid(z_e), its share of softmax or sparsemax over all
 // E scores, its share of softmax over the K selected, or 1.
@@ -202,10 +236,14 @@ struct SwitchLoss {
   static constexpr const char* kKind = "switch";
   double weight = 0.01;
   SwitchScale scale = SwitchScale::paper;
+  bool of_all_layers = false;
   static auto fields() {
     using C = SwitchLoss;
     return std::tuple{Field{&C::weight, "weight", "in the loss", 0.0, 1e6},
-                      Field{&C::scale, "scale", "as the paper has it, or the published program"}};
+                      Field{&C::scale, "scale", "as the paper has it, or the published program"},
+                      Field{&C::of_all_layers, "of_all_layers",
+                            "one loss, of the means over all layers that have it, as in "
+                            "transformers' decoders"}};
   }
 };
 
@@ -257,6 +295,8 @@ struct RouterConfig {
   NoiseConfig noise = {};
   CapacityConfig capacity = {};
   std::vector<BalanceConfig> balance = {};
+  bool selection_bias = false;
+  double gate_scale = 1;
 
   static auto fields() {
     using C = RouterConfig;
@@ -273,7 +313,11 @@ struct RouterConfig {
         Field{&C::renormalise, "renormalise", "gates of a token are divided by their sum"},
         Field{&C::noise, "noise", "what training adds to what is scored"},
         Field{&C::capacity, "capacity", "most tokens of an expert in training"},
-        Field{&C::balance, "balance", "losses that spread tokens over experts"}};
+        Field{&C::balance, "balance", "losses that spread tokens over experts"},
+        Field{&C::selection_bias, "selection_bias",
+              "a number for each expert, not trained, added to the gates that experts are "
+              "selected by, but not to gates in use (arXiv 2412.19437)"},
+        Field{&C::gate_scale, "gate_scale", "gates are multiplied by it in the end", 1e-6, 1e6}};
   }
 };
 
@@ -307,6 +351,10 @@ template <>
 struct mote::EnumNames<mote::checkpoint::Gate> {
   static constexpr std::array names{"sigmoid", "softmax_before", "softmax_after", "sparsemax",
                                     "one"};
+};
+template <>
+struct mote::EnumNames<mote::checkpoint::GroupScore> {
+  static constexpr std::array names{"best", "best_two"};
 };
 template <>
 struct mote::EnumNames<mote::checkpoint::SwitchScale> {

@@ -45,8 +45,12 @@ Cost feed_forward(const Mixture& c, double dim) {
   const double key_dim = c.key_rank > 0 ? number(c.key_rank) : dim;
   Cost cost = scores(c.router, c.experts, dim, key_dim);
   if (c.key_rank > 0) cost += product(dim * key_dim);
-  return cost +=
-         product(number(c.router.experts_per_token) * (key_dim + dim) * number(c.expert_width));
+  if (c.shared.width > 0) {
+    cost += feed_forward(Dense{c.shared.width, c.activation, c.gated, false}, dim);
+    if (c.shared.gated_output) cost += product(dim);
+  }
+  const double columns = c.gated ? 3 * dim : key_dim + dim;
+  return cost += product(number(c.router.experts_per_token) * columns * number(c.expert_width));
 }
 
 // The query, and the search among n * n experts.
@@ -81,7 +85,9 @@ Cost feed_forward(const Peer& c, double dim) {
 Cost attention(const AttentionConfig& config, double dim, double context, double streams) {
   const auto* xl = config.get_if<TransformerXl>();
   const auto* rotary = config.get_if<Rotary>();
+  const auto* latent = config.get_if<Latent>();
   const double inner = number(heads_of(config)) * number(head_dim_of(config)),
+               value_inner = number(heads_of(config)) * number(value_dim_of(config)),
                key_inner = number(key_heads_of(config)) * number(head_dim_of(config));
   const double memory = xl ? number(xl->memory_blocks) * context : 0;
   const double keys = memory + context;
@@ -90,15 +96,24 @@ Cost attention(const AttentionConfig& config, double dim, double context, double
     const double window = number(rotary->window);
     seen = window - window * (window - 1) / (2 * context);
   }
-  const double score = xl ? 2 : 1;       // with the key, and with the distance
-  Cost cost = product(2 * dim * inner);  // queries and outputs
-  cost += product(2 * dim * key_inner * keys / context);
+  const double score = xl ? 2 : 1;  // with the key, and with the distance
+  Cost cost;
+  if (latent) {
+    const double q_rank = number(latent->q_rank), kv_rank = number(latent->kv_rank),
+                 rope = number(latent->rope_dim), heads = number(latent->heads);
+    cost += product(q_rank > 0 ? q_rank * (dim + inner) : dim * inner);
+    cost += product(dim * (kv_rank + rope) + kv_rank * (inner - heads * rope + value_inner));
+    cost += product(dim * value_inner);
+  } else {
+    cost += product(2 * dim * inner);  // queries and outputs
+    cost += product(2 * dim * key_inner * keys / context);
+  }
   // The table of distances is one for all streams, and no gradient goes into it.
   if (xl) {
     const double distances = dim * inner * keys / (context * streams);
     cost += {distances, distances};
   }
-  cost += {seen * inner * (score + 1), seen * inner * (3 * score + 2)};
+  cost += {seen * (score * inner + value_inner), seen * (3 * score * inner + 2 * value_inner)};
   return cost;
 }
 

@@ -4,8 +4,10 @@
 //
 // Per token, L layers of width d, V tokens in the vocabulary:
 //   attention     projections; I (2 + [relative]) for each key seen, I = heads * head_dim of queries
+//                 latent: from and to the ranks; I for the scores, heads * value_dim for the values
 //   dense, topk   2 d f, gated 3 d f         (all hidden units are computed before some are kept)
-//   mixture       scores + K (r + d) G [+ d r]   r = d, or the rank of keys
+//   mixture       scores + K (r + d) G [+ d r]   r = d, or the rank of keys; gated: 3 K d G; the
+//                 shared expert as a dense layer
 //                 scores: d E, recurrent d P + 6 P^2 + P E, avg_k r E, hash 0; learned noise d E more
 //   product_key   query + h n C + h k d     C the width of both halves of a key, n = sqrt(N)
 //                 dense_head_sum: N d for h k d; gated output: 2 d d more

@@ -32,7 +32,8 @@ class Analysis : public ::testing::Test {
     const auto model = model::make_model(config);
     model::initialize(*model, 9);
     model::save_model(*model, folder_.path());
-    model::save_tokenizer(*text::tokenizer_named("bytes"), folder_.path());
+    const auto tokenizer = text::tokenizer_named("bytes");
+    model::save_tokenizer(*tokenizer, model::own_bounds(*tokenizer), folder_.path());
     run_.executor = &testing::test_executor();
   }
   model::CorpusLoss loss(model::Observer* observer, double corrupted = 0, std::uint64_t seed = 1) {

@@ -16,9 +16,10 @@ namespace mote::compress {
 struct SampleOptions {
   std::int64_t samples = 128, length = 1024;
   std::uint64_t seed = 1;
+  std::vector<text::TokenId> before = {};  // what a text begins with
 };
 
-// Pieces of `length` tokens (fewer at the end of a document), each after one end-of-text token,
+// Pieces of `length` tokens (fewer at the end of a document), each after what a text begins with,
 // drawn without replacement; in the order of the text. All pieces if there are no more than asked
 // for. Throws when the corpus has no text.
 std::vector<std::vector<text::TokenId>> draw_samples(const text::Corpus& corpus,

@@ -160,7 +160,8 @@ class Letters final : public text::Corpus {
 
 using Samples = std::vector<std::vector<text::TokenId>>;
 Samples draw(std::int64_t samples, std::uint64_t seed) {
-  return draw_samples(Letters(), *text::make_byte_tokenizer(), {samples, 10, seed});
+  const auto tokenizer = text::make_byte_tokenizer();
+  return draw_samples(Letters(), *tokenizer, {samples, 10, seed, {tokenizer->end_of_text()}});
 }
 
 TEST(DrawSamples, ArePiecesOfOneDocumentInTheOrderOfTheText) {

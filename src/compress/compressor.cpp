@@ -12,6 +12,7 @@
 #include "model/loss.h"
 #include "model/nonfinite.h"
 #include "model/saved.h"
+#include "text/chat_template.h"
 
 namespace mote::compress {
 namespace {
@@ -214,6 +215,7 @@ CompressReport compress(const fs::path& source, const fs::path& target,
   check_choice(*model, Choice(options.layers));
   for (const std::string& warning : checkpoint::causality_warnings(saved.model)) log::warn(warning);
   const auto tokenizer = model::load_tokenizer(source, saved.model);
+  const model::TextBounds bounds = model::load_text_bounds(source, *tokenizer);
   model::check_finite(*model, concat(source.string(), ": cannot be compressed"));
   const Sources sources = sources_for(source, options);
   CompressReport report;
@@ -222,6 +224,7 @@ CompressReport compress(const fs::path& source, const fs::path& target,
   SampleOptions sampling;
   sampling.samples = options.samples;
   sampling.seed = options.seed;
+  sampling.before = bounds.before;
   sampling.length =
       std::clamp<std::int64_t>(checkpoint::most_positions(saved.model) - 1, 1, sampling.length);
   std::vector<std::vector<text::TokenId>> samples;
@@ -241,6 +244,7 @@ CompressReport compress(const fs::path& source, const fs::path& target,
   }
   const auto loss = [&] {
     model::CorpusLossOptions stop;
+    stop.before = bounds.before;
     stop.progress = [](std::int64_t) { stop_if_interrupted(); };
     return model::corpus_loss(*model, *tokenizer, *validation, pass, stop).mean();
   };
@@ -266,7 +270,9 @@ CompressReport compress(const fs::path& source, const fs::path& target,
                  report.loss_before,
                  report.loss_after};
   model::save_model(*model, staged.path(), q);
-  model::save_tokenizer(*tokenizer, staged.path());
+  model::save_tokenizer(*tokenizer, bounds, staged.path());
+  if (const auto chat = text::load_chat_template(source))
+    write_file(staged.path() / text::kChatTemplateFile, chat->source());
   report.bytes_before = model::model_bytes(source);
   report.bytes_after = model::model_bytes(staged.path());
   staged.commit();

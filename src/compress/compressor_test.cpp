@@ -149,7 +149,8 @@ TEST_F(Compressor, AnExpertFallsBackWhereEitherOfItsMatricesDoes) {
   }
   fs::create_directory(path("same"));
   model::save_model(*model, path("same"));
-  model::save_tokenizer(*text::load_tokenizer(path("model")), path("same"));
+  const auto tokenizer = text::load_tokenizer(path("model"));
+  model::save_tokenizer(*tokenizer, model::own_bounds(*tokenizer), path("same"));
   CompressOptions o = options(Bits::two);
   o.rounding.damping = 1e-12;
   const CompressReport all = run("all-calibrated", o),

@@ -9,7 +9,9 @@ namespace mote::compress {
 bool Choice::takes(const model::Parameter& matrix) const {
   if (layers_ == "experts") return matrix.shape.size() == 3;
   if (layers_ == "all")
-    return matrix.name.starts_with("blocks.") && matrix.name.find(".router.") == std::string::npos;
+    return matrix.name.starts_with("blocks.") &&
+           matrix.name.find(".router.") == std::string::npos &&
+           !matrix.name.ends_with(".shared_gate.weight");
   return fnmatch(layers_.c_str(), matrix.name.c_str(), 0) == 0;
 }
 

@@ -15,7 +15,8 @@ struct Target {
 
 // What `--layers` says:
 //   experts   the stacks of expert matrices
-//   all       every matrix of the blocks but routers, which are small and decide
+//   all       every matrix of the blocks but routers and gates of shared experts, which are small and
+//             decide
 //   PATTERN   matrices whose name matches, routers and "head.weight" included; * stands for any
 //             characters, ? for one
 class Choice {

@@ -12,7 +12,7 @@ TransformerBlock::TransformerBlock(const LayerConfig& config, const LayerPlace& 
       place_(place),
       attention_norm_(config.norms, place.dim),
       feed_forward_norm_(config.norms, place.dim),
-      attention_(config.attention, config.norms, place),
+      attention_(make_attention(config.attention, config.norms, place)),
       feed_forward_(make_feed_forward(config, place)) {
   if (!config.norms.after) return;
   after_attention_.emplace(config.norms, place.dim);
@@ -22,14 +22,14 @@ TransformerBlock::TransformerBlock(const LayerConfig& config, const LayerPlace& 
 Tensor TransformerBlock::attend(const Tensor& x_BTD, ForwardState& state) const {
   const Pass& pass = state.pass;
   if (state.cache)
-    return attention_.forward(attention_norm_.forward(x_BTD, pass), *state.cache, pass);
+    return attention_->forward(attention_norm_.forward(x_BTD, pass), *state.cache, pass);
   Tensor seen = x_BTD;
   if (state.memory) {
     const Tensor past_BMD =
-        state.memory->exchange(place_.index, x_BTD, attention_.memory_positions());
+        state.memory->exchange(place_.index, x_BTD, attention_->memory_positions());
     if (past_BMD.defined()) seen = torch::cat({past_BMD, x_BTD}, 1);
   }
-  return attention_.forward(attention_norm_.forward(seen, pass), x_BTD.size(1), pass);
+  return attention_->forward(attention_norm_.forward(seen, pass), x_BTD.size(1), pass);
 }
 
 Tensor TransformerBlock::forward(const Tensor& x_BTD, ForwardState& state) const {
@@ -64,7 +64,7 @@ Cache::Sight TransformerBlock::sight(std::int64_t memory) const {
 void TransformerBlock::visit(const std::string& name, ParameterVisitor& visitor) {
   name_ = name;
   attention_norm_.visit(name + ".attention_norm", visitor);
-  attention_.visit(name + ".attention", visitor);
+  attention_->visit(name + ".attention", visitor);
   feed_forward_norm_.visit(name + ".feed_forward_norm", visitor);
   feed_forward_->visit(name + ".feed_forward", visitor);
   if (!config_.norms.after) return;

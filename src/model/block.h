@@ -29,7 +29,7 @@ class TransformerBlock {
   std::string name_;
   Norm attention_norm_, feed_forward_norm_;
   std::optional<Norm> after_attention_, after_feed_forward_;
-  SelfAttention attention_;
+  std::unique_ptr<Attention> attention_;
   std::unique_ptr<FeedForward> feed_forward_;
 };
 

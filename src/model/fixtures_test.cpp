@@ -17,11 +17,28 @@ namespace {
 
 // Kinds that some test reads: checkpoints in fixtures_checkpoint_test, the quantisation kinds in checkpoint/fixtures_quant_test, tokenizers
 // in text/tokenizer_json_test and text/sentencepiece_test.
-const std::set<std::string> kHandled = {
-    "checkpoint:gemma3_text", "checkpoint:llama", "checkpoint:mistral", "checkpoint:qwen2",
-    "checkpoint:qwen3",       "layer:dense",      "layer:PEER",         "layer:PKM",
-    "layer:sigma-MoE",        "quant:gptq",       "quant:q16",          "tokenizer:byte-level-bpe",
-    "tokenizer:sentencepiece"};
+const std::set<std::string> kHandled = {"checkpoint:deepseek_v2",
+                                        "checkpoint:deepseek_v3",
+                                        "checkpoint:gemma3_text",
+                                        "checkpoint:gpt_oss",
+                                        "checkpoint:llama",
+                                        "checkpoint:mistral",
+                                        "checkpoint:mixtral",
+                                        "checkpoint:olmoe",
+                                        "checkpoint:phimoe",
+                                        "checkpoint:qwen2",
+                                        "checkpoint:qwen2_moe",
+                                        "checkpoint:qwen3",
+                                        "checkpoint:qwen3_moe",
+                                        "layer:DeepSeek-V3",
+                                        "layer:dense",
+                                        "layer:PEER",
+                                        "layer:PKM",
+                                        "layer:sigma-MoE",
+                                        "quant:gptq",
+                                        "quant:q16",
+                                        "tokenizer:byte-level-bpe",
+                                        "tokenizer:sentencepiece"};
 
 std::set<std::string> kinds_to_come() {
   std::istringstream lines(
@@ -113,6 +130,39 @@ void for_each_layer(const std::string& kind, const Body& body) {
     body(fixture);
     fixture.expect_all_compared();
   }
+}
+
+// The router alone: scores come through an identity.
+TEST(FixturesDeepSeekV3, RoutersChooseWhatTheReferenceDoes) {
+  for_each_layer("layer:DeepSeek-V3", [](const LayerFixture& f) {
+    const Json& c = f.json["config"];
+    const std::int64_t experts = c["e"], tokens = c["n"];
+    checkpoint::Mixture config{experts, 1, {c["k"].get<std::int64_t>(), 0, 0}};
+    checkpoint::RouterConfig& router = config.router;
+    router.select =
+        checkpoint::GroupedTop{c["groups"], c["kept"], checkpoint::GroupScore::best_two};
+    router.selection_bias = true;
+    router.renormalise = true;
+    router.gate_scale = c["scale"];
+    Mixture layer(config, {0, 1, experts, 1});
+    testing::Setter setter({{"router.weight", torch::eye(experts)},
+                            {"router.selection_bias", f.get("bias")},
+                            {"experts.up", torch::zeros({experts, 1, experts})},
+                            {"experts.down", torch::zeros({experts, experts, 1})}});
+    layer.visit("ff", setter);
+    const ops::Assignment got =
+        testing::run_layer(layer, f.get("logits"), testing::test_pass()).assignment;
+    f.expect(got.gate_R, "weights");
+    EXPECT_TRUE(got.expert_R.to(torch::kInt64).equal(f.ints("experts")));
+    const Tensor compared = torch::sigmoid(f.get("logits")) + f.get("bias");
+    f.expect(std::get<0>(compared.view({tokens, c["groups"], -1}).topk(2, -1)).sum(-1),
+             "group_scores");
+    // Where a mask of 0 would choose otherwise, kept experts below 0 are chosen here.
+    const Tensor chosen = compared.gather(1, got.expert_R.to(torch::kInt64).view({tokens, -1}));
+    const std::vector<std::uint8_t> differs = f.bytes("differs_from_zero_mask");
+    for (std::int64_t n = 0; n < tokens; ++n)
+      EXPECT_EQ(chosen[n].min().item<double>() < 0, differs[static_cast<std::size_t>(n)] != 0) << n;
+  });
 }
 
 TEST(FixturesSigmaMoe, LayersComputeWhatTheReferenceDoes) {

@@ -1,5 +1,6 @@
 #include "model/forward_state.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -16,15 +17,45 @@ Tensor variation(const Tensor& x_E, bool squared) {
   return torch::where(spread, square, torch::ones_like(square)).sqrt() * spread;
 }
 
+Tensor switch_loss(const checkpoint::SwitchLoss& loss, const Tensor& share_E, const Tensor& p_E) {
+  const auto experts = static_cast<double>(share_E.size(0));
+  return loss.weight * (loss.scale == checkpoint::SwitchScale::paper
+                            ? experts * (share_E * p_E).sum()
+                            : (share_E / share_E.sum() * p_E).sum() / experts);
+}
+
+// A loss of all layers that have it: sums over these.
+struct OfAllLayers {
+  checkpoint::SwitchLoss loss;
+  Tensor share_E, p_E;
+  std::int64_t layers = 0;
+
+  bool takes(const checkpoint::SwitchLoss& other, const RoutingStatistics& s) const {
+    return loss.weight == other.weight && loss.scale == other.scale &&
+           share_E.size(0) == s.share_E.size(0);
+  }
+};
+
+void add_to(std::vector<OfAllLayers>& sums, const checkpoint::SwitchLoss& loss,
+            const RoutingStatistics& s) {
+  const Tensor p_E = s.log_mean_p_E.exp();
+  const auto found = std::find_if(sums.begin(), sums.end(),
+                                  [&](const OfAllLayers& one) { return one.takes(loss, s); });
+  if (found == sums.end()) {
+    sums.push_back({loss, s.share_E, p_E, 1});
+    return;
+  }
+  found->share_E = found->share_E + s.share_E;
+  found->p_E = found->p_E + p_E;
+  ++found->layers;
+}
+
+// Of one layer.
 struct Penalty {
   const RoutingStatistics& s;
 
   Tensor operator()(const checkpoint::SwitchLoss& loss) const {
-    const auto experts = static_cast<double>(s.share_E.size(0));
-    const Tensor p_E = s.log_mean_p_E.exp();
-    return loss.weight * (loss.scale == checkpoint::SwitchScale::paper
-                              ? experts * (s.share_E * p_E).sum()
-                              : (s.share_E / s.share_E.sum() * p_E).sum() / experts);
+    return switch_loss(loss, s.share_E, s.log_mean_p_E.exp());
   }
   Tensor operator()(const checkpoint::ImportanceLoss& loss) const {
     return loss.weight * variation(s.importance_E, loss.squared);
@@ -44,11 +75,21 @@ Tensor log_mean_probability(const Tensor& scores_NE) {
 
 Tensor penalties(const ForwardState& state) {
   Tensor sum;
+  std::vector<OfAllLayers> of_all_layers;
   const auto add = [&](const Tensor& penalty) { sum = sum.defined() ? sum + penalty : penalty; };
   for (const RoutingStatistics& s : state.routing) {
     if (s.entropy_weight != 0)
       add(s.entropy_weight * (s.log_mean_p_E * s.log_mean_p_E.exp()).sum());
-    for (const checkpoint::BalanceConfig& loss : s.balance) add(loss.visit(Penalty{s}));
+    for (const checkpoint::BalanceConfig& loss : s.balance)
+      if (const auto* of_all = loss.get_if<checkpoint::SwitchLoss>();
+          of_all && of_all->of_all_layers)
+        add_to(of_all_layers, *of_all, s);
+      else
+        add(loss.visit(Penalty{s}));
+  }
+  for (const OfAllLayers& joined : of_all_layers) {
+    const auto layers = static_cast<double>(joined.layers);
+    add(switch_loss(joined.loss, joined.share_E / layers, joined.p_E / layers));
   }
   return sum;
 }

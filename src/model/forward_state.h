@@ -46,7 +46,8 @@ struct ForwardState {
 
 // The sum of all penalties, weights included; undefined where there is none.
 //   entropy     sum_e p_e ln p_e,  p_e the mean over tokens of softmax(scores)
-//   switch      E sum_e share_e p_e; the published program: 1 / E sum_e share_e / (sum of shares) p_e
+//   switch      E sum_e share_e p_e; the published program: 1 / E sum_e share_e / (sum of shares) p_e;
+//               of_all_layers: once, of the means over layers of shares and p
 //   importance  standard deviation / mean over experts of the sums of gates, or its square
 //   load        the same of the expected numbers of tokens
 //   z           mean over tokens of (ln sum_e exp z_e)^2

@@ -29,27 +29,34 @@ class Scorer {
         pass_(pass),
         corrupted_(options.corrupted),
         progress_(options.progress),
+        before_(options.before.value_or(std::vector<text::TokenId>{tokenizer.end_of_text()})),
         cache_(model.make_cache(options.memory_tokens)) {
     // Learned positions come to an end: longer documents are read in pieces that each start afresh.
     const std::int64_t positions = checkpoint::most_positions(model.config());
     endless_ = positions == std::numeric_limits<std::int64_t>::max();
     step_ = endless_ ? options.step : positions;
+    if (!endless_ || !checkpoint::sees_everything(model.config())) return;
+    window_ = options.window > 0 ? options.window : model.config().context;
+    step_ = std::min(step_, std::max<std::int64_t>(1, window_ - overlap()));
   }
 
   void begin() {
     cache_.reset();
-    tokens_ = {tokenizer_.end_of_text()};
+    tokens_ = before_;
+    read_ = 0;
   }
   // More of the document.
   void add(std::string_view part) {
     tokenizer_.encode(part, tokens_);
     loss_.bytes += static_cast<std::int64_t>(part.size());
-    std::int64_t first = 0;
-    for (; first + step_ < size(); first += step_) score(first, step_);
-    tokens_.erase(tokens_.begin(), tokens_.begin() + first);
+    while (read_ + step_ < size()) score(step_);
+    // What a window that begins later reads again stays.
+    const std::int64_t gone = std::max<std::int64_t>(0, read_ - overlap());
+    tokens_.erase(tokens_.begin(), tokens_.begin() + gone);
+    read_ -= gone;
   }
   void end() {
-    if (size() > 1) score(0, size() - 1);
+    if (size() > read_ + 1) score(size() - 1 - read_);
   }
   const CorpusLoss& loss() const { return loss_; }
 
@@ -68,15 +75,23 @@ class Scorer {
         id[t] = static_cast<std::int64_t>(rng.below(vocabulary, 2 * token + 1));
     }
   }
-  // `count` tokens from `first` on, each with the one behind it as its target.
-  void score(std::int64_t first, std::int64_t count) {
-    if (!endless_) cache_.reset();
+  std::int64_t overlap() const { return window_ / 2; }
+  Tensor hidden(const Tensor& ids_1T) {
     ForwardState state(pass_);
     state.cache = &cache_;
-    Tensor read = ids(first, count);
+    return model_.hidden(ids_1T, state);
+  }
+  // The next `count` tokens, each with the one behind it as its target.
+  void score(std::int64_t count) {
+    if (!endless_) cache_.reset();
+    if (window_ > 0 && cache_.position() + count > window_) {
+      cache_.reset();
+      const std::int64_t again = std::min(read_, overlap());
+      if (again > 0) hidden(ids(read_ - again, again));
+    }
+    Tensor read = ids(read_, count);
     if (corrupted_ > 0) corrupt(read);
-    const Tensor hidden = model_.hidden(read, state);
-    const auto nats = model_.token_losses(hidden, ids(first + 1, count), pass_)
+    const auto nats = model_.token_losses(hidden(read), ids(read_ + 1, count), pass_)
                           .sum(torch::kFloat64)
                           .item<double>();
     if (!std::isfinite(nats))
@@ -84,6 +99,7 @@ class Scorer {
                                      loss_.tokens + count - 1, " is ", nats));
     loss_.nats += nats;
     loss_.tokens += count;
+    read_ += count;
     if (progress_) progress_(loss_.bytes);
   }
 
@@ -92,10 +108,12 @@ class Scorer {
   const Pass& pass_;
   const double corrupted_;
   const std::function<void(std::int64_t)>& progress_;
+  const std::vector<text::TokenId> before_;
   Cache cache_;
   bool endless_ = true;
-  std::int64_t step_ = 0;
-  std::vector<text::TokenId> tokens_;
+  std::int64_t step_ = 0, window_ = 0;
+  std::vector<text::TokenId> tokens_;  // of which the first `read_` were read
+  std::int64_t read_ = 0;
   CorpusLoss loss_;
 };
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <vector>
 
 #include "model/model.h"
@@ -20,13 +21,19 @@ struct CorpusLoss {
   double bits_per_byte() const;
 };
 
-// Every document is read from a reset state after one end-of-text token; all its tokens are scored,
-// the end of text is not. `step` tokens are taken at a time (any number gives the same to
+// Every document is read from a reset state after what begins a text; every token after the first is
+// scored. `step` tokens are taken at a time (any number gives the same to
 // rounding); `memory_tokens` < 0: as the model's config says. A loss that is not finite is a
 // numeric error. Of the text no more is held as tokens than a step and a part of a document.
 struct CorpusLossOptions {
   std::int64_t step = 2048;
   std::int64_t memory_tokens = -1;
+  // Of models in which a token sees all before it, the most tokens that are read together; 0: the
+  // config's context. Longer documents are read in windows that overlap by half: every token sees at
+  // least half a window, or all before it.
+  std::int64_t window = 0;
+  // What a text begins with; unset: the tokenizer's end of text.
+  std::optional<std::vector<text::TokenId>> before;
   // Share of the tokens read, the end of text aside, that are replaced by others, drawn with the
   // pass's seed; what is to be predicted stays.
   double corrupted = 0;

@@ -16,7 +16,9 @@ class LargestNumber final : public ParameterVisitor {
   double largest = -1;
   bool finite = true;
 
-  void matrix(const Parameter& p, WeightPtr& weight) override { look(p.name, weight->stored()); }
+  void matrix(const Parameter& p, WeightPtr& weight) override {
+    for (const Tensor& piece : weight->pieces()) look(p.name, piece);
+  }
   void tensor(const Parameter& p, Tensor& value) override { look(p.name, value); }
   void table(const Parameter& p, RowTablePtr& table) override { look(p.name, table->values()); }
 

@@ -1,7 +1,6 @@
 #include "model/saved.h"
 
 #include <algorithm>
-#include <cstring>
 #include <set>
 
 #include "base/check.h"
@@ -19,14 +18,6 @@ using checkpoint::Dtype;
 constexpr const char* kModelFile = "model.safetensors";
 constexpr const char* kConfigFile = "config.json";
 
-// What a plain tensor is called in torch and in a file.
-struct Element {
-  Dtype dtype;
-  torch::ScalarType type;
-};
-constexpr Element kElements[] = {
-    {Dtype::f32, torch::kFloat32}, {Dtype::bf16, torch::kBFloat16}, {Dtype::f16, torch::kFloat16}};
-
 // Gathers every tensor of a model in order, packed ones in parts.
 class Lister final : public ParameterVisitor {
  public:
@@ -38,17 +29,17 @@ class Lister final : public ParameterVisitor {
     if (const kernels::PackedMatrices* parts = packed_parts(*weight))
       add_parts(p.name, *parts, weight);
     else
-      add(p.name, weight->stored());
+      add(p, weight->pieces());
   }
-  void tensor(const Parameter& p, Tensor& value) override { add(p.name, value); }
-  void table(const Parameter& p, RowTablePtr& table) override { add(p.name, table->values()); }
+  void tensor(const Parameter& p, Tensor& value) override { add(p, {value}); }
+  void table(const Parameter& p, RowTablePtr& table) override { add(p, {table->values()}); }
 
  private:
-  void add(const std::string& name, const Tensor& value) {
-    const Tensor dense = value.detach();
-    specs.push_back({name, dtype_of(value.scalar_type()), shape_of(value)});
-    writes.push_back([name, dense](checkpoint::ModelWriter& writer) {
-      writer.write(name, bytes_of(dense.contiguous()));
+  // Pieces of one tensor, which follow each other in it.
+  void add(const Parameter& p, const std::vector<Tensor>& pieces) {
+    specs.push_back({p.name, dtype_of(pieces.front().scalar_type()), p.shape});
+    writes.push_back([name = p.name, pieces](checkpoint::ModelWriter& writer) {
+      for (const Tensor& piece : pieces) writer.write(name, bytes_of(piece.detach().contiguous()));
     });
   }
   void add_parts(const std::string& name, const kernels::PackedMatrices& parts,
@@ -62,15 +53,6 @@ class Lister final : public ParameterVisitor {
         {name, parts.coder->name, parts.shape.experts, parts.shape.rows, parts.shape.columns});
   }
 };
-
-[[noreturn]] void throw_shape(const std::string& file, const std::string& name,
-                              const std::string& wanted, const std::string& found) {
-  throw Error(ErrorKind::file,
-              concat(file, ": tensor '", name, "' has shape ", found, ", config.json says ", wanted,
-                     "; the two files do not belong together"))
-      .in(file)
-      .at(name);
-}
 
 Json read_config_json(const fs::path& folder) {
   return read_json_object((folder / kConfigFile).string());
@@ -88,14 +70,16 @@ SavedConfig read_config_of(const fs::path& folder,
   const checkpoint::Family& family = family_in(json, folder);
   SavedConfig saved;
   saved.family = family.model_type;
-  if (const auto packed = json.find("quantization_config"); packed != json.end())
+  if (const auto packed = json.find("quantization_config");
+      packed != json.end() && !checkpoint::is_mxfp4(*packed)) {
     saved.quantization = checkpoint::read_quantization(*packed, path);
-  json.erase("quantization_config");
-  checkpoint::FamilyModel read =
-      family.read({std::move(json), path, [&]() -> const checkpoint::TensorSource& {
-                     if (!tensors) tensors = checkpoint::open_tensors(folder);
-                     return *tensors;
-                   }});
+    json.erase(packed);
+  }
+  checkpoint::FamilyModel read = family.read({std::move(json), path, [&] {
+                                                if (!tensors)
+                                                  tensors = checkpoint::open_tensors(folder);
+                                                return tensors;
+                                              }});
   saved.model = std::move(read.config);
   saved.stored = std::move(read.stored);
   saved.ignored = std::move(read.ignored);
@@ -143,7 +127,10 @@ class Filler final : public ParameterVisitor {
       weight = make_packed_weight(loaded.w, std::move(owner), p.name, wanted.stacked);
       return;
     }
-    weight = make_dense_weight(find(p));
+    if (const checkpoint::StoredTensor stored = where(p); checkpoint::has_experts(stored.name))
+      weight = make_stack_of(stored_matrices(p, stored, file_, owner_));
+    else
+      weight = make_dense_weight(find(p));
   }
   // Matrices keep their type, and tables bfloat16; the rest is small, and float32 in use.
   void tensor(const Parameter& p, Tensor& value) override { value = find(p).to(torch::kFloat32); }
@@ -159,21 +146,8 @@ class Filler final : public ParameterVisitor {
     return saved_.quantization ? saved_.quantization->tensors : none;
   }
 
-  Tensor find(const Parameter& p) const {
-    const checkpoint::StoredTensor where = saved_.stored(p.name);
-    const checkpoint::Tensor& stored = file_.at(where.name);
-    std::vector<std::int64_t> wanted = p.shape;
-    wanted.front() *= where.parts;
-    if (stored.shape != wanted)
-      throw_shape(file_.path().string(), where.name, checkpoint::in_brackets(wanted),
-                  checkpoint::in_brackets(stored.shape));
-    const Tensor x = tensor_over(stored, owner_, where.name, file_.path().string());
-    if (where.parts == 1) return x;
-    // Rows [groups, parts, group, ...], of which this parameter has one part.
-    std::vector<std::int64_t> split = {-1, where.parts, where.group};
-    split.insert(split.end(), p.shape.begin() + 1, p.shape.end());
-    return x.view(split).select(1, where.part).reshape(p.shape);
-  }
+  checkpoint::StoredTensor where(const Parameter& p) const { return saved_.stored(p.name); }
+  Tensor find(const Parameter& p) const { return stored_tensor(p, where(p), file_, owner_); }
 
   const SavedConfig& saved_;
   const checkpoint::UsedTensors file_;
@@ -183,41 +157,6 @@ class Filler final : public ParameterVisitor {
 };
 
 }  // namespace
-
-std::span<const std::byte> bytes_of(const Tensor& contiguous) {
-  return {static_cast<const std::byte*>(contiguous.const_data_ptr()), contiguous.nbytes()};
-}
-
-Dtype dtype_of(torch::ScalarType type) {
-  for (const Element& e : kElements)
-    if (e.type == type) return e.dtype;
-  throw Error(ErrorKind::unsupported,
-              concat("a tensor of ", torch::toString(type), " is not written"));
-}
-
-std::vector<std::int64_t> shape_of(const Tensor& x) {
-  return x.sizes().vec();
-}
-
-Tensor tensor_over(const checkpoint::Tensor& stored, std::shared_ptr<const void> owner,
-                   const std::string& name, const std::string& file) {
-  const auto* element = std::find_if(std::begin(kElements), std::end(kElements),
-                                     [&](const Element& e) { return e.dtype == stored.dtype; });
-  if (element == std::end(kElements))
-    throw Error(ErrorKind::unsupported,
-                concat(file, ": tensor '", name, "' is ", checkpoint::name(stored.dtype),
-                       "; F32, BF16 and F16 are read"))
-        .in(file)
-        .at(name);
-  const auto address = reinterpret_cast<std::uintptr_t>(stored.bytes.data());
-  auto* data = const_cast<std::byte*>(stored.bytes.data());
-  if (address % checkpoint::bytes_per_element(stored.dtype) == 0)
-    return torch::from_blob(
-        data, stored.shape, [owner](void*) {}, element->type);
-  Tensor copy = torch::empty(stored.shape, element->type);
-  std::memcpy(copy.mutable_data_ptr(), data, stored.bytes.size());
-  return copy;
-}
 
 void save_model(Model& model, const fs::path& folder,
                 std::optional<checkpoint::Quantization> quantization, std::uint64_t most_bytes) {
@@ -237,21 +176,14 @@ void save_model(Model& model, const fs::path& folder,
   writer.commit();
 }
 
-void save_tokenizer(const text::Tokenizer& tokenizer, const fs::path& folder) {
+void save_tokenizer(const text::Tokenizer& tokenizer, const TextBounds& bounds,
+                    const fs::path& folder) {
   tokenizer.save(folder);
-  const Json ids = {{"bos_token_id", tokenizer.end_of_text()},
-                    {"eos_token_id", tokenizer.end_of_text()}};
-  write_file(folder / "generation_config.json", ids.dump(2) + "\n");
+  write_file(folder / kGenerationFile, generation_config(bounds).dump(2) + "\n");
 }
 
 std::unique_ptr<text::Tokenizer> load_tokenizer(const fs::path& folder, const ModelConfig& config) {
   auto tokenizer = text::load_tokenizer(folder);
-  if (const std::string family = family_in(read_config_json(folder), folder).model_type;
-      family != "mote")
-    log::warn(concat(folder.string(),
-                     ": texts begin with the tokenizer's end of text, as those of ",
-                     "mote's own models do; ", family, " may begin them otherwise, so that losses ",
-                     "and texts differ from other programs'"));
   for (const std::string& warning : tokenizer->warnings()) log::warn(warning);
   if (tokenizer->vocab_size() <= config.vocab_size) return tokenizer;
   const std::string path = text::tokenizer_file(folder).string();
@@ -260,6 +192,11 @@ std::unique_ptr<text::Tokenizer> load_tokenizer(const fs::path& folder, const Mo
                                       "; the tokenizer is another model's"))
       .in(path)
       .at("vocab_size");
+}
+
+TextBounds load_text_bounds(const fs::path& folder, const text::Tokenizer& tokenizer) {
+  const bool own = family_in(read_config_json(folder), folder).model_type == std::string("mote");
+  return own ? own_bounds(tokenizer, folder) : foreign_bounds(tokenizer, folder);
 }
 
 fs::path find_model(const std::string& name) {

@@ -11,6 +11,8 @@
 #include "checkpoint/packed.h"
 #include "checkpoint/safetensors.h"
 #include "model/model.h"
+#include "model/stored.h"
+#include "model/text_bounds.h"
 #include "text/tokenizer.h"
 
 namespace mote::model {
@@ -27,11 +29,13 @@ void save_model(Model& model, const fs::path& folder,
                 std::uint64_t most_bytes = kMostShardBytes);
 
 // Writes tokenizer.json, and generation_config.json with the tokens that begin and end a text.
-void save_tokenizer(const text::Tokenizer& tokenizer, const fs::path& folder);
+void save_tokenizer(const text::Tokenizer& tokenizer, const TextBounds& bounds,
+                    const fs::path& folder);
 
 // The tokenizer of the model in `folder`. Throws when it has ids beyond the rows of the embedding;
 // rows beyond its ids are legal.
 std::unique_ptr<text::Tokenizer> load_tokenizer(const fs::path& folder, const ModelConfig& config);
+TextBounds load_text_bounds(const fs::path& folder, const text::Tokenizer& tokenizer);
 
 // The folder that a command line's MODEL names: itself, or the one that a model.safetensors lies
 // in. Throws when there is neither, saying what is read.
@@ -59,14 +63,5 @@ void load_parameters(Model& model, const fs::path& folder);
 // Bytes of the model's files, and a hash of all: 16 hexadecimal digits.
 std::uint64_t model_bytes(const fs::path& folder);
 std::string model_hash(const fs::path& folder);
-
-// A tensor's type, bytes and shape, for writing.
-checkpoint::Dtype dtype_of(torch::ScalarType type);
-std::span<const std::byte> bytes_of(const Tensor& contiguous);
-std::vector<std::int64_t> shape_of(const Tensor& x);
-
-// A tensor over memory that `owner` keeps alive.
-Tensor tensor_over(const checkpoint::Tensor& stored, std::shared_ptr<const void> owner,
-                   const std::string& name, const std::string& file);
 
 }  // namespace mote::model

@@ -25,6 +25,53 @@ kernels::Type type_of(const Tensor& x) {
   }
 }
 
+float element_of(const void* data, kernels::Type type, std::int64_t i) {
+  if (type == kernels::Type::f32) return static_cast<const float*>(data)[i];
+  const std::uint16_t bits = static_cast<const std::uint16_t*>(data)[i];
+  return type == kernels::Type::bf16 ? kernels::from_bf16(bits) : kernels::from_f16(bits);
+}
+
+std::string storage_of(kernels::Type type) {
+  return type == kernels::Type::f32 ? "f32" : type == kernels::Type::bf16 ? "bf16" : "f16";
+}
+
+// What enters a product of a stack: rows in sorted order or, with `pick`, row pick[r] for sorted row r.
+struct SortedInput {
+  const Tensor& x;
+  const ops::SortedRoutes& routes;
+  const std::int32_t* pick = nullptr;
+};
+SortedInput input_of(const Tensor& x, const ops::StackRows& rows) {
+  return {x, *rows.routes,
+          rows.gathered ? nullptr : rows.routes->token_R.const_data_ptr<std::int32_t>()};
+}
+
+// One product per block of sorted rows; matrix(e) is the operand of expert e, of which the layout and
+// type are those of `like`'s.
+template <class Matrix>
+Tensor by_expert(const SortedInput& input, Gemm like, const Matrix& matrix, const Pass& pass) {
+  const Tensor x = ops::unit_stride(input.x);
+  Tensor y = ops::output({input.routes.rows(), like.n}, pass);
+  like.k = x.size(1), like.c_stride = like.n;
+  like.precision = pass.precision;
+  const auto& variant = kernels::gemm_variant(like, pass.run);
+  const float* from = x.const_data_ptr<float>();
+  float* to = y.mutable_data_ptr<float>();
+  const auto blocks = input.routes.blocks();
+  parallel_for(*pass.run.executor, static_cast<std::int64_t>(blocks.size()),
+               [&](std::int64_t i, int) {
+                 const kernels::RowBlock& block = blocks[static_cast<std::size_t>(i)];
+                 Gemm g = like;
+                 g.m = block.count;
+                 g.a = {input.pick ? from : from + block.first * x.stride(0), x.stride(0),
+                        Rows::outer, input.pick ? input.pick + block.first : nullptr};
+                 g.b = matrix(block.expert);
+                 g.c = to + block.first * g.n;
+                 variant.call(g, pass.run);
+               });
+  return y;
+}
+
 class DenseWeight final : public Weight {
  public:
   explicit DenseWeight(Tensor value) : value_(std::move(value)), type_(type_of(value_)) {
@@ -40,25 +87,22 @@ class DenseWeight final : public Weight {
   }
   Tensor multiply(const Tensor& x, const ops::StackRows& rows, kernels::Activation activation,
                   const Pass& pass) const override {
-    const std::int32_t* pick =
-        rows.gathered ? nullptr : rows.routes->token_R.const_data_ptr<std::int32_t>();
-    return grouped(x, *rows.routes, pick, Rows::outer, activation, pass);
+    return grouped(input_of(x, rows), Rows::outer, activation, pass);
   }
   Tensor multiply_transposed(const Tensor& dy, const ops::SortedRoutes* routes,
                              const Pass& pass) const override {
-    return routes ? grouped(dy, *routes, nullptr, Rows::inner, kernels::Activation::none, pass)
+    return routes ? grouped({dy, *routes}, Rows::inner, kernels::Activation::none, pass)
                   : whole(dy, Rows::inner, {}, kernels::Activation::none, pass);
   }
 
   Tensor gather_rows(const Tensor& ids, const Pass& pass) const override {
     return ops::gathered(ids, shape_.out, shape_.in, pass, [&](std::int64_t id, float* row) {
       const std::int64_t first = id * value_.stride(0), step = value_.stride(1);
-      for (std::int64_t i = 0; i < shape_.in; ++i) row[i] = element(first + i * step);
+      for (std::int64_t i = 0; i < shape_.in; ++i)
+        row[i] = element_of(value_.const_data_ptr(), type_, first + i * step);
     });
   }
-  std::string storage() const override {
-    return type_ == kernels::Type::f32 ? "f32" : type_ == kernels::Type::bf16 ? "bf16" : "f16";
-  }
+  std::string storage() const override { return storage_of(type_); }
   std::uint64_t bits() const override {
     return static_cast<std::uint64_t>(shape_.count() * 8 * kernels::size_of(type_));
   }
@@ -67,13 +111,6 @@ class DenseWeight final : public Weight {
   Tensor leaf() const override { return value_.requires_grad() ? value_ : Tensor(); }
 
  private:
-  float element(std::int64_t i) const {
-    const void* data = value_.const_data_ptr();
-    if (type_ == kernels::Type::f32) return static_cast<const float*>(data)[i];
-    const std::uint16_t bits = static_cast<const std::uint16_t*>(data)[i];
-    return type_ == kernels::Type::bf16 ? kernels::from_bf16(bits) : kernels::from_f16(bits);
-  }
-
   Tensor whole(const Tensor& x, Rows rows, const Tensor& bias_any, kernels::Activation activation,
                const Pass& pass) const {
     const Tensor even = ops::even_rows(x), w = ops::unit_stride(value_);
@@ -94,37 +131,85 @@ class DenseWeight final : public Weight {
     return y;
   }
 
-  // One product per block of sorted rows; `pick` names the row of x of each, null: it is sorted.
-  Tensor grouped(const Tensor& x_any, const ops::SortedRoutes& routes, const std::int32_t* pick,
-                 Rows rows, kernels::Activation activation, const Pass& pass) const {
-    const Tensor x = ops::unit_stride(x_any), w = ops::unit_stride(value_);
-    Tensor y = ops::output({routes.rows(), rows == Rows::outer ? shape_.out : shape_.in}, pass);
-    Gemm like;
-    like.n = y.size(1), like.k = x.size(1), like.c_stride = like.n;
-    like.precision = pass.precision;
-    like.finish.activation = activation;
-    const auto& variant = kernels::gemm_variant(like, pass.run);
-    const float* from = x.const_data_ptr<float>();
-    float* to = y.mutable_data_ptr<float>();
+  Tensor grouped(const SortedInput& input, Rows rows, kernels::Activation activation,
+                 const Pass& pass) const {
+    const Tensor w = ops::unit_stride(value_);
     const auto* weights = static_cast<const std::byte*>(w.const_data_ptr());
     const std::int64_t matrix_bytes = w.stride(0) * kernels::size_of(type_);
-    const auto blocks = routes.blocks();
-    parallel_for(*pass.run.executor, static_cast<std::int64_t>(blocks.size()),
-                 [&](std::int64_t i, int) {
-                   const kernels::RowBlock& block = blocks[static_cast<std::size_t>(i)];
-                   Gemm g = like;
-                   g.m = block.count;
-                   g.a = {pick ? from : from + block.first * x.stride(0), x.stride(0), Rows::outer,
-                          pick ? pick + block.first : nullptr};
-                   g.b = {weights + block.expert * matrix_bytes, w.stride(1), rows};
-                   g.b.type = type_;
-                   g.c = to + block.first * g.n;
-                   variant.call(g, pass.run);
-                 });
-    return y;
+    Gemm like;
+    like.n = rows == Rows::outer ? shape_.out : shape_.in;
+    like.finish.activation = activation;
+    return by_expert(
+        input, like,
+        [&](std::int64_t e) {
+          kernels::Operand b{weights + e * matrix_bytes, w.stride(1), rows};
+          b.type = type_;
+          return b;
+        },
+        pass);
   }
 
   Tensor value_;
+  const kernels::Type type_;
+  WeightShape shape_;
+};
+
+// Matrices of a stack that lie apart, as files with a tensor for each expert have them.
+class StackOfMatrices final : public Weight {
+ public:
+  explicit StackOfMatrices(std::vector<Tensor> matrices)
+      : matrices_(std::move(matrices)), type_(type_of(matrices_.front())) {
+    for (Tensor& m : matrices_) {
+      MOTE_CHECK(m.dim() == 2 && m.sizes() == matrices_.front().sizes() &&
+                     m.scalar_type() == matrices_.front().scalar_type() && !m.requires_grad(),
+                 "a stack of frozen matrices of one shape and type");
+      m = ops::unit_stride(m);
+    }
+    shape_ = {static_cast<std::int64_t>(matrices_.size()), matrices_.front().size(0),
+              matrices_.front().size(1), true};
+  }
+
+  const WeightShape& shape() const override { return shape_; }
+  Tensor multiply(const Tensor&, const Tensor&, kernels::Activation, const Pass&) const override {
+    throw Error(ErrorKind::value, "a stack multiplies rows of experts");
+  }
+  Tensor multiply(const Tensor& x, const ops::StackRows& rows, kernels::Activation activation,
+                  const Pass& pass) const override {
+    return product(input_of(x, rows), Rows::outer, activation, pass);
+  }
+  Tensor multiply_transposed(const Tensor& dy, const ops::SortedRoutes* routes,
+                             const Pass& pass) const override {
+    MOTE_CHECK(routes, "a stack multiplies rows of experts");
+    return product({dy, *routes}, Rows::inner, kernels::Activation::none, pass);
+  }
+  Tensor gather_rows(const Tensor&, const Pass&) const override {
+    throw Error(ErrorKind::value, "rows are gathered of one matrix, not of a stack");
+  }
+  std::string storage() const override { return storage_of(type_); }
+  std::uint64_t bits() const override {
+    return static_cast<std::uint64_t>(shape_.count() * 8 * kernels::size_of(type_));
+  }
+  Tensor to_dense() const override { return torch::stack(matrices_).to(torch::kFloat32); }
+  std::vector<Tensor> pieces() const override { return matrices_; }
+
+ private:
+  Tensor product(const SortedInput& input, Rows rows, kernels::Activation activation,
+                 const Pass& pass) const {
+    Gemm like;
+    like.n = rows == Rows::outer ? shape_.out : shape_.in;
+    like.finish.activation = activation;
+    return by_expert(
+        input, like,
+        [&](std::int64_t e) {
+          const Tensor& m = matrices_[static_cast<std::size_t>(e)];
+          kernels::Operand b{m.const_data_ptr(), m.stride(0), rows};
+          b.type = type_;
+          return b;
+        },
+        pass);
+  }
+
+  std::vector<Tensor> matrices_;
   const kernels::Type type_;
   WeightShape shape_;
 };
@@ -138,6 +223,10 @@ std::string to_string(const WeightShape& s) {
 
 WeightPtr make_dense_weight(Tensor value) {
   return std::make_shared<DenseWeight>(std::move(value));
+}
+
+WeightPtr make_stack_of(std::vector<Tensor> matrices) {
+  return std::make_shared<StackOfMatrices>(std::move(matrices));
 }
 
 }  // namespace mote::model

@@ -7,6 +7,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "model/ops/routes.h"
 #include "model/pass.h"
@@ -44,8 +45,14 @@ class Weight {
   virtual std::uint64_t bits() const = 0;
   // The matrix as a float32 tensor: what is stored, where that is float32, else a copy.
   virtual Tensor to_dense() const = 0;
-  // The elements as they are stored, of any type; undefined where they are packed.
+  // The elements as they are stored, of any type, in one tensor; undefined where they are packed, or
+  // where the matrices of a stack lie apart.
   virtual Tensor stored() const { return {}; }
+  // The same as the tensors it consists of: one, or each matrix of a stack; none where it is packed.
+  virtual std::vector<Tensor> pieces() const {
+    const Tensor whole = stored();
+    return whole.defined() ? std::vector<Tensor>{whole} : std::vector<Tensor>{};
+  }
   // The leaf that training updates; undefined where there is none: frozen, or packed.
   virtual Tensor leaf() const { return {}; }
 };
@@ -54,5 +61,7 @@ using WeightPtr = std::shared_ptr<Weight>;
 // Float32, bfloat16 or float16 elements, multiplied where they lie. A float32 leaf that requires
 // gradients is trained, another tensor is frozen.
 WeightPtr make_dense_weight(Tensor value);
+// A frozen stack whose matrices [out, in], of one shape and type, lie where they are.
+WeightPtr make_stack_of(std::vector<Tensor> matrices);
 
 }  // namespace mote::model

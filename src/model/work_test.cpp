@@ -97,6 +97,25 @@ TEST(Work, OfOtherRoutersIsWhatTheProductsCount) {
   expect_counted(small(kCausal, mixture), 2 * 6.0 * 6 * 6);
 }
 
+TEST(Work, OfGatedExpertsIsWhatTheProductsCount) {
+  ck::Mixture mixture{5, 6, {2, 0, 0}};
+  mixture.gated = true;
+  mixture.activation = ck::NeuronActivation::silu;
+  expect_counted(small(kCausal, mixture));
+  mixture.shared = {7, true};
+  mixture.router.gate = ck::Gate::softmax_before;
+  expect_counted(small(kCausal, mixture));
+}
+
+TEST(Work, OfLatentAttentionIsWhatTheProductsCount) {
+  ck::Latent latent;
+  latent.heads = 3, latent.kv_rank = 5, latent.head_dim = 6, latent.rope_dim = 2;
+  latent.value_dim = 4;
+  expect_counted(small(latent, ck::Dense{20}));
+  latent.q_rank = 7;
+  expect_counted(small(latent, ck::Dense{20}));
+}
+
 TEST(Work, OfGatedLookupLayersIsWhatTheProductsCount) {
   ck::ProductKey memory;
   memory.values = 16, memory.gated_output = true;

@@ -55,8 +55,16 @@ Kept kept_by(const checkpoint::Mixture& c, double n, double d, double streams, b
   const bool scored = !router.score.get_if<checkpoint::HashScore>() &&
                       !router.score.get_if<checkpoint::AvgKScore>(),
              hides = router.expert_dropout > 0, regular = router.entropy_weight > 0;
-  return {n * experts * (scored + hides + regular) + rows * (width + 8),
-          2 * n * d + rows * (d + width)};
+  Kept kept{n * experts * (scored + hides + regular) + rows * (width + 8),
+            2 * n * d + rows * (d + width)};
+  // relu is made in its product, other units from what the first matrices give.
+  if (c.gated || c.activation != checkpoint::NeuronActivation::relu)
+    kept.step += (c.gated ? 2 : 1) * rows * width;
+  if (c.shared.width > 0)
+    kept.step +=
+        kept_by(checkpoint::Dense{c.shared.width, c.activation, c.gated, false}, n, d, 0, false)
+            .step;
+  return kept;
 }
 // Queries that are not the input itself.
 double queries(const checkpoint::ProductKeyRouter& router, double n) {
@@ -94,20 +102,21 @@ Kept numbers_kept(const Recipe& recipe, const checkpoint::ModelConfig& config) {
     const checkpoint::LayerConfig layer = checkpoint::layer_config(config, i);
     const auto heads = static_cast<double>(checkpoint::heads_of(layer.attention)),
                head_dim = static_cast<double>(checkpoint::head_dim_of(layer.attention)),
-               inner = heads * head_dim,
-               key_inner =
-                   static_cast<double>(checkpoint::key_heads_of(layer.attention)) * head_dim;
+               value_dim = static_cast<double>(checkpoint::value_dim_of(layer.attention)),
+               key_heads = static_cast<double>(checkpoint::key_heads_of(layer.attention)),
+               inner = heads * head_dim, outer = heads * value_dim,
+               keys_and_values = key_heads * (head_dim + value_dim);
     const auto* xl = layer.attention.get_if<checkpoint::TransformerXl>();
     // At least: how many blocks there are to remember, the text will say.
     const bool remembers = xl && xl->memory_blocks > 0 && training.steps > 1;
     const double seen = remembers ? 2 * n : n;  // positions, with those remembered
     const bool dropout = layer.dropout > 0;
     // Residual stream, in and between; norms; queries, keys, values, output.
-    double step = 3 * n * d + seen * d + 2 * n * inner + 2 * seen * key_inner + n * heads +
+    double step = 3 * n * d + seen * d + n * (inner + outer) + seen * keys_and_values + n * heads +
                   (dropout ? 2 * n * d : 0);
     if (remembers) step += n * d + seen * d;  // what was before; both together
     if (xl) step += (remembers ? 2 : 1) * context * (d + inner);
-    double work = 2 * n * d + 4 * seen * d + 2 * n * inner + 4 * seen * key_inner;
+    double work = 2 * n * d + 4 * seen * d + n * (inner + outer) + 2 * seen * keys_and_values;
     const Kept ours = layer.feed_forward.visit(
         [&](const auto& kind) { return kept_by(kind, n, d, streams, dropout); });
     step += ours.step;

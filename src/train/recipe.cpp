@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "base/toml.h"
-#include "checkpoint/families/mote.h"
 #include "text/bpe.h"
 #include "text/utf8.h"
 
@@ -154,8 +153,9 @@ void validate(const Recipe& recipe, const std::string& file) {
 Recipe recipe_from(Json table, const std::string& file) {
   const auto version = table.find("version");
   const bool first = version == table.end() || *version == 1;
-  // What versions 2 and 3 lack has its defaults.
-  const bool older = first || *version == 2 || *version == 3;
+  // What later versions lack has its defaults.
+  const bool older = first || (version->is_number_integer() && *version >= 2 &&
+                               *version < checkpoint::kMoteVersion);
   if (const auto model = table.find("model"); first && model != table.end())
     *model = checkpoint::upgraded_model_table(*model);
   if (older) table["version"] = checkpoint::kMoteVersion;

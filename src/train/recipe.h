@@ -3,6 +3,7 @@
 
 #include <functional>
 
+#include "checkpoint/families/mote.h"
 #include "checkpoint/model_config.h"
 #include "text/corpus.h"
 
@@ -124,11 +125,12 @@ struct Recipe {
   checkpoint::ModelConfig model;
   TrainingConfig training;
 
-  std::int64_t version = 4;
+  std::int64_t version = checkpoint::kMoteVersion;
 
   static auto fields() {
     using C = Recipe;
-    return std::tuple{Field{&C::version, "version", "of the recipe's keys", 1.0, 4.0},
+    return std::tuple{Field{&C::version, "version", "of the recipe's keys", 1.0,
+                            static_cast<double>(checkpoint::kMoteVersion)},
                       Field{&C::data, "data", "text"}, Field{&C::model, "model", "the model"},
                       Field{&C::training, "training", "optimisation"}};
   }

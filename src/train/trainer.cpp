@@ -298,7 +298,7 @@ void Trainer::save() {
   check_next_loss();
   folder_.save(steps, [&](const fs::path& folder) {
     model::save_model(*model_, folder);
-    model::save_tokenizer(*tokenizer_, folder);
+    model::save_tokenizer(*tokenizer_, model::own_bounds(*tokenizer_), folder);
     save_state(folder / kState, *optimizer_, memory_, window_, origin_);
   });
   saved_step_ = steps;

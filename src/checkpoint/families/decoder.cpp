@@ -1,6 +1,9 @@
 #include "checkpoint/families/decoder.h"
 
 #include <algorithm>
+#include <charconv>
+#include <set>
+#include <string_view>
 
 namespace mote::checkpoint {
 namespace {
@@ -11,9 +14,13 @@ constexpr const char* kEmbedding = "model.embed_tokens.weight";
 constexpr NameRule kNames[] = {
     {"embedding.weight", kEmbedding},
     {"head.weight", kHead},
+    {"head.bias", "lm_head.bias"},
     {"norm.weight", "model.norm.weight"},
+    {"norm.bias", "model.norm.bias"},
     {"blocks.#.attention_norm.weight", "model.layers.#.input_layernorm.weight"},
+    {"blocks.#.attention_norm.bias", "model.layers.#.input_layernorm.bias"},
     {"blocks.#.feed_forward_norm.weight", "model.layers.#.post_attention_layernorm.weight"},
+    {"blocks.#.feed_forward_norm.bias", "model.layers.#.post_attention_layernorm.bias"},
     {"blocks.#.attention.q.weight", "model.layers.#.self_attn.q_proj.weight"},
     {"blocks.#.attention.k.weight", "model.layers.#.self_attn.k_proj.weight"},
     {"blocks.#.attention.v.weight", "model.layers.#.self_attn.v_proj.weight"},
@@ -24,6 +31,7 @@ constexpr NameRule kNames[] = {
     {"blocks.#.attention.out.bias", "model.layers.#.self_attn.o_proj.bias"},
     {"blocks.#.attention.q_norm.weight", "model.layers.#.self_attn.q_norm.weight"},
     {"blocks.#.attention.k_norm.weight", "model.layers.#.self_attn.k_norm.weight"},
+    {"blocks.#.attention.sinks", "model.layers.#.self_attn.sinks"},
     {"blocks.#.feed_forward.gate.weight", "model.layers.#.mlp.gate_proj.weight"},
     {"blocks.#.feed_forward.up.weight", "model.layers.#.mlp.up_proj.weight"},
     {"blocks.#.feed_forward.down.weight", "model.layers.#.mlp.down_proj.weight"},
@@ -35,6 +43,22 @@ constexpr NameRule kNames[] = {
 bool same(const Tensor& a, const Tensor& b) {
   return a.dtype == b.dtype && a.shape == b.shape &&
          std::equal(a.bytes.begin(), a.bytes.end(), b.bytes.begin(), b.bytes.end());
+}
+
+// Of model.layers.N.*; -1: it is of none.
+std::int64_t layer_of(std::string_view tensor) {
+  constexpr std::string_view kLayers = "model.layers.";
+  std::int64_t layer = -1;
+  if (tensor.starts_with(kLayers))
+    std::from_chars(tensor.data() + kLayers.size(), tensor.data() + tensor.size(), layer);
+  return layer;
+}
+
+// Whether the files decide where a parameter lies.
+bool has_alternatives(std::span<const NameRule> names) {
+  std::set<std::string_view> ours;
+  return std::any_of(names.begin(), names.end(),
+                     [&](const NameRule& rule) { return !ours.insert(rule.ours).second; });
 }
 
 // Sizes and numbers lie in the ranges that our own config has, whose names messages use.
@@ -139,19 +163,22 @@ void read_qwen_windows(const HfConfig& config, ModelConfig& model) {
 FamilyModel finished(const HfConfig& config, ModelConfig model, std::span<const NameRule> names,
                      const FamilySource& source) {
   config.check_all_used();
+  std::shared_ptr<const TensorSource> tensors;
+  if (source.tensors && (model.tied || has_alternatives(names))) tensors = source.tensors();
+  bool second_copy = false;
+  if (model.tied && tensors && tensors->has(kHead) && tensors->has(kEmbedding))
+    model.tied = second_copy = same(tensors->at(kHead), tensors->at(kEmbedding));
   FamilyModel read;
-  if (model.tied && source.tensors) {
-    const TensorSource& tensors = source.tensors();
-    if (tensors.has(kHead) && tensors.has(kEmbedding)) {
-      model.tied = same(tensors.at(kHead), tensors.at(kEmbedding));
-      if (model.tied) read.ignored = [](const std::string& tensor) { return tensor == kHead; };
-    }
-  }
+  read.ignored = [second_copy, layers = model.layers](const std::string& tensor) {
+    return (second_copy && tensor == kHead) || tensor.ends_with(".rotary_emb.inv_freq") ||
+           layer_of(tensor) >= layers;
+  };
   check_ranges(model, config);
   validate(model, {config.file(), ""});
   read.config = std::move(model);
-  read.stored = [names](const std::string& parameter) {
-    return StoredTensor{their_name(names, parameter)};
+  read.stored = [names, tensors](const std::string& parameter) {
+    return stored_by(names, parameter,
+                     [&](const std::string& tensor) { return tensors && tensors->has(tensor); });
   };
   return read;
 }

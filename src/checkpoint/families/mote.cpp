@@ -78,6 +78,25 @@ void complete_mixture(Json& model) {
                    {"experts_per_token", "expert_dropout", "entropy_weight"});
 }
 
+// Before version 5 a mixture's experts had two matrices and units of relu.
+void complete_experts(Json& model) {
+  const auto found = model.find("feed_forward");
+  if (found == model.end() || !found->is_object() || kind_of(*found, "") != Mixture::kKind) return;
+  Json& layer = *found;
+  const Json defaults = to_json(Mixture{});
+  add_later_keys(layer, defaults,
+                 {"experts", "expert_width", "router", "key_rank", "hidden_dropout", "init"});
+  const auto router = layer.find("router");
+  if (router == layer.end() || !router->is_object()) return;
+  for (const char* key : {"selection_bias", "gate_scale"})
+    if (!router->contains(key)) (*router)[key] = defaults["router"][key];
+  const auto losses = router->find("balance");
+  if (losses == router->end() || !losses->is_array()) return;
+  for (Json& loss : *losses)
+    if (loss.is_object() && kind_of(loss, "") == SwitchLoss::kKind)
+      add_later_keys(loss, to_json(SwitchLoss{}), {"weight", "scale"});
+}
+
 // Before version 4 norms were layer norms, dense layers had biases and units of relu.
 void complete_norms(Json& model) {
   const Json defaults = to_json(ModelConfig{});
@@ -94,7 +113,7 @@ StoredTensor in_version_1(const std::string& parameter, std::int64_t head_dim) {
       const std::string end = concat(".attention.", kind, what);
       if (!parameter.ends_with(end)) continue;
       return {concat(parameter.substr(0, parameter.size() - end.size()), ".attention.kv", what),
-              head_dim, part, 2};
+              {head_dim, part, 2}};
     }
   return {parameter};
 }
@@ -128,6 +147,7 @@ FamilyModel read_mote(Json json, const std::string& file) {
   if (first_version) json = completed(upgraded_model_table(std::move(json)));
   if (found < 3) complete_mixture(json);
   if (found < 4) complete_norms(json);
+  if (found < 5) complete_experts(json);
   FamilyModel model;
   model.config = read_config<ModelConfig>(json, file);
   check_complete<ModelConfig>(json, {file, ""});

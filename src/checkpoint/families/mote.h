@@ -1,9 +1,11 @@
 // mote's own checkpoints: config.json and the names of tensors, of this version and those before.
 //
-// Version 4 (`format_version` in config.json, `version` in recipes) has the fields of ModelConfig.
-// Version 3 lacks `norms`, `embedding_scale` and what a dense layer got since: `activation`, `gated`,
+// Version 5 (`format_version` in config.json, `version` in recipes) has the fields of ModelConfig.
+// Version 4 lacks what a mixture got since: `activation`, `gated`, `bias`, `unit`, `shared`, of its
+// router `selection_bias` and `gate_scale`, of the loss `switch` `of_all_layers`.
+// Version 3 lacks besides `norms`, `embedding_scale` and what a dense layer got since: `activation`, `gated`,
 // `bias`.
-// Version 2 lacks besides what a mixture got since: the axes of its router, `key_rank`, `hidden_dropout`,
+// Version 2 lacks besides what a mixture had in version 4: the axes of its router, `key_rank`, `hidden_dropout`,
 // `init`.
 // Version 1, which does not say its number, had one flat table per layer part with fields for every
 // kind, and one matrix `kv` for keys and values: per head first its rows of keys, then those of
@@ -14,7 +16,7 @@
 
 namespace mote::checkpoint {
 
-inline constexpr std::int64_t kMoteVersion = 4;
+inline constexpr std::int64_t kMoteVersion = 5;
 
 FamilyModel read_mote(Json json, const std::string& file);
 // config.json of a model, without its quantization_config.

@@ -1,10 +1,34 @@
 #include "model/banks/matrices.h"
 
 #include "model/layers/sites.h"
+#include "model/layers/unit.h"
 #include "model/ops/dropout.h"
 #include "model/ops/experts.h"
 
 namespace mote::model {
+namespace {
+
+using checkpoint::NeuronActivation;
+
+kernels::Unit unit_of(const checkpoint::Mixture& config) {
+  kernels::Unit unit = model::unit_of(config.activation);
+  unit.alpha = static_cast<float>(config.unit.alpha);
+  unit.up_offset = static_cast<float>(config.unit.up_offset);
+  if (config.unit.limit > 0) unit.limit = static_cast<float>(config.unit.limit);
+  return unit;
+}
+
+// Sorted rows of a product, each with the bias of its expert.
+Tensor with_bias(const Linear& linear, const Tensor& x, const ops::StackRows& rows,
+                 const Pass& pass) {
+  const Tensor y_RO = linear.forward(x, rows, pass);
+  if (!linear.bias().defined()) return y_RO;
+  const Tensor rows_E =
+      torch::diff(rows.routes->ends_E, 1, 0, torch::zeros({1}, torch::kInt32)).to(torch::kInt64);
+  return y_RO + torch::repeat_interleave(linear.bias(), rows_E, 0);
+}
+
+}  // namespace
 
 // Plain float32 matrices of whole rank, with nothing between them, that nobody watches: both products in one go, forward and backward. With
 // gradients only where both are trained, since backward makes both of theirs.
@@ -13,6 +37,7 @@ bool MatrixBank::fused(const Pass& pass) const {
     const Tensor stored = linear.weight()->stored();
     return stored.defined() && stored.scalar_type() == torch::kFloat32;
   };
+  if (config_.gated || config_.bias || config_.activation != NeuronActivation::relu) return false;
   if (config_.key_rank > 0 || (pass.train && config_.hidden_dropout > 0)) return false;
   if (up_.watched(pass) || down_.watched(pass) || !plain(up_) || !plain(down_)) return false;
   return !torch::GradMode::is_enabled() ||
@@ -25,11 +50,21 @@ Tensor MatrixBank::forward(const Tensor& x_ND, const ops::Assignment& assignment
   if (fused(pass))
     return ops::experts(x_ND, up_.weight()->stored(), down_.weight()->stored(), assignment.gate_R,
                         routes, pass);
-  const Tensor u_RG =
-      ops::dropout(up_.forward(keyed(x_ND, pass), {routes, false}, pass, kernels::Activation::relu),
-                   config_.hidden_dropout, site(place_.index, Site::feed_forward_hidden), pass);
-  const Tensor p_RD = down_.forward(u_RG, {routes, true}, pass);
+  const Tensor h_RG =
+      ops::dropout(hidden(keyed(x_ND, pass), {routes, false}, pass), config_.hidden_dropout,
+                   site(place_.index, Site::feed_forward_hidden), pass);
+  const Tensor p_RD = with_bias(down_, h_RG, {routes, true}, pass);
   return ops::combine(p_RD, assignment.gate_R, routes, pass);
+}
+
+Tensor MatrixBank::hidden(const Tensor& x_ND, const ops::StackRows& rows, const Pass& pass) const {
+  if (config_.gated) {
+    const Tensor gate_RG = with_bias(gate_, x_ND, rows, pass);
+    return ops::gated(gate_RG, with_bias(up_, x_ND, rows, pass), unit_of(config_), pass);
+  }
+  if (config_.activation == NeuronActivation::relu && !config_.bias)
+    return up_.forward(x_ND, rows, pass, kernels::Activation::relu);
+  return ops::gated(with_bias(up_, x_ND, rows, pass), Tensor(), unit_of(config_), pass);
 }
 
 Tensor MatrixBank::keyed(const Tensor& x_ND, const Pass& pass) const {
@@ -50,11 +85,20 @@ void MatrixBank::visit(const std::string& name, ParameterVisitor& visitor) {
     basis_.visit(matrix(name + ".basis.weight", {config_.key_rank, place_.dim},
                         {Init::Kind::normal, 1 / std::sqrt(static_cast<double>(place_.dim))}),
                  visitor);
+  const auto visit_bias = [&](Linear& linear, const char* part, std::int64_t out) {
+    if (config_.bias) linear.visit_bias({name + part + ".bias", {experts, out}}, visitor);
+  };
+  if (config_.gated) {
+    gate_.visit(stack(".gate", width, place_.dim, place_.dim), visitor);
+    visit_bias(gate_, ".gate", width);
+  }
   up_.visit(stack(".up", width, key_dim(), key_dim()), visitor);
+  visit_bias(up_, ".up", width);
   std::int64_t fan_in = width;
   if (config_.init.down_fan_in == checkpoint::FanIn::all) fan_in *= experts;
   if (config_.init.down_fan_in == checkpoint::FanIn::active) fan_in *= per_token;
   down_.visit(stack(".down", place_.dim, width, fan_in), visitor);
+  visit_bias(down_, ".down", place_.dim);
 }
 
 }  // namespace mote::model

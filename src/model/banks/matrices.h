@@ -1,5 +1,7 @@
-// A bank of E experts of two matrices: expert e turns x into down_e drop(relu(up_e x)).
+// A bank of E experts of two matrices, or gated ones of three:
 //
+//   down_e drop(act(up_e x + b_e)) + c_e,  or  down_e drop(act(gate_e x + a_e) (up_e x + b_e)) + c_e
+// a, b and c only with `bias`; a limit, an offset and silu's alpha as in kernels/linear/gated.
 // With a key rank r the first matrices are up_e D, D [r, d] shared by all (LoRKM; specs/related 3): the
 // bank multiplies D x by up_e [G, r].
 #pragma once
@@ -14,7 +16,8 @@ class MatrixBank {
   MatrixBank(const checkpoint::Mixture& config, const LayerPlace& place)
       : config_(config), place_(place) {}
 
-  // y[n] = sum of gate[r] * expert_r(x[n]) over the rows r of token n; 0 where it has none.
+  // y[n] = sum of the assignment's gate[r] * expert_r(x[n]) over the rows r of token n; 0 where it has
+  // none.
   Tensor forward(const Tensor& x_ND, const ops::Assignment& assignment, const Pass& pass) const;
   void visit(const std::string& name, ParameterVisitor& visitor);
 
@@ -25,10 +28,12 @@ class MatrixBank {
 
  private:
   bool fused(const Pass& pass) const;
+  // In sorted order.
+  Tensor hidden(const Tensor& x_ND, const ops::StackRows& rows, const Pass& pass) const;
 
   const checkpoint::Mixture config_;
   const LayerPlace place_;
-  Linear basis_, up_, down_;
+  Linear basis_, gate_, up_, down_;
 };
 
 }  // namespace mote::model

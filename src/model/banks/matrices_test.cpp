@@ -51,6 +51,131 @@ TEST(MatrixBank, GivesARaggedAssignmentsValueAndGradients) {
         inputs());
 }
 
+// Experts of three matrices with biases, limits and an offset as gpt-oss has them, of two with another
+// activation, with a tensor for all experts or one for each.
+struct Unit {
+  checkpoint::NeuronActivation activation;
+  bool gated, bias;
+  checkpoint::UnitConfig unit;
+};
+
+checkpoint::Mixture mixture_of(const Unit& unit) {
+  checkpoint::Mixture config{kExperts, kWidth, {1, 0, 0}};
+  config.activation = unit.activation;
+  config.gated = unit.gated;
+  config.bias = unit.bias;
+  config.unit = unit.unit;
+  return config;
+}
+
+// x, scores, then gate, up, down and their biases.
+Tensors gated_inputs() {
+  return {fill_double(1, {kTokens, kDim}),          fill_double(4, {kTokens, kExperts}),
+          fill_double(5, {kExperts, kWidth, kDim}), fill_double(2, {kExperts, kWidth, kDim}),
+          fill_double(3, {kExperts, kDim, kWidth}), fill_double(6, {kExperts, kWidth}),
+          fill_double(7, {kExperts, kWidth}),       fill_double(8, {kExperts, kDim})};
+}
+
+MatrixBank gated_bank(const Unit& unit, const Tensors& t) {
+  MatrixBank bank(mixture_of(unit), {0, 1, kDim, 1});
+  std::map<std::string, Tensor> values = {{"experts.up", t[3]}, {"experts.down", t[4]}};
+  if (unit.gated) values["experts.gate"] = t[2];
+  if (unit.bias) values["experts.up.bias"] = t[6], values["experts.down.bias"] = t[7];
+  if (unit.bias && unit.gated) values["experts.gate.bias"] = t[5];
+  testing::Setter setter(values);
+  bank.visit("experts", setter);
+  EXPECT_TRUE(setter.all_used());
+  return bank;
+}
+
+Tensor naive_gated_bank(const Unit& unit, const Tensors& t) {
+  const ops::Assignment assignment = expert_choice(t[1], kCapacity);
+  const auto product = [&](const Tensor& w, const Tensor& b, const Tensor& x, std::int64_t e) {
+    return unit.bias ? w[e].matmul(x) + b[e] : w[e].matmul(x);
+  };
+  std::vector<Tensor> rows;
+  for (std::int64_t n = 0; n < kTokens; ++n) {
+    Tensor y = torch::zeros({kDim}, torch::kFloat64);
+    for (int r = assignment.first_N1[n].item<int>(); r < assignment.first_N1[n + 1].item<int>();
+         ++r) {
+      const auto e = assignment.expert_R[r].item<std::int64_t>();
+      Tensor u = product(t[3], t[6], t[0][n], e),
+             g = unit.gated ? product(t[2], t[5], t[0][n], e) : u;
+      if (unit.unit.limit > 0) {
+        g = g.clamp_max(unit.unit.limit);
+        u = u.clamp(-unit.unit.limit, unit.unit.limit);
+      }
+      Tensor h = unit.activation == checkpoint::NeuronActivation::silu
+                     ? g * torch::sigmoid(unit.unit.alpha * g)
+                     : torch::gelu(g);
+      if (unit.gated) h = h * (u + unit.unit.up_offset);
+      y = y + assignment.gate_R[r] * product(t[4], t[7], h, e);
+    }
+    rows.push_back(y);
+  }
+  return torch::stack(rows);
+}
+
+TEST(MatrixBank, HasGatedExpertsWithBiasesAndLimits) {
+  using checkpoint::NeuronActivation;
+  for (const Unit& unit : {Unit{NeuronActivation::silu, true, false, {}},
+                           Unit{NeuronActivation::silu, true, true, {1.702, 0.9, 1}},
+                           Unit{NeuronActivation::gelu, false, true, {}},
+                           Unit{NeuronActivation::gelu, true, false, {}}}) {
+    Tensors used = gated_inputs();
+    const auto unused = [&](std::size_t i) {
+      return (i == 2 && !unit.gated) || (i == 5 && !(unit.gated && unit.bias)) ||
+             (i > 5 && !unit.bias);
+    };
+    // What is not used has no gradient to compare.
+    const auto whole = [&](const Tensors& t) {
+      Tensors all;
+      for (std::size_t i = 0, next = 0; i < 8; ++i) all.push_back(unused(i) ? Tensor() : t[next++]);
+      return all;
+    };
+    Tensors inputs;
+    for (std::size_t i = 0; i < 8; ++i)
+      if (!unused(i)) inputs.push_back(used[i]);
+    check_operation(
+        [&](const Tensors& f) {
+          const Tensors t = whole(f);
+          return gated_bank(unit, t).forward(t[0], expert_choice(t[1], kCapacity), test_pass(true));
+        },
+        [&](const Tensors& d) { return naive_gated_bank(unit, whole(d)); }, inputs);
+  }
+}
+
+TEST(MatrixBank, MultipliesMatricesThatLieApartAsAStack) {
+  const Unit unit{checkpoint::NeuronActivation::silu, true, false, {}};
+  for (const auto type : {torch::kFloat32, torch::kBFloat16}) {
+    Tensors t = gated_inputs();
+    for (Tensor& x : t) x = x.to(torch::kFloat32);
+    for (std::size_t i = 2; i < 5; ++i) t[i] = t[i].to(type);
+    class Splitter final : public ParameterVisitor {
+     public:
+      void matrix(const Parameter& p, WeightPtr& weight) override {
+        std::vector<Tensor> matrices;
+        for (const Tensor& m : weight->stored().unbind()) matrices.push_back(m.clone());
+        weight = make_stack_of(std::move(matrices));
+        EXPECT_EQ(weight->shape(), weight_shape(p));
+      }
+      void tensor(const Parameter&, Tensor&) override {}
+    } splitter;
+    MatrixBank whole = gated_bank(unit, t), apart = gated_bank(unit, t);
+    apart.visit("experts", splitter);
+    const auto run = [&](const MatrixBank& bank) {
+      const Tensor x = t[0].clone().requires_grad_();
+      const Tensor y = bank.forward(x, expert_choice(t[1], kCapacity), test_pass(true));
+      y.sum().backward();
+      return std::pair{y, x.grad()};
+    };
+    const auto [y, dx] = run(whole);
+    const auto [z, dz] = run(apart);
+    EXPECT_TRUE(y.equal(z)) << type;
+    EXPECT_TRUE(dx.equal(dz)) << type;
+  }
+}
+
 TEST(MatrixBank, TakesTokensWithNoneOneAndManyRows) {
   const ops::Assignment assignment = expert_choice(inputs()[3], kCapacity);
   const Tensor rows_N = assignment.first_N1.diff();

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "model/layers/latent_attention.h"
 #include "model/ops/attention.h"
 
 namespace mote::model {
@@ -13,6 +14,14 @@ Tensor position_table(std::int64_t distances, std::int64_t dim) {
   const Tensor p = torch::arange(-(distances - 1), 1, torch::kFloat64);
   const Tensor angle = p.unsqueeze(1) * rate.unsqueeze(0);
   return torch::stack({angle.sin(), angle.cos()}, 2).reshape({distances, dim}).to(torch::kFloat32);
+}
+
+std::unique_ptr<Attention> make_attention(const checkpoint::AttentionConfig& config,
+                                          const checkpoint::NormsConfig& norms,
+                                          const LayerPlace& place) {
+  if (const auto* latent = config.get_if<checkpoint::Latent>())
+    return std::make_unique<LatentAttention>(*latent, place);
+  return std::make_unique<SelfAttention>(config, norms, place);
 }
 
 SelfAttention::SelfAttention(const checkpoint::AttentionConfig& config,
@@ -29,8 +38,7 @@ SelfAttention::SelfAttention(const checkpoint::AttentionConfig& config,
     scale_ = torch::full({1}, fixed ? rotary_->scale : 1 / std::sqrt(static_cast<double>(width_)),
                          torch::kFloat32);
   if (!rotary_) return;
-  RotaryTables own;
-  turns_ = (place.rotary_tables ? *place.rotary_tables : own).of(rotary_->rotary, width_);
+  turns_ = rotary_table(rotary_->rotary, width_, place);
   if (rotary_->head_norm == checkpoint::HeadNorm::none) return;
   const bool together = rotary_->head_norm == checkpoint::HeadNorm::all;
   q_norm_.emplace(norms, together ? heads_ * width_ : width_);

@@ -14,6 +14,7 @@
 // models: bias, norm, clamp, turn.
 #pragma once
 
+#include <memory>
 #include <optional>
 
 #include "kernels/sequence/attention/attention.h"
@@ -25,21 +26,31 @@
 
 namespace mote::model {
 
-class SelfAttention {
+class Attention {
+ public:
+  virtual ~Attention() = default;
+  // Positions of the past that training remembers.
+  virtual std::int64_t memory_positions() const { return 0; }
+  // h_BSD: normed memory and block, of which the last `asking` positions ask. Every key is seen
+  // from every later position.
+  virtual Tensor forward(const Tensor& h_BSD, std::int64_t asking, const Pass& pass) const = 0;
+  // h_BTD: normed new positions; what they see of the past is in the cache.
+  virtual Tensor forward(const Tensor& h_BTD, Cache& cache, const Pass& pass) const = 0;
+  virtual void visit(const std::string& name, ParameterVisitor& visitor) = 0;
+};
+
+std::unique_ptr<Attention> make_attention(const checkpoint::AttentionConfig& config,
+                                          const checkpoint::NormsConfig& norms,
+                                          const LayerPlace& place);
+
+class SelfAttention final : public Attention {
  public:
   SelfAttention(const checkpoint::AttentionConfig& config, const checkpoint::NormsConfig& norms,
                 const LayerPlace& place);
-
-  // Positions of the past that training remembers.
-  std::int64_t memory_positions() const;
-
-  // h_BSD: normed memory and block, of which the last `asking` positions ask. Every key is seen
-  // from every later position.
-  Tensor forward(const Tensor& h_BSD, std::int64_t asking, const Pass& pass) const;
-  // h_BTD: normed new positions; what they see of the past is in the cache.
-  Tensor forward(const Tensor& h_BTD, Cache& cache, const Pass& pass) const;
-
-  void visit(const std::string& name, ParameterVisitor& visitor);
+  std::int64_t memory_positions() const override;
+  Tensor forward(const Tensor& h_BSD, std::int64_t asking, const Pass& pass) const override;
+  Tensor forward(const Tensor& h_BTD, Cache& cache, const Pass& pass) const override;
+  void visit(const std::string& name, ParameterVisitor& visitor) override;
 
  private:
   // Queries of h_BTD against the first `keys` keys; `r_DHC` is undefined for plain attention.

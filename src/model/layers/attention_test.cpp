@@ -1,5 +1,6 @@
 #include "model/layers/attention.h"
 
+#include "model/layers/latent_attention.h"
 #include "model/ops/attention.h"
 #include "tests/support/models.h"
 
@@ -168,6 +169,131 @@ TEST(Attention, TakesInputsWithAnyStrides) {
     turned.push_back(x.back().permute(axes).contiguous().permute(axes));
   }
   EXPECT_TRUE(c.operation(x).equal(c.operation(turned)));
+}
+
+// specs/checkpoints 3, in plain expressions. [heads (plain + rope), d], ...
+struct LatentCase {
+  checkpoint::Latent config;
+  std::vector<std::pair<std::string, Tensor>> weights;
+
+  Tensor of(const std::vector<Tensor>& w, const std::string& name) const {
+    for (std::size_t i = 0; i < weights.size(); ++i)
+      if (weights[i].first == name) return w[i + 1];
+    throw std::out_of_range(name);
+  }
+};
+
+constexpr std::int64_t kLatentDim = 6;
+
+LatentCase latent_case(std::int64_t q_rank) {
+  LatentCase c;
+  c.config.heads = 3, c.config.q_rank = q_rank, c.config.kv_rank = 5, c.config.head_dim = 6,
+  c.config.rope_dim = 4, c.config.value_dim = 3,
+  c.config.rotary.pairs = checkpoint::RotaryPairs::adjacent;
+  const auto add = [&](const std::string& name, std::vector<std::int64_t> shape) {
+    c.weights.emplace_back(name,
+                           fill_double(static_cast<int>(c.weights.size()) + 3, std::move(shape)));
+  };
+  if (q_rank > 0) {
+    add("q_down.weight", {q_rank, kLatentDim});
+    add("q_norm.weight", {q_rank});
+    add("q_up.weight", {18, q_rank});
+  } else {
+    add("q.weight", {18, kLatentDim});
+  }
+  add("kv_down.weight", {9, kLatentDim});
+  add("kv_norm.weight", {5});
+  add("kv_up.weight", {15, 5});
+  add("out.weight", {kLatentDim, 9});
+  return c;
+}
+
+Tensor naive_rms(const Tensor& x, const Tensor& w) {
+  return x / (x.square().mean(-1, true) + 1e-6).sqrt() * w;
+}
+
+// Columns 2 m and 2 m + 1 of [B, T, ..., 4], turned by the position.
+Tensor naive_turned(const Tensor& x) {
+  std::vector<Tensor> positions;
+  for (std::int64_t t = 0; t < x.size(1); ++t) {
+    std::vector<Tensor> columns;
+    for (std::int64_t m = 0; m < 2; ++m) {
+      const double angle =
+          static_cast<double>(t) * std::pow(10000.0, -0.5 * static_cast<double>(m));
+      const Tensor a = x.select(1, t).select(-1, 2 * m), b = x.select(1, t).select(-1, 2 * m + 1);
+      columns.push_back(a * std::cos(angle) - b * std::sin(angle));
+      columns.push_back(a * std::sin(angle) + b * std::cos(angle));
+    }
+    positions.push_back(torch::stack(columns, -1));
+  }
+  return torch::stack(positions, 1);
+}
+
+Tensor naive_latent(const LatentCase& c, const std::vector<Tensor>& w) {
+  const Tensor& x = w[0];
+  const std::int64_t batch = x.size(0), tokens = x.size(1);
+  const Tensor q = (c.config.q_rank > 0 ? naive_rms(x.matmul(c.of(w, "q_down.weight").t()),
+                                                    c.of(w, "q_norm.weight"))
+                                              .matmul(c.of(w, "q_up.weight").t())
+                                        : x.matmul(c.of(w, "q.weight").t()))
+                       .view({batch, tokens, 3, 6});
+  const Tensor down = x.matmul(c.of(w, "kv_down.weight").t());
+  const Tensor up = naive_rms(down.narrow(2, 0, 5), c.of(w, "kv_norm.weight"))
+                        .matmul(c.of(w, "kv_up.weight").t())
+                        .view({batch, tokens, 3, 5});
+  const Tensor shared =
+      naive_turned(down.narrow(2, 5, 4)).unsqueeze(2).expand({batch, tokens, 3, 4});
+  const Tensor key = torch::cat({up.narrow(3, 0, 2), shared}, 3),
+               query = torch::cat({q.narrow(3, 0, 2), naive_turned(q.narrow(3, 2, 4))}, 3);
+  const Tensor score = torch::einsum("bthc,bshc->bhts", {query, key}) / std::sqrt(6.0);
+  const Tensor hidden = torch::ones({tokens, tokens}, torch::kBool).triu(1);
+  const Tensor p =
+      torch::softmax(score.masked_fill(hidden, -std::numeric_limits<double>::infinity()), -1);
+  return torch::einsum("bhts,bshc->bthc", {p, up.narrow(3, 2, 3)})
+      .reshape({batch, tokens, 9})
+      .matmul(c.of(w, "out.weight").t());
+}
+
+LatentAttention latent_attention(const LatentCase& c, const std::vector<Tensor>& w) {
+  LatentAttention attention(c.config, {0, 1, kLatentDim, 8});
+  std::map<std::string, Tensor> values;
+  for (const auto& [name, value] : c.weights) values["a." + name] = c.of(w, name);
+  Setter setter(values);
+  attention.visit("a", setter);
+  EXPECT_TRUE(setter.all_used());
+  return attention;
+}
+
+TEST(LatentAttention, EqualsTheNaiveExpressionAndItsGradients) {
+  for (const std::int64_t q_rank : {0, 7}) {
+    const LatentCase c = latent_case(q_rank);
+    std::vector<Tensor> inputs = {fill_double(1, {2, 5, kLatentDim})};
+    for (const auto& [name, value] : c.weights) inputs.push_back(value);
+    testing::check_operation(
+        [&](const std::vector<Tensor>& f) {
+          return latent_attention(c, f).forward(f[0], 5, test_pass(true));
+        },
+        [&](const std::vector<Tensor>& d) { return naive_latent(c, d); }, inputs);
+  }
+}
+
+TEST(LatentAttention, GivesTheSameWithACacheForAnyNumberOfTokensAtATime) {
+  const LatentCase c = latent_case(7);
+  std::vector<Tensor> w = {fill(1, {2, 7, kLatentDim})};
+  for (const auto& [name, value] : c.weights) w.push_back(value.to(torch::kFloat32));
+  const torch::NoGradGuard no_grad;
+  const LatentAttention attention = latent_attention(c, w);
+  const Tensor whole = attention.forward(w[0], 7, test_pass());
+  for (const std::int64_t step : {1, 3, 7}) {
+    Cache cache(std::vector<Cache::Sight>(1));
+    std::vector<Tensor> parts;
+    for (std::int64_t t = 0; t < 7; t += step) {
+      const std::int64_t count = std::min<std::int64_t>(step, 7 - t);
+      parts.push_back(attention.forward(w[0].narrow(1, t, count), cache, test_pass()));
+      cache.advance(count);
+    }
+    expect_close(torch::cat(parts, 1), whole, 1e-6);
+  }
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "checkpoint/rotary_config.h"
+#include "model/layer_place.h"
 #include "model/ops/rotary.h"
 
 namespace mote::model {
@@ -14,15 +15,21 @@ class RotaryTable {
  public:
   RotaryTable(const checkpoint::RotaryConfig& config, std::int64_t head_dim);
 
-  // Of at least the positions 0, ..., count - 1. Grows by doubling; rows once given stay as they are.
+  // Of at least the positions 0, ..., count - 1, turned as in a sequence of `count` positions. Grows by
+  // doubling; rows once given stay as they are.
   ops::RotaryRows up_to(std::int64_t count) const;
   kernels::RotaryPairs pairs() const { return pairs_; }
 
  private:
-  const checkpoint::RotaryFrequencies frequencies_;
+  // Sequences of up to `positions` positions have these.
+  struct Turns {
+    std::int64_t positions;
+    checkpoint::RotaryFrequencies frequencies;
+    ops::RotaryRows rows = {};
+  };
   const kernels::RotaryPairs pairs_;
   mutable std::mutex mutex_;
-  mutable ops::RotaryRows rows_;
+  mutable std::vector<Turns> turns_;  // of short sequences first
 };
 
 // The tables of a stack: one for each setting.
@@ -34,5 +41,9 @@ class RotaryTables {
  private:
   std::vector<std::pair<Json, std::shared_ptr<const RotaryTable>>> tables_;
 };
+
+// Those of the layer's stack, or a table of its own.
+std::shared_ptr<const RotaryTable> rotary_table(const checkpoint::RotaryConfig& config,
+                                                std::int64_t head_dim, const LayerPlace& place);
 
 }  // namespace mote::model

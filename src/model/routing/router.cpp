@@ -49,6 +49,13 @@ Tensor Router::hidden_experts(const Tensor& scores_NE, const Pass& pass) const {
                              pass);
 }
 
+// What experts of a token are ranked by.
+Tensor Router::compared(const Tensor& scores_NE) const {
+  if (!config_.selection_bias && !config_.select.get_if<checkpoint::GroupedTop>()) return scores_NE;
+  const Tensor gate_NE = gates_of_all(config_.gate, scores_NE.detach());
+  return selection_bias_E_.defined() ? gate_NE + selection_bias_E_ : gate_NE;
+}
+
 Selection Router::selected(const Tensor& ranked_NE, const Tensor& keep_NE,
                            const ForwardState& state) const {
   const Pass& pass = state.pass;
@@ -68,6 +75,8 @@ Selection Router::selected(const Tensor& ranked_NE, const Tensor& keep_NE,
                                  : ranked_NE;
     return select_by_experts(seen(scores_NE), k, group_of(choice->over, tokens, state), pass);
   }
+  if (const auto* grouped = config_.select.get_if<checkpoint::GroupedTop>(); grouped && tokens > 0)
+    return select_grouped(seen(ranked_NE), *grouped, k, pass);
   if (!pass.train || tokens == 0) return select_topk(seen(ranked_NE), k, pass);
   if (config_.select.get_if<checkpoint::BaseSelect>()) return select_base(seen(ranked_NE), pass);
   if (const auto* balanced = config_.select.get_if<checkpoint::SinkhornSelect>()) {
@@ -127,8 +136,8 @@ ops::Assignment Router::route(const Tensor& x_ND, const MatrixBank& bank,
                                                      pass)
           : scores_NE;
   const Tensor keep_NE = hidden_experts(scores_NE, pass);
-  const Selection chosen = selected(noisy_NE, keep_NE, state);
-  const Tensor gate_R = gates(config_.gate, config_.renormalise, noisy_NE, keep_NE, chosen, pass);
+  const Selection chosen = selected(compared(noisy_NE), keep_NE, state);
+  const Tensor gate_R = gates(config_, noisy_NE, keep_NE, chosen, pass);
   if (pass.train && (config_.entropy_weight > 0 || !config_.balance.empty()) &&
       scores_NE.size(0) > 0)
     state.routing.push_back(
@@ -141,6 +150,9 @@ void Router::visit(const std::string& name, const MatrixBank& bank, ParameterVis
   if (scorer_) scorer_->visit(name, bank, visitor);
   if (config_.noise.get_if<checkpoint::LearnedNoise>())
     noise_.visit(matrix(name + ".noise.weight", {experts_, place_.dim}, {}), visitor);
+  if (config_.selection_bias)
+    visitor.tensor({name + ".selection_bias", {experts_}, {}, Role::buffer, false},
+                   selection_bias_E_);
 }
 
 }  // namespace mote::model

@@ -33,6 +33,7 @@ class Router {
  private:
   Tensor jittered(const Tensor& x_ND, const Pass& pass) const;
   Tensor noise_std(const Tensor& x_ND, const Tensor& scores_NE, const Pass& pass) const;
+  Tensor compared(const Tensor& scores_NE) const;
   Tensor hidden_experts(const Tensor& scores_NE, const Pass& pass) const;
   Selection selected(const Tensor& ranked_NE, const Tensor& keep_NE,
                      const ForwardState& state) const;
@@ -45,6 +46,7 @@ class Router {
   std::unique_ptr<Scorer> scorer_;  // null: by hash
   std::string name_;
   Linear noise_;
+  Tensor selection_bias_E_;
 };
 
 }  // namespace mote::model

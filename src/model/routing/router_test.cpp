@@ -20,6 +20,7 @@ using checkpoint::BalanceConfig;
 using checkpoint::Gate;
 using checkpoint::RouterConfig;
 using checkpoint::SinkhornForm;
+using testing::check_operation;
 using testing::expect_close;
 using testing::expect_values;
 using testing::fill;
@@ -37,7 +38,93 @@ std::vector<int> ints(const Tensor& t) {
 // ---- gates ----------------------------------------------------------------------------------------
 
 Tensor gates_of(const Tensor& z, std::int64_t k, Gate gate, bool renormalise = false) {
-  return gates(gate, renormalise, z, {}, select_topk(z.detach(), k, test_pass()), test_pass());
+  RouterConfig router;
+  router.gate = gate;
+  router.renormalise = renormalise;
+  return gates(router, z, {}, select_topk(z.detach(), k, test_pass()), test_pass());
+}
+
+// specs/checkpoints 3, the vectors of DeepSeek's routers.
+const Tensor kEightScores = torch::tensor({{.2f, -1.f, 1.5f, .3f, -.5f, 2.f, 0.f, 1.f}});
+
+Mixture grouped_layer(const RouterConfig& router, const Tensor& bias) {
+  Mixture layer({8, 1, router}, {0, 1, 8, 1});
+  std::map<std::string, Tensor> values = {{"router.weight", torch::eye(8)},
+                                          {"experts.up", torch::zeros({8, 1, 8})},
+                                          {"experts.down", torch::zeros({8, 8, 1})}};
+  if (bias.defined()) values["router.selection_bias"] = bias;
+  Setter setter(values);
+  layer.visit("ff", setter);
+  return layer;
+}
+
+TEST(GroupedTop, OfVersionTwoKeepsTheGroupsOfTheBestExperts) {
+  RouterConfig router;
+  router.experts_per_token = 3;
+  router.gate = Gate::softmax_before;
+  router.select = checkpoint::GroupedTop{4, 2, checkpoint::GroupScore::best};
+  const auto got = run_layer(grouped_layer(router, {}), kEightScores, test_pass()).assignment;
+  EXPECT_EQ(ints(got.expert_R), (std::vector<int>{5, 2, 3}));
+  expect_values(got.gate_R, {.386160, .234218, .070545}, 1e-6);
+}
+
+TEST(GroupedTop, OfVersionThreeSelectsByABiasThatGatesDoNotHave) {
+  RouterConfig router;
+  router.experts_per_token = 3;
+  router.select = checkpoint::GroupedTop{4, 2, checkpoint::GroupScore::best_two};
+  router.selection_bias = true;
+  router.renormalise = true;
+  router.gate_scale = 2.5;
+  const Tensor bias = torch::tensor({.5f, 0.f, -.4f, 0.f, .3f, -.6f, 0.f, 0.f});
+  const auto got = run_layer(grouped_layer(router, bias), kEightScores, test_pass()).assignment;
+  EXPECT_EQ(ints(got.expert_R), (std::vector<int>{0, 7, 6}));
+  expect_values(got.gate_R, {.771852, 1.026253, .701895}, 1e-6);
+}
+
+TEST(GroupedTop, OfOneGroupIsTopk) {
+  const Tensor z = fill(7, {20, 8});
+  const Selection all = select_grouped(z, {1, 1, checkpoint::GroupScore::best}, 3, test_pass());
+  EXPECT_EQ(ints(all.expert_R), ints(select_topk(z, 3, test_pass()).expert_R));
+}
+
+TEST(SparseMixer, MakesEachGateFromTheScoresNearIt) {
+  RouterConfig router;
+  router.experts_per_token = 2;
+  router.gate = Gate::softmax_before;
+  router.select = checkpoint::SparseMixer{0.01};
+  const auto gates_for = [&](const std::vector<float>& scores) {
+    const Tensor z = torch::tensor(scores).unsqueeze(0);
+    return gates(router, z, {}, select_topk(z, 2, test_pass()), test_pass());
+  };
+  // (5 - 4.95) / 5 is not above 2 * 0.01, (4.95 - 3) / 4.95 is.
+  expect_values(gates_for({3, 5, 4.95f, -9}), {1 / (1 + std::exp(-.05)), 1}, 1e-6);
+  expect_values(gates_for({3, 5, 4.8f, 4.75f}), {1, 1 / (1 + std::exp(-.05))}, 1e-6);
+  // What is far is measured by the larger of the best score and the other's magnitude.
+  expect_values(gates_for({-1, -1.01f, -9, -9}), {1 / (1 + std::exp(-.01)), 1}, 1e-6);
+}
+
+TEST(SparseMixer, HasTheGradientOfItsSoftmaxes) {
+  RouterConfig router;
+  router.experts_per_token = 2;
+  router.gate = Gate::softmax_before;
+  router.select = checkpoint::SparseMixer{0.3};
+  const Selection chosen = select_topk(fill(3, {5, 6}), 2, test_pass());
+  check_operation(
+      [&](const Tensors& f) { return gates(router, f[0], {}, chosen, test_pass(true)); },
+      [&](const Tensors& d) { return gates(router, d[0], {}, chosen, test_pass(true)); },
+      {fill_double(3, {5, 6})});
+}
+
+TEST(SwitchLoss, OfAllLayersIsOfTheMeansOverThem) {
+  const Tensor share = torch::tensor({1.f, 0.f}), other = torch::tensor({.25f, .75f}),
+               p = torch::tensor({.5f, .5f}), q = torch::tensor({.1f, .9f});
+  const Pass pass = test_pass();
+  ForwardState state(pass);
+  const std::vector<checkpoint::BalanceConfig> balance = {
+      checkpoint::SwitchLoss{0.5, checkpoint::SwitchScale::paper, true}};
+  state.routing = {{"a", p.log(), 0, balance, share}, {"b", q.log(), 0, balance, other}};
+  // 2 (.625 .3 + .375 .7) / 2
+  EXPECT_NEAR(penalties(state).item<double>(), 0.45, 1e-6);
 }
 
 TEST(Gates, MatchVectorC) {
@@ -175,9 +262,10 @@ Tensor penalty_of(const Tensor& z, std::int64_t k, Gate gate, const BalanceConfi
   const Pass pass = test_pass(true);
   const Tensor ranked = noisy.defined() ? noisy : z;
   const Selection chosen = select_topk(ranked.detach(), k, pass);
-  const Tensor gate_R = gates(gate, false, ranked, {}, chosen, pass);
   RouterConfig config;
+  config.gate = gate;
   config.balance = {loss};
+  const Tensor gate_R = gates(config, ranked, {}, chosen, pass);
   ForwardState state(pass);
   state.routing.push_back(
       routing_statistics("l", config, {z, ranked, noise_std, chosen, gate_R}, pass));
@@ -234,9 +322,10 @@ TEST(LoadLoss, CountsHowOftenNewNoiseWouldSelect) {
     }
   const Pass pass = test_pass(true);
   RouterConfig config;
+  config.gate = Gate::softmax_after;
   config.balance = {checkpoint::LoadLoss{1, false}};
   const Selection chosen = select_topk(noisy, k, pass);
-  const Tensor gate_R = gates(Gate::softmax_after, false, noisy, {}, chosen, pass);
+  const Tensor gate_R = gates(config, noisy, {}, chosen, pass);
   const RoutingStatistics s =
       routing_statistics("l", config, {z, noisy, std, chosen, gate_R}, pass);
   // Three sums of shares, each with a standard deviation of at most 0.5 / sqrt(draws) = 0.0025.

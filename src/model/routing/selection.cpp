@@ -18,6 +18,24 @@ Selection select_topk(const Tensor& scores_NE, std::int64_t k, const Pass& pass)
   return {ops::equal_rows(scores_NE.size(0), k, pass), ops::topk(scores_NE, k, pass), k};
 }
 
+Selection select_grouped(const Tensor& scores_NE, const checkpoint::GroupedTop& groups,
+                         std::int64_t k, const Pass& pass) {
+  const std::int64_t tokens = scores_NE.size(0), experts = scores_NE.size(1),
+                     kept = groups.groups_per_token;
+  const Tensor z_NE = scores_NE.detach(), z_NGM = z_NE.view({tokens, groups.groups, -1});
+  const Tensor group_NG = groups.score == checkpoint::GroupScore::best
+                              ? z_NGM.amax(-1)
+                              : std::get<0>(z_NGM.topk(2, -1)).sum(-1);
+  const Tensor best_NK =
+      ops::topk(group_NG.contiguous(), kept, pass).view({tokens, kept}).to(torch::kInt64);
+  const Tensor lost_NG =
+      torch::ones({tokens, groups.groups}, torch::kBool).scatter(1, best_NK, false);
+  const Tensor left_NE =
+      z_NGM.masked_fill(lost_NG.unsqueeze(-1), -std::numeric_limits<double>::infinity())
+          .view({tokens, experts});
+  return select_topk(left_NE, k, pass);
+}
+
 Selection select_base(const Tensor& scores_NE, const Pass& pass) {
   return {ops::equal_rows(scores_NE.size(0), 1, pass), ops::balanced_assignment(scores_NE, pass),
           1};

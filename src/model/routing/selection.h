@@ -5,6 +5,7 @@
 //   base            the balanced assignment with the largest sum of scores, one expert a token
 //   expert_choice   every expert takes the tokens * K / E (at least 1) tokens that score it highest
 //   hash            the experts of the token's id
+//   grouped         the K best of the best groups of experts (checkpoint::GroupedTop)
 // Rows of a token: by falling score (sinkhorn: by falling balanced score), of expert_choice by rising
 // expert, of hash in the table's order. Equal scores go to the lower expert, or the lower token.
 #pragma once
@@ -26,6 +27,8 @@ struct Selection {
 };
 
 Selection select_topk(const Tensor& scores_NE, std::int64_t k, const Pass& pass);
+Selection select_grouped(const Tensor& scores_NE, const checkpoint::GroupedTop& groups,
+                         std::int64_t k, const Pass& pass);
 Selection select_base(const Tensor& scores_NE, const Pass& pass);
 // `group`: rows of consecutive tokens that every expert chooses among.
 Selection select_by_experts(const Tensor& scores_NE, std::int64_t k, std::int64_t group,
