@@ -137,6 +137,7 @@ std::unique_ptr<Verb> make_train();
 std::unique_ptr<Verb> make_compare();
 std::unique_ptr<Verb> make_eval();
 std::unique_ptr<Verb> make_generate();
+std::unique_ptr<Verb> make_chat();
 std::unique_ptr<Verb> make_compress();
 std::unique_ptr<Verb> make_inspect();
 std::unique_ptr<Verb> make_bench();

@@ -29,6 +29,7 @@ constexpr Command kCommands[] = {
     {"compare", "train several models alike and report", make_compare, " (default: the recipe's)"},
     {"eval", "score a model on a corpus", make_eval, kNoSeed},
     {"generate", "continue a text", make_generate, " (default: a fresh one, which is printed)"},
+    {"chat", "talk with a model", make_chat, " (default: a fresh one)"},
     {"compress", "shrink a checkpoint", make_compress},
     {"inspect", "list a checkpoint's tensors, experts and bits", make_inspect, kNoSeed},
     {"bench", "measure this machine and mote on it", make_bench, kNoSeed},

@@ -1,18 +1,16 @@
 #include <iomanip>
 #include <iostream>
-#include <random>
 #include <sstream>
 
 #include "base/counted.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "base/process.h"
-#include "cli/command.h"
+#include "cli/sampling_options.h"
 #include "model/packed_weight.h"
 #include "model/saved.h"
 #include "run/evaluator.h"
 #include "run/generator.h"
-#include "text/utf8.h"
 
 namespace mote::cli {
 namespace {
@@ -34,34 +32,13 @@ class Generate final : public Verb {
         ->excludes(prompt)
         ->excludes(file)
         ->check(not_empty());
-    app.add_option("-n,--predict", options_.new_tokens, "tokens to add")
-        ->check(from_to(std::int64_t{0}, kMostNumber));
-    run::SamplerConfig& sampler = options_.sampler;
-    app.add_option("--temperature,--temp", sampler.temperature, "0: always the most probable token")
-        ->check(from_to(0.0, run::kMostTemperature));
-    of_draws_ = {app.add_option("--top-k", sampler.top_k, "draw from the k most probable; 0: all")
-                     ->check(from_to(std::int64_t{0}, run::kMostTopK)),
-                 app.add_option("--top-p", sampler.top_p, "draw from the most probable share")
-                     ->check(from_to(0.0, 1.0)),
-                 app.add_option("--min-p", sampler.min_p,
-                                "leave out what is less probable than this share of the first")
-                     ->check(from_to(0.0, 1.0)),
-                 app.get_option("--seed")};
-    app.add_option("--repeat-penalty", sampler.repeat_penalty, "above 1: repeat less")
-        ->check(from_to(1 / run::kMostPenalty, run::kMostPenalty));
-    app.add_option("--stop", options_.stop, "end before this text")
-        ->allow_extra_args(false)
-        ->check(not_empty());
+    sampling_.add(app);
     add_context_size(app, context_size_);
     activations_.add(app);
   }
 
   Json run(const Context& context) override {
-    if (options_.sampler.temperature == 0) warn_of_draws();
-    for (const std::string& stop : options_.stop)  // what is said is UTF-8 and would never have it
-      check_utf8(stop, ErrorKind::usage, "--stop", "");
     const std::vector<std::string> prompts = read_prompts();
-    options_.sampler.seed = context.seed ? *context.seed : std::random_device()();
     const std::filesystem::path folder = model::find_model(model_);
     const auto model = model::load_model(folder, *context.run.executor);
     model::Pass pass = context.pass();
@@ -70,7 +47,10 @@ class Generate final : public Verb {
     for (const std::string& warning : checkpoint::causality_warnings(model->config()))
       log::warn(warning);
     const auto tokenizer = model::load_tokenizer(folder, model->config());
-    options_.memory_tokens = run::memory_for_context(model->config(), context_size_);
+    const model::TextBounds bounds = model::load_text_bounds(folder, *tokenizer);
+    sampling_.finish(context, tokenizer->vocab_size());
+    run::GenerateOptions& options = sampling_.options;
+    options.memory_tokens = run::memory_for_context(model->config(), context_size_);
     Json results = Json::array();
     for (const std::string& prompt : prompts) {
       // The prompt comes with the first text, so that nothing is printed where there is none.
@@ -80,10 +60,11 @@ class Generate final : public Verb {
         prompt_printed = true;
         if (!context.json) std::cout << piece << std::flush;
       };
-      const run::Generated g = run::generate(*model, *tokenizer, prompt, options_, pass, print);
+      const run::Generated g =
+          run::generate(*model, *tokenizer, bounds, prompt, options, pass, print);
       if (!context.json) print("\n");
       results.push_back(facts_of(g));
-      log::info(timing(g, options_.sampler.seed));
+      log::info(timing(g, options.sampler.seed));
     }
     if (!context.json) return nullptr;
     return prompts_file_.empty() ? results[0] : Json{{"results", results}};
@@ -91,23 +72,6 @@ class Generate final : public Verb {
 
  private:
   static constexpr std::uint64_t kMostPromptBytes = 100'000'000;
-
-  // Peers' command lines give them all, so that they are no misuse.
-  void warn_of_draws() const {
-    std::string given;
-    for (const CLI::Option* option : of_draws_)
-      if (option->count() > 0) given += (given.empty() ? "" : ", ") + option->get_name();
-    if (!given.empty())
-      log::warn(concat("--temperature 0 always takes the most probable token: no use is made of ",
-                       given));
-  }
-
-  static void check_utf8(const std::string& text, ErrorKind kind, const std::string& place,
-                         const std::string& file) {
-    if (text::valid_utf8_prefix(text) == text.size()) return;
-    Error error(kind, place + ": is not valid UTF-8; convert it first");
-    throw file.empty() ? error.at(place) : error.in(file);
-  }
 
   static void drop_line_break(std::string& line) {
     if (line.ends_with('\n')) line.pop_back();
@@ -154,7 +118,7 @@ class Generate final : public Verb {
             {"prompt_tokens", g.prompt_tokens},
             {"new_tokens", g.ids.size()},
             {"stop_reason", g.stop_reason},
-            {"seed", options_.sampler.seed},
+            {"seed", sampling_.options.sampler.seed},
             {"prompt_tokens_per_second", rate(g.prompt_tokens, g.prompt_seconds)},
             {"new_tokens_per_second", rate(static_cast<std::int64_t>(g.ids.size()), g.new_seconds)},
             {"peak_rss_bytes", peak_rss_bytes()}};
@@ -163,8 +127,7 @@ class Generate final : public Verb {
   std::string model_, prompt_, prompt_file_, prompts_file_;
   std::int64_t context_size_ = 0;
   ActivationsOption activations_;
-  run::GenerateOptions options_;
-  std::vector<const CLI::Option*> of_draws_;  // what only drawing tokens uses
+  SamplingOptions sampling_;
 };
 
 }  // namespace

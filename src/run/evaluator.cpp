@@ -9,7 +9,7 @@
 namespace mote::run {
 
 std::int64_t memory_for_context(const checkpoint::ModelConfig& config, std::int64_t context) {
-  if (context == 0) return -1;
+  if (context == 0 || checkpoint::sees_everything(config)) return -1;
   if (config.positions == checkpoint::Positions::learned && context != config.context)
     throw Error(ErrorKind::usage,
                 concat("--ctx-size ", context, ": the model has a position of ",
@@ -34,6 +34,8 @@ Evaluation evaluate(const std::filesystem::path& model_folder, const std::string
   log::Progress progress("evaluating", static_cast<std::int64_t>(corpus->bytes()), "bytes");
   model::CorpusLossOptions options;
   options.memory_tokens = memory_for_context(model->config(), context);
+  if (checkpoint::sees_everything(model->config())) options.window = context;
+  options.before = model::load_text_bounds(model_folder, *tokenizer).before;
   options.progress = [&](std::int64_t done) {
     progress.update(done);
     stop_if_interrupted();

@@ -1,10 +1,12 @@
 #include "run/generator.h"
 
+#include <algorithm>
+#include <limits>
+
 #include "base/check.h"
 #include "base/counted.h"
 #include "base/process.h"
 #include "base/stopwatch.h"
-#include "model/buffers.h"
 #include "model/nonfinite.h"
 
 namespace mote::run {
@@ -50,8 +52,9 @@ class StopFilter {
   std::string pending_, passed_;
 };
 
-Tensor ids_tensor(const std::vector<text::TokenId>& ids) {
-  return torch::tensor(at::ArrayRef<text::TokenId>(ids), torch::kInt64).view({1, -1});
+Tensor ids_tensor(std::span<const text::TokenId> ids) {
+  return torch::tensor(at::ArrayRef<text::TokenId>(ids.data(), ids.size()), torch::kInt64)
+      .view({1, -1});
 }
 
 bool all_finite(std::span<const float> values) {
@@ -61,64 +64,100 @@ bool all_finite(std::span<const float> values) {
   return sum == 0;
 }
 
+SamplerConfig sampler_config(const GenerateOptions& options, const model::TextBounds& bounds) {
+  SamplerConfig config = options.sampler;
+  if (options.ignore_ends)
+    for (const text::TokenId id : bounds.ends)
+      config.biases.emplace_back(id, -std::numeric_limits<float>::infinity());
+  return config;
+}
+
 }  // namespace
 
-Generated generate(const model::Model& model, const text::Tokenizer& tokenizer,
-                   const std::string& prompt, const GenerateOptions& options,
-                   const model::Pass& given, const std::function<void(const std::string&)>& emit) {
-  const torch::NoGradGuard no_grad;
+Session::Session(const model::Model& model, const text::Tokenizer& tokenizer,
+                 model::TextBounds bounds, const GenerateOptions& options, const model::Pass& pass)
+    : model_(model),
+      tokenizer_(tokenizer),
+      bounds_(std::move(bounds)),
+      options_(options),
+      pass_(pass),
+      positions_(checkpoint::most_positions(model.config())),
+      cache_(model.make_cache(options.memory_tokens)),
+      sampler_(sampler_config(options, bounds_)) {
+  pass_.buffers = &buffers_;
   if (const std::string why = checkpoint::why_no_generation(model.config()); !why.empty())
     throw Error(ErrorKind::unsupported,
                 concat("text cannot be made with it: ", why,
                        "; with select.elsewhere = \"topk\" in its config.json each token gets its "
                        "best experts instead"))
         .at("feed_forward.router.select.elsewhere");
-  Generated result;
-  std::vector<text::TokenId> history = {tokenizer.end_of_text()};
-  tokenizer.encode(prompt, history);
-  result.prompt_tokens = static_cast<std::int64_t>(history.size());
-  const std::int64_t positions = checkpoint::most_positions(model.config());
-  if (result.prompt_tokens > positions)
-    throw Error(ErrorKind::usage, concat("-p: ", result.prompt_tokens,
-                                         " tokens with the one that starts a text, the ",
-                                         "model reads at most ", positions, "; shorten the prompt"))
-        .at("-p");
-  model::Cache cache = model.make_cache(options.memory_tokens);
-  model::Buffers buffers;
-  model::Pass pass = given;
-  pass.buffers = &buffers;
-  const auto hidden_of = [&](const Tensor& ids_BT) {
-    model::ForwardState state(pass);
-    state.cache = &cache;
-    return model.hidden(ids_BT, state);
-  };
-  Sampler sampler(options.sampler);
+}
 
-  Stopwatch stopwatch;
-  const Tensor prompt_ids = ids_tensor(history);
+Tensor Session::hidden_of(std::span<const text::TokenId> ids) {
+  model::ForwardState state(pass_);
+  state.cache = &cache_;
+  const Tensor hidden = model_.hidden(ids_tensor(ids), state);
+  read_.insert(read_.end(), ids.begin(), ids.end());
+  return hidden;
+}
+
+// Logits after `ids`, of which what the cache holds is not read again but for the last token.
+Tensor Session::read(std::span<const text::TokenId> ids) {
+  const bool goes_on =
+      read_.size() < ids.size() && std::equal(read_.begin(), read_.end(), ids.begin());
+  if (!goes_on) {
+    cache_.reset();
+    read_.clear();
+  }
   Tensor hidden;
-  for (std::int64_t first = 0; first < prompt_ids.size(1); first += options.prompt_step) {
-    const std::int64_t count = std::min(options.prompt_step, prompt_ids.size(1) - first);
-    hidden = hidden_of(prompt_ids.narrow(1, first, count));
+  for (std::span<const text::TokenId> left = ids.subspan(read_.size()); !left.empty();) {
+    const auto count = std::min(left.size(), static_cast<std::size_t>(options_.prompt_step));
+    hidden = hidden_of(left.first(count));
+    left = left.subspan(count);
     stop_if_interrupted();
   }
-  Tensor logits = model.logits(model::last_position(hidden), pass);
+  return model_.logits(model::last_position(hidden), pass_);
+}
+
+Generated Session::go_on(std::vector<text::TokenId> history,
+                         const std::function<void(const std::string&)>& emit) {
+  const torch::NoGradGuard no_grad;
+  Generated result;
+  result.prompt_tokens = static_cast<std::int64_t>(history.size());
+  if (history.empty())
+    throw Error(
+        ErrorKind::usage,
+        "-p: the prompt is empty, and texts of this model begin with no token of their own; "
+        "give a prompt")
+        .at("-p");
+  if (result.prompt_tokens > positions_)
+    throw Error(
+        ErrorKind::usage,
+        concat("-p: ", result.prompt_tokens, " tokens with the one that starts a text, the ",
+               "model reads at most ", positions_, "; shorten the prompt"))
+        .at("-p");
+  const std::size_t read_before = read_.size();
+  Stopwatch stopwatch;
+  Tensor logits = read(history);
   result.prompt_seconds = stopwatch.seconds();
+  result.prompt_read = static_cast<std::int64_t>(
+      read_.size() > read_before ? read_.size() - read_before : read_.size());
 
   stopwatch.restart();
-  text::StreamDecoder decoder(tokenizer);
-  StopFilter filter(options.stop, emit);
+  const bool begins = history.size() <= bounds_.before.size();
+  text::StreamDecoder decoder(
+      tokenizer_, begins ? text::StreamDecoder::From::start : text::StreamDecoder::From::middle);
+  StopFilter filter(options_.stop, emit);
   result.stop_reason = "length";
-  Tensor next_id = ids_tensor({0});
-  const auto vocabulary = static_cast<std::size_t>(tokenizer.vocab_size());
-  while (static_cast<std::int64_t>(result.ids.size()) < options.new_tokens) {
+  const auto vocabulary = static_cast<std::size_t>(tokenizer_.vocab_size());
+  while (static_cast<std::int64_t>(result.ids.size()) < options_.new_tokens) {
     // Rows of the output layer beyond the tokenizer's ids are no text.
     const std::span<const float> of_tokens(logits.const_data_ptr<float>(), vocabulary);
     if (!all_finite(of_tokens))
       model::throw_nonfinite(
-          model, concat("the logits after ", counted(history.size(), "token"), " are not finite"));
-    const text::TokenId id = sampler.next(of_tokens, history);
-    if (id == tokenizer.end_of_text()) {
+          model_, concat("the logits after ", counted(history.size(), "token"), " are not finite"));
+    const text::TokenId id = sampler_.next(of_tokens, history);
+    if (bounds_.ends_text(id)) {
       result.stop_reason = "end_of_text";
       break;
     }
@@ -128,13 +167,12 @@ Generated generate(const model::Model& model, const text::Tokenizer& tokenizer,
       result.stop_reason = "stop";
       break;
     }
-    if (interrupted() || static_cast<std::int64_t>(result.ids.size()) == options.new_tokens) break;
-    if (cache.position() == positions) {
+    if (interrupted() || static_cast<std::int64_t>(result.ids.size()) == options_.new_tokens) break;
+    if (cache_.position() == positions_) {
       result.stop_reason = "context";
       break;
     }
-    next_id.fill_(id);
-    logits = model.logits(hidden_of(next_id), pass);
+    logits = model_.logits(hidden_of({&id, 1}), pass_);
   }
   if (result.stop_reason != "stop") {
     if (!filter.push(decoder.finish())) result.stop_reason = "stop";
@@ -144,6 +182,16 @@ Generated generate(const model::Model& model, const text::Tokenizer& tokenizer,
   result.new_seconds = stopwatch.seconds();
   stop_if_interrupted();
   return result;
+}
+
+Generated generate(const model::Model& model, const text::Tokenizer& tokenizer,
+                   const model::TextBounds& bounds, const std::string& prompt,
+                   const GenerateOptions& options, const model::Pass& pass,
+                   const std::function<void(const std::string&)>& emit) {
+  Session session(model, tokenizer, bounds, options, pass);
+  std::vector<text::TokenId> ids = bounds.before;
+  tokenizer.encode(prompt, ids);
+  return session.go_on(std::move(ids), emit);
 }
 
 }  // namespace mote::run

@@ -2,10 +2,13 @@
 #pragma once
 
 #include <functional>
+#include <span>
 #include <string>
 #include <vector>
 
+#include "model/buffers.h"
 #include "model/model.h"
+#include "model/text_bounds.h"
 #include "run/sampler.h"
 #include "text/tokenizer.h"
 
@@ -16,23 +19,53 @@ struct GenerateOptions {
   std::int64_t memory_tokens = -1;  // as the model's config says
   std::int64_t prompt_step = 512;   // prompt tokens at a time; any number gives the same
   std::vector<std::string> stop;    // ends before any of these texts
+  bool ignore_ends = false;         // tokens that end a text are never drawn
   SamplerConfig sampler;
 };
 
 struct Generated {
   std::string text;  // without the prompt
   std::vector<text::TokenId> ids;
-  std::int64_t prompt_tokens = 0;
+  std::int64_t prompt_tokens = 0, prompt_read = 0;  // read: not yet read for the text before
   std::string stop_reason;  // "length", "end_of_text", "stop", or "context": no position is left
   double prompt_seconds = 0, new_seconds = 0;
 };
 
-// Throws when the prompt is longer than the model has positions, where logits are not finite, and for
-// a model whose tokens depend on later ones.
-// The tokenizer has at most the model's ids, and only its own are drawn. `emit` gets the text as it
-// comes, valid UTF-8 in every piece; what may still become a stop text is held back.
+// A model that reads and continues texts, each as far as it can from what it has read.
+class Session {
+ public:
+  // Model and tokenizer outlive it. Throws for a model whose tokens depend on later ones.
+  Session(const model::Model& model, const text::Tokenizer& tokenizer, model::TextBounds bounds,
+          const GenerateOptions& options, const model::Pass& pass);
+
+  // `ids`: the whole text so far, what it begins with included; of a text that goes on from the one
+  // before only what is new is read. Throws when it is empty, longer than the model has positions, or
+  // where logits are not finite. The tokenizer has at most the model's ids, and only its own are
+  // drawn. `emit` gets the text as it comes, valid UTF-8 in every piece; what may still become a stop
+  // text is held back.
+  Generated go_on(std::vector<text::TokenId> ids,
+                  const std::function<void(const std::string&)>& emit);
+
+ private:
+  Tensor hidden_of(std::span<const text::TokenId> ids);
+  Tensor read(std::span<const text::TokenId> ids);
+
+  const model::Model& model_;
+  const text::Tokenizer& tokenizer_;
+  const model::TextBounds bounds_;
+  const GenerateOptions options_;
+  model::Pass pass_;
+  model::Buffers buffers_;
+  const std::int64_t positions_;
+  model::Cache cache_;
+  std::vector<text::TokenId> read_;  // what the cache holds
+  Sampler sampler_;
+};
+
+// One text.
 Generated generate(const model::Model& model, const text::Tokenizer& tokenizer,
-                   const std::string& prompt, const GenerateOptions& options,
-                   const model::Pass& pass, const std::function<void(const std::string&)>& emit);
+                   const model::TextBounds& bounds, const std::string& prompt,
+                   const GenerateOptions& options, const model::Pass& pass,
+                   const std::function<void(const std::string&)>& emit);
 
 }  // namespace mote::run

@@ -1,5 +1,7 @@
 #include "run/generator.h"
 
+#include <algorithm>
+
 #include "base/check.h"
 #include "run/evaluator.h"
 #include "tests/support/models.h"
@@ -40,7 +42,8 @@ GenerateOptions some(std::int64_t new_tokens, double temperature = 1) {
 
 Generated run(const model::Model& model, const std::string& prompt, const GenerateOptions& options,
               std::vector<std::string>* pieces = nullptr) {
-  return generate(model, *text::make_byte_tokenizer(), prompt, options, test_pass(),
+  const auto tokenizer = text::make_byte_tokenizer();
+  return generate(model, *tokenizer, model::own_bounds(*tokenizer), prompt, options, test_pass(),
                   [&](const std::string& piece) {
                     if (pieces) pieces->push_back(piece);
                   });
@@ -113,6 +116,62 @@ TEST(Generator, AbsolutePositionsEndTheTextWhereTheyEnd) {
   EXPECT_EQ(run(*model, "12345", some(7)).stop_reason, "length");
   EXPECT_EQ(run(*model, "12345678901", some(5)).ids.size(), 1u);
   EXPECT_THROW(run(*model, "123456789012", some(5)), Error);
+}
+
+TEST(Generator, AnyOfTheEndsEndsAText) {
+  const auto model = make_model(Kind::transformer_xl);
+  const auto tokenizer = text::make_byte_tokenizer();
+  const std::vector<text::TokenId> ids = run(*model, "x", some(40)).ids;
+  model::TextBounds bounds{{tokenizer->end_of_text()}, {ids[7], ids[20]}};
+  std::sort(bounds.ends.begin(), bounds.ends.end());
+  const auto first =
+      std::find_if(ids.begin(), ids.end(), [&](text::TokenId id) { return bounds.ends_text(id); });
+  const auto end = [&](const GenerateOptions& options) {
+    return generate(*model, *tokenizer, bounds, "x", options, test_pass(), {});
+  };
+  const Generated g = end(some(40));
+  EXPECT_EQ(g.stop_reason, "end_of_text");
+  EXPECT_EQ(g.ids, std::vector<text::TokenId>(ids.begin(), first));
+  GenerateOptions options = some(40);
+  options.ignore_ends = true;
+  const Generated on = end(options);
+  EXPECT_EQ(on.stop_reason, "length");
+  EXPECT_TRUE(std::none_of(on.ids.begin(), on.ids.end(),
+                           [&](text::TokenId id) { return bounds.ends_text(id); }));
+}
+
+TEST(Generator, ATextWithoutABeginningNeedsAPrompt) {
+  const auto model = make_model(Kind::transformer_xl);
+  const auto tokenizer = text::make_byte_tokenizer();
+  EXPECT_THROW(generate(*model, *tokenizer, {{}, {}}, "", some(3), test_pass(), {}), Error);
+  EXPECT_EQ(generate(*model, *tokenizer, {{}, {}}, "ab", some(3), test_pass(), {}).prompt_tokens,
+            2);
+}
+
+// What is said next to a text that was read goes on from it, and is what reading anew would say.
+TEST(Session, ReadsOnlyWhatIsNew) {
+  const auto model = make_model(Kind::transformer_xl);
+  const auto tokenizer = text::make_byte_tokenizer();
+  const model::TextBounds bounds = model::own_bounds(*tokenizer);
+  const auto ids_of = [&](const std::string& text) {
+    std::vector<text::TokenId> ids = bounds.before;
+    tokenizer->encode(text, ids);
+    return ids;
+  };
+  Session session(*model, *tokenizer, bounds, some(6, 0), test_pass());
+  std::vector<text::TokenId> ids = ids_of("a question");
+  Generated g = session.go_on(ids, {});
+  EXPECT_EQ(g.prompt_read, 11);
+  ids.insert(ids.end(), g.ids.begin(), g.ids.end());
+  tokenizer->encode(", and more", ids);
+  const Generated next = session.go_on(ids, {});
+  EXPECT_EQ(next.prompt_read, 11) << "ten bytes, and the token drawn last";
+  Session fresh(*model, *tokenizer, bounds, some(6, 0), test_pass());
+  EXPECT_EQ(fresh.go_on(ids, {}).ids, next.ids);
+  // Another text is read from its beginning.
+  const Generated other = session.go_on(ids_of("something else"), {});
+  EXPECT_EQ(other.prompt_read, other.prompt_tokens);
+  EXPECT_EQ(other.ids, run(*model, "something else", some(6, 0)).ids);
 }
 
 TEST(MemoryForContext, IsWhatTheBlockLeaves) {

@@ -100,6 +100,47 @@ TEST(Sampler, RepeatPenaltyLowersWhatStandsInTheLastTokens) {
   EXPECT_EQ(sampler.next(negative, std::vector<std::int32_t>{1}), 0) << "-0.6 * 2";
 }
 
+TEST(Sampler, PresenceAndFrequencyPenaltiesAreTakenOff) {
+  SamplerConfig config;
+  config.temperature = 0;
+  config.presence_penalty = 0.5;
+  Sampler presence(config);
+  const std::vector<float> logits = {1.0f, 1.4f, 0.4f};
+  EXPECT_EQ(presence.next(logits, std::vector<std::int32_t>{1, 1, 1}), 0) << "1.4 - 0.5";
+  config.presence_penalty = 0;
+  config.frequency_penalty = 0.3;
+  Sampler frequency(config);
+  EXPECT_EQ(frequency.next(logits, std::vector<std::int32_t>{1}), 1) << "1.4 - 0.3";
+  EXPECT_EQ(frequency.next(logits, std::vector<std::int32_t>{1, 1}), 0) << "1.4 - 2 * 0.3";
+  config.repeat_last = 0;
+  EXPECT_EQ(Sampler(config).next(logits, std::vector<std::int32_t>{1, 1}), 1) << "none count";
+  config.repeat_last = -1;
+  EXPECT_EQ(Sampler(config).next(logits, std::vector<std::int32_t>(1000, 1)), 0) << "all count";
+}
+
+// Entropy 1.28: ln p + entropy is 0.36 for 0.4, 0.08 for 0.3, -0.33 for 0.2, -1.02 for 0.1.
+TEST(Sampler, TypicalKeepsWhatIsAsSurprisingAsUsual) {
+  SamplerConfig config = plain();
+  for (const auto& [p, kept] : std::map<double, std::vector<std::int32_t>>{
+           {0.0, {0}}, {0.29, {0}}, {0.31, {0, 3}}, {0.51, {0, 2, 3}}, {0.95, {0, 1, 2, 3}}}) {
+    config.typical_p = p;
+    EXPECT_EQ(tokens_drawn(config, kLogits), kept) << p;
+  }
+}
+
+TEST(Sampler, BiasesAreAddedAndForbid) {
+  SamplerConfig config = plain();
+  config.biases = {{2, -INFINITY}, {1, -INFINITY}};
+  EXPECT_EQ(tokens_drawn(config, kLogits), (std::vector<std::int32_t>{0, 3}));
+  config.temperature = 0;
+  config.biases = {{1, 100.f}, {99, 7.f}};
+  EXPECT_EQ(tokens_drawn(config, kLogits), std::vector<std::int32_t>{1});
+  config.temperature = 1;
+  config.biases = {{0, -INFINITY}, {1, -INFINITY}, {2, -INFINITY}, {3, -INFINITY}};
+  Sampler none(config);
+  EXPECT_THROW(none.next(kLogits, {}), Error);
+}
+
 TEST(Sampler, ASeedRepeatsItsDraws) {
   const auto sequence = [](std::uint64_t seed) {
     SamplerConfig config = plain();
@@ -125,6 +166,10 @@ TEST(Sampler, RefusesWhatMakesNoSense) {
   refused([](SamplerConfig& c) { c.top_p = 1.1; });
   refused([](SamplerConfig& c) { c.min_p = -0.1; });
   refused([](SamplerConfig& c) { c.repeat_penalty = 0; });
+  refused([](SamplerConfig& c) { c.typical_p = 1.5; });
+  refused([](SamplerConfig& c) { c.presence_penalty = NAN; });
+  refused([](SamplerConfig& c) { c.frequency_penalty = 1e9; });
+  refused([](SamplerConfig& c) { c.repeat_last = -2; });
 }
 
 }  // namespace

@@ -1,0 +1,29 @@
+// How the next token is drawn: the options of the verbs that make text.
+#pragma once
+
+#include "cli/command.h"
+#include "run/generator.h"
+
+namespace mote::cli {
+
+class SamplingOptions {
+ public:
+  void add(CLI::App& app);
+  // Once options are read, and the model's number of tokens is known.
+  void finish(const Context& context, int vocabulary);
+
+  run::GenerateOptions options;
+
+ private:
+  // Peers' command lines give them all, so that they are no misuse.
+  void warn_of_draws() const;
+
+  std::vector<std::string> biases_;
+  std::vector<const CLI::Option*> of_draws_;  // what only drawing tokens uses
+};
+
+// Throws, naming the place and, if it is in one, the file.
+void check_utf8(const std::string& text, ErrorKind kind, const std::string& place,
+                const std::string& file);
+
+}  // namespace mote::cli
