@@ -39,7 +39,7 @@ std::vector<std::vector<text::TokenId>> draw_samples(const text::Corpus& corpus,
   for (const std::size_t c : chosen) {
     const Piece& piece = pieces[c];
     const auto begin = documents[piece.document].begin() + static_cast<std::ptrdiff_t>(piece.first);
-    samples.push_back({tokenizer.end_of_text()});
+    samples.push_back(tokenizer.start());
     samples.back().insert(samples.back().end(), begin,
                           begin + static_cast<std::ptrdiff_t>(piece.length));
   }

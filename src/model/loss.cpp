@@ -38,7 +38,7 @@ class Scorer {
 
   void begin() {
     cache_.reset();
-    tokens_ = {tokenizer_.end_of_text()};
+    tokens_ = tokenizer_.start();
   }
   // More of the document.
   void add(std::string_view part) {

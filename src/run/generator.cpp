@@ -74,14 +74,15 @@ Generated generate(const model::Model& model, const text::Tokenizer& tokenizer,
                        "best experts instead"))
         .at("feed_forward.router.select.elsewhere");
   Generated result;
-  std::vector<text::TokenId> history = {tokenizer.end_of_text()};
+  std::vector<text::TokenId> history = tokenizer.start();
   tokenizer.encode(prompt, history);
+  if (history.empty()) history = {tokenizer.end_of_text()};
   result.prompt_tokens = static_cast<std::int64_t>(history.size());
   const std::int64_t positions = checkpoint::most_positions(model.config());
   if (result.prompt_tokens > positions)
-    throw Error(ErrorKind::usage, concat("-p: ", result.prompt_tokens,
-                                         " tokens with the one that starts a text, the ",
-                                         "model reads at most ", positions, "; shorten the prompt"))
+    throw Error(ErrorKind::usage,
+                concat("-p: ", result.prompt_tokens, " tokens with those that start a text, the ",
+                       "model reads at most ", positions, "; shorten the prompt"))
         .at("-p");
   model::Cache cache = model.make_cache(options.memory_tokens);
   model::Buffers buffers;

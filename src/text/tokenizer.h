@@ -66,8 +66,14 @@ class Tokenizer {
   virtual const std::vector<std::string>& warnings() const;
   // Whether decode(encode(text)) is text for all bytes; not where text is normalized.
   virtual bool lossless() const { return true; }
-  // Separates documents, and starts every one: what the first token of a text is predicted from.
+  // Separates documents.
   virtual TokenId end_of_text() const = 0;
+  // What every text of a model begins with, before its first token: end_of_text() until told
+  // otherwise. Nothing: the first token is predicted from nothing, and not scored.
+  std::vector<TokenId> start() const {
+    return start_ ? *start_ : std::vector<TokenId>{end_of_text()};
+  }
+  void start_with(std::vector<TokenId> ids) { start_ = std::move(ids); }
   // Writes the tokenizer's files into `folder`.
   virtual void save(const std::filesystem::path& folder) const = 0;
 
@@ -80,6 +86,9 @@ class Tokenizer {
                                     Specials specials = Specials::as_text) const;
   // The bytes, special tokens left out or by their names. They need not be UTF-8.
   std::string decode(std::span<const TokenId> ids, Specials specials = Specials::as_text) const;
+
+ private:
+  std::optional<std::vector<TokenId>> start_;
 };
 
 // Turns a stream of tokens into valid UTF-8 as early as possible: bytes that may be the start of a
