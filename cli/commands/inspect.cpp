@@ -1,5 +1,6 @@
 #include <set>
 
+#include "base/check.h"
 #include "base/file.h"
 #include "base/json_text.h"
 #include "checkpoint/describe.h"
@@ -103,15 +104,20 @@ class Inspect final : public Verb {
             {"feed_forward_active", counts.feed_forward_active}};
   }
 
-  // What a GGUF file of an architecture that mote runs is as a model.
+  // What a GGUF file of an architecture that mote runs is as a model, or why it is none.
   void add_gguf_model(const Executor& executor, Json& facts) const {
     const auto source = checkpoint::open_tensors(model_);
     const auto* gguf = dynamic_cast<const checkpoint::GgufFile*>(source.get());
     if (gguf == nullptr || !checkpoint::is_gguf_model(*gguf)) return;
-    const auto model = model::load_model(gguf->path(), executor);
-    facts["parameters"] = parameters_of(*model);
-    facts["layers"] = model->config().layers;
-    add_experts(model->config(), facts);
+    try {
+      const auto model = model::load_model(gguf->path(), executor);
+      facts["parameters"] = parameters_of(*model);
+      facts["layers"] = model->config().layers;
+      add_experts(model->config(), facts);
+    } catch (const Error& error) {
+      if (error.kind() == ErrorKind::interrupted) throw;
+      facts["problem"] = error.what();
+    }
   }
 
   // What all tensors are stored as; a packed tensor's parts are of several types.

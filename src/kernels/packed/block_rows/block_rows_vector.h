@@ -227,8 +227,9 @@ struct RowPointers {
   }
 };
 
-// Bytes beyond the next panel's that the L2 cache is asked for.
-constexpr Index kBlockAhead = 8 << 10;
+// Bytes that the L2 cache is asked for beyond the next panel's, and the L1 cache beyond where the
+// rows stand on average.
+constexpr Index kBlockAhead = 8 << 10, kBlockSoon = 1 << 10;
 
 // The panels of up to kBlockDepth columns from where the rows stand on, which move on. `next` is
 // where as many bytes of the next panel lie.
@@ -236,8 +237,10 @@ template <class S, class Type>
 [[gnu::always_inline]] inline void unpack(const BlockMatrix& w, RowPointers& rows, Index columns,
                                           const char*& next, BlockRoom& room) {
   for (Index column = 0; column < columns; column += w.elements) {
-    for (Index byte = 0; byte < kBlockPanelRows * w.bytes; byte += 64)
+    for (Index byte = 0; byte < kBlockPanelRows * w.bytes; byte += 64) {
       __builtin_prefetch(next + byte + kBlockAhead, 0, 2);
+      __builtin_prefetch(next + byte - kBlockPanelRows * w.row_bytes() + kBlockSoon);
+    }
     next += kBlockPanelRows * w.bytes;
     for (int row = 0; row < kBlockPanelRows; row += S::kRows)
       Type::template unpack<S>(rows.at + row,
