@@ -7,7 +7,7 @@ PREFIX ?= /usr/local
 PRESETS := dev release asan asan-light tsan fuzz
 FUZZ_SECONDS ?= 10
 
-.PHONY: help setup build test test-all test-fixtures demo bench format lint install clean $(PRESETS)
+.PHONY: help setup build test test-all test-fixtures test-real demo bench format lint install clean $(PRESETS)
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -42,6 +42,9 @@ test: dev asan-light  ## what a change must pass
 
 test-fixtures: dev  ## the reference outputs under MOTE_FIXTURES alone
 	@ctest --preset dev -j $(JOBS) -R '/Fixtures' --verbose
+
+test-real: dev  ## real tokenizers and models beside the original programs, fetched
+	@ctest --preset dev -j $(JOBS) -L real --verbose
 
 test-all: test asan tsan lint  ## every test, all sanitizers, static analysis, longer fuzzing
 	@ctest --preset dev -j $(JOBS)

@@ -8,7 +8,6 @@
 #include "model/packed_weight.h"
 #include "model/saved.h"
 #include "run/evaluator.h"
-#include "text/chat_template.h"
 
 namespace mote::cli {
 namespace {
@@ -17,7 +16,8 @@ namespace {
 class Chat final : public Verb {
  public:
   void add_options(CLI::App& app) override {
-    app.add_option("MODEL", model_, "a model's folder, or its model.safetensors")
+    app.add_option("MODEL", model_,
+                   "a model's folder, its model.safetensors, a GGUF file, or pypi:NAME")
         ->required()
         ->check(not_empty());
     app.add_option("--system", system_, "what the conversation begins with (default: nothing)");
@@ -38,12 +38,13 @@ class Chat final : public Verb {
     check_utf8(system_, ErrorKind::usage, "--system", "");
     const Json values = read_values();
     const std::filesystem::path folder = model::find_model(model_);
-    const std::optional<text::ChatTemplate> chat = text::load_chat_template(folder);
+    const std::optional<text::ChatTemplate> chat = model::load_chat_template(folder);
     if (!chat)
       throw Error(
           ErrorKind::unsupported,
           concat(folder.string(), ": the model has no chat template (", text::kChatTemplateFile,
-                 ", or chat_template in tokenizer_config.json); mote generate continues a "
+                 ", chat_template in tokenizer_config.json, or a key of GGUF); mote generate "
+                 "continues a "
                  "text"))
           .in(folder.string());
     const auto model = model::load_model(folder, *context.run.executor);

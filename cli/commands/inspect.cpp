@@ -1,9 +1,12 @@
 #include <set>
 
+#include "base/check.h"
 #include "base/file.h"
 #include "base/json_text.h"
 #include "checkpoint/describe.h"
 #include "checkpoint/family.h"
+#include "checkpoint/gguf.h"
+#include "checkpoint/pypi.h"
 #include "cli/command.h"
 #include "model/saved.h"
 
@@ -40,30 +43,30 @@ class Inspect final : public Verb {
  public:
   void add_options(CLI::App& app) override {
     app.add_option("MODEL", model_,
-                   "a model's folder, or a file of tensors: safetensors, GGUF or of torch.save")
+                   "a model's folder, pypi:NAME, or a file of tensors: safetensors, GGUF or of "
+                   "torch.save")
         ->required()
         ->check(not_empty());
     app.add_flag("--tensors", tensors_, "list the tensors too");
   }
 
   Json run(const Context& context) override {
-    if (Json facts = describe_container(); !facts.is_null()) return facts;
+    if (checkpoint::is_pypi_name(model_)) model_ = checkpoint::pypi_model(model_).string();
+    if (Json facts = describe_container(); !facts.is_null()) {
+      add_gguf_model(*context.run.executor, facts);
+      return facts;
+    }
     const std::filesystem::path folder = model::find_model(model_);
     const model::SavedConfig saved = model::load_config(folder);
     const auto model = model::load_model(folder, *context.run.executor);
     const auto source = checkpoint::open_tensors(folder);
     Lister lister;
     model->visit(lister);
-    const model::ParameterCounts counts = model::count_parameters(*model);
     Json facts = {{"family", saved.family},
                   {"format", saved.quantization ? concat("compressed to ", saved.quantization->bits,
                                                          " by ", saved.quantization->method)
                                                 : "safetensors"},
-                  {"parameters",
-                   {{"total", counts.total},
-                    {"active", counts.active},
-                    {"feed_forward", counts.feed_forward},
-                    {"feed_forward_active", counts.feed_forward_active}}}};
+                  {"parameters", parameters_of(*model)}};
     add_experts(saved.model, facts);
     facts["layers"] = saved.model.layers;
     facts["dtype"] = dtype_of(*source);
@@ -91,6 +94,30 @@ class Inspect final : public Verb {
     Json facts = checkpoint::describe(*checkpoint::open_tensors(path), tensors_);
     if (json.contains("model_type")) facts["family"] = json["model_type"];
     return facts;
+  }
+
+  static Json parameters_of(model::Model& model) {
+    const model::ParameterCounts counts = model::count_parameters(model);
+    return {{"total", counts.total},
+            {"active", counts.active},
+            {"feed_forward", counts.feed_forward},
+            {"feed_forward_active", counts.feed_forward_active}};
+  }
+
+  // What a GGUF file of an architecture that mote runs is as a model, or why it is none.
+  void add_gguf_model(const Executor& executor, Json& facts) const {
+    const auto source = checkpoint::open_tensors(model_);
+    const auto* gguf = dynamic_cast<const checkpoint::GgufFile*>(source.get());
+    if (gguf == nullptr || !checkpoint::is_gguf_model(*gguf)) return;
+    try {
+      const auto model = model::load_model(gguf->path(), executor);
+      facts["parameters"] = parameters_of(*model);
+      facts["layers"] = model->config().layers;
+      add_experts(model->config(), facts);
+    } catch (const Error& error) {
+      if (error.kind() == ErrorKind::interrupted) throw;
+      facts["problem"] = error.what();
+    }
   }
 
   // What all tensors are stored as; a packed tensor's parts are of several types.

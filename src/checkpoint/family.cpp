@@ -1,5 +1,6 @@
 #include "checkpoint/family.h"
 
+#include "checkpoint/families/architectures.h"
 #include "checkpoint/families/decoders.h"
 #include "checkpoint/families/mote.h"
 
@@ -24,6 +25,22 @@ constexpr Family kFamilies[] = {{"mote", read_own},
                                 {"deepseek_v2", read_deepseek_v2},
                                 {"deepseek_v3", read_deepseek_v3},
                                 {"gpt_oss", read_gpt_oss}};
+
+// By general.architecture of a GGUF file.
+struct Architecture {
+  const char* name;
+  FamilyModel (*read)(const GgufFile& file);
+};
+constexpr Architecture kArchitectures[] = {{"llama", read_gguf_llama},
+                                           {"gemma3", read_gguf_gemma3}};
+constexpr const char* kArchitecture = "general.architecture";
+
+const Architecture* find_architecture(const GgufFile& file) {
+  const std::string_view name = file.keys().text(kArchitecture);
+  for (const Architecture& each : kArchitectures)
+    if (name == each.name) return &each;
+  return nullptr;
+}
 
 }  // namespace
 
@@ -50,6 +67,22 @@ const Family& family_of(const Json& config, const std::string& file) {
                      "; models of these are read: ", known))
       .in(file)
       .at("model_type");
+}
+
+bool is_gguf_model(const GgufFile& file) {
+  return file.keys().has(kArchitecture) && find_architecture(file) != nullptr;
+}
+
+FamilyModel read_gguf_model(const GgufFile& file) {
+  if (const Architecture* found = find_architecture(file)) return found->read(file);
+  std::string known;
+  for (const Architecture& each : kArchitectures)
+    known += concat(known.empty() ? "" : ", ", each.name);
+  throw Error(ErrorKind::unsupported,
+              concat(file.path().string(), ": ", kArchitecture, " is '",
+                     file.keys().text(kArchitecture), "'; models of these are read: ", known))
+      .in(file.path().string())
+      .at(kArchitecture);
 }
 
 }  // namespace mote::checkpoint

@@ -10,6 +10,8 @@
 
 namespace mote::checkpoint {
 
+class GgufFile;
+
 // What a family is told apart and read by.
 struct FamilySource {
   Json config;       // config.json, without a quantization_config of our own
@@ -35,6 +37,12 @@ struct Family {
   // Every key of the config must be known.
   FamilyModel (*read)(FamilySource source);
 };
+
+// The model of a GGUF file, by its general.architecture, of which every key must be known. Throws an
+// error that names it when no family has it.
+FamilyModel read_gguf_model(const GgufFile& file);
+// Whether one has it.
+bool is_gguf_model(const GgufFile& file);
 
 // By the config's model_type; null when no family has it.
 const Family* find_family(const Json& config);

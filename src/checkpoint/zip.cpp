@@ -92,6 +92,7 @@ struct Entry {
   std::string name;
   std::uint64_t size = 0, stored = 0, local = 0, next = 0;
   std::uint32_t crc32 = 0;
+  bool deflated = false;
 };
 
 // The extra field 1 has the numbers of 64 bits, of those that are all ones in 32.
@@ -116,7 +117,9 @@ void read_zip64(const Bytes& in, std::uint64_t at, std::uint64_t bytes, Entry& e
   }
 }
 
-Entry read_entry(const Bytes& in, std::uint64_t at, std::uint64_t end) {
+constexpr int kDeflated = 8;
+
+Entry read_entry(const Bytes& in, std::uint64_t at, std::uint64_t end, ZipMethods methods) {
   const char* what = "central directory";
   if (end - at < kCentralBytes || in.number<std::uint32_t>(at, what) != kCentral)
     in.refuse("", concat("has no record of its central directory at ", at, "; it is damaged"));
@@ -135,11 +138,14 @@ Entry read_entry(const Bytes& in, std::uint64_t at, std::uint64_t end) {
   entry.name = in.text(at + kCentralBytes, name, what);
   read_zip64(in, at + kCentralBytes + name, extra, entry);
   entry.next = at + kCentralBytes + name + extra + comment;
-  if (method != 0)
+  entry.deflated = method == kDeflated && methods == ZipMethods::deflated_too;
+  if (method != 0 && !entry.deflated)
     in.refuse(entry.name, concat("is compressed (method ", method,
-                                 "), which torch.save never does; unpack it and save it again"));
+                                 methods == ZipMethods::stored
+                                     ? "), which torch.save never does; unpack it and save it again"
+                                     : "); stored and deflated records are read"));
   if ((flags & 1) != 0) in.refuse(entry.name, "is encrypted");
-  if (entry.size != entry.stored)
+  if (!entry.deflated && entry.size != entry.stored)
     in.refuse(entry.name, concat("of ", entry.size, " bytes is stored in ", entry.stored));
   return entry;
 }
@@ -160,24 +166,26 @@ std::uint64_t data_begin(const Bytes& in, const Entry& entry) {
 }  // namespace
 
 std::map<std::string, ZipRecord> parse_zip(std::span<const std::byte> bytes,
-                                           const std::string& file) {
+                                           const std::string& file, ZipMethods methods) {
   const Bytes in(bytes, file);
   const Directory directory = find_directory(in);
   std::map<std::string, ZipRecord> records;
   std::vector<std::tuple<std::uint64_t, std::uint64_t, std::string>> ranges;
   std::uint64_t at = directory.begin;
   for (std::uint64_t i = 0; i < directory.records; ++i) {
-    const Entry entry = read_entry(in, at, directory.begin + directory.bytes);
+    const Entry entry = read_entry(in, at, directory.begin + directory.bytes, methods);
     at = entry.next;
     const std::uint64_t begin = data_begin(in, entry);
-    if (begin > directory.begin || entry.size > directory.begin - begin)
+    if (begin > directory.begin || entry.stored > directory.begin - begin)
       in.refuse(entry.name,
-                concat("of ", entry.size, " bytes at ", begin,
+                concat("of ", entry.stored, " bytes at ", begin,
                        " does not end before the central directory at ", directory.begin));
-    if (!records.emplace(entry.name, ZipRecord{bytes.subspan(begin, entry.size), entry.crc32})
+    if (!records
+             .emplace(entry.name, ZipRecord{bytes.subspan(begin, entry.stored), entry.crc32,
+                                            entry.size, entry.deflated})
              .second)
       in.refuse(entry.name, "comes twice");
-    ranges.emplace_back(entry.local, begin + entry.size, entry.name);
+    ranges.emplace_back(entry.local, begin + entry.stored, entry.name);
   }
   std::sort(ranges.begin(), ranges.end());
   for (std::size_t i = 1; i < ranges.size(); ++i)
@@ -186,6 +194,79 @@ std::map<std::string, ZipRecord> parse_zip(std::span<const std::byte> bytes,
                 concat("begins at ", std::get<0>(ranges[i]), ", '", std::get<2>(ranges[i - 1]),
                        "' before it ends at ", std::get<1>(ranges[i - 1]), ": they overlap"));
   return records;
+}
+
+namespace {
+
+// What zlib makes of deflated bytes, without a header.
+class Inflater {
+ public:
+  explicit Inflater(std::span<const std::byte> bytes) : left_(bytes) {
+    ready_ = inflateInit2(&stream_, -MAX_WBITS) == Z_OK;
+  }
+  ~Inflater() {
+    if (ready_) inflateEnd(&stream_);
+  }
+  Inflater(const Inflater&) = delete;
+  Inflater& operator=(const Inflater&) = delete;
+
+  // More of the bytes; none at the end. False: they are damaged.
+  bool next(std::span<std::byte> room, std::span<const std::byte>& got) {
+    stream_.next_out = reinterpret_cast<Bytef*>(room.data());
+    stream_.avail_out = static_cast<uInt>(room.size());
+    while (ready_ && !ended_ && stream_.avail_out > 0) {
+      if (stream_.avail_in == 0) {
+        constexpr std::size_t kMost = 1 << 30;
+        const auto part = left_.first(std::min(kMost, left_.size()));
+        left_ = left_.subspan(part.size());
+        stream_.next_in = reinterpret_cast<Bytef*>(const_cast<std::byte*>(part.data()));
+        stream_.avail_in = static_cast<uInt>(part.size());
+      }
+      const int status = inflate(&stream_, Z_NO_FLUSH);
+      ended_ = status == Z_STREAM_END;
+      if (status != Z_OK && !ended_) return false;
+    }
+    got = room.first(room.size() - stream_.avail_out);
+    return ready_ && (!ended_ || (stream_.avail_in == 0 && left_.empty()));
+  }
+
+ private:
+  std::span<const std::byte> left_;
+  z_stream stream_{};
+  bool ready_ = false, ended_ = false;
+};
+
+}  // namespace
+
+void read_record(const ZipRecord& record, const std::string& name, const std::string& file,
+                 const std::function<void(std::span<const std::byte>)>& take) {
+  if (!record.deflated) {
+    check_crc(record, name, file);
+    return take(record.bytes);
+  }
+  std::vector<std::byte> room(std::size_t{1} << 20);
+  Inflater inflater(record.bytes);
+  std::uint64_t size = 0;
+  uLong crc = crc32_z(0, nullptr, 0);
+  for (;;) {
+    std::span<const std::byte> got;
+    if (!inflater.next(room, got))
+      refuse_file(file, name, concat("record '", name, "' cannot be unpacked; it is damaged"));
+    if (got.empty()) break;
+    size += got.size();
+    if (size > record.size) break;
+    crc = crc32_z(crc, reinterpret_cast<const Bytef*>(got.data()), got.size());
+    take(got);
+  }
+  if (size != record.size)
+    refuse_file(file, name,
+                concat("record '", name, "' has ", size > record.size ? "over " : "",
+                       std::min(size, record.size), " bytes, the archive says ", record.size,
+                       "; it is damaged"));
+  if (crc != record.crc32)
+    refuse_file(
+        file, name,
+        concat("record '", name, "' has another CRC-32 than the archive says; ", "it is damaged"));
 }
 
 void check_crc(const ZipRecord& record, const std::string& name, const std::string& file) {

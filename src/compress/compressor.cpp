@@ -12,7 +12,6 @@
 #include "model/loss.h"
 #include "model/nonfinite.h"
 #include "model/saved.h"
-#include "text/chat_template.h"
 
 namespace mote::compress {
 namespace {
@@ -271,7 +270,7 @@ CompressReport compress(const fs::path& source, const fs::path& target,
                  report.loss_after};
   model::save_model(*model, staged.path(), q);
   model::save_tokenizer(*tokenizer, bounds, staged.path());
-  if (const auto chat = text::load_chat_template(source))
+  if (const auto chat = model::load_chat_template(source))
     write_file(staged.path() / text::kChatTemplateFile, chat->source());
   report.bytes_before = model::model_bytes(source);
   report.bytes_after = model::model_bytes(staged.path());

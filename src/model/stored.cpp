@@ -94,8 +94,8 @@ std::vector<std::int64_t> shape_of(const Tensor& x) {
 void throw_shape(const std::string& file, const std::string& name, const std::string& wanted,
                  const std::string& found) {
   throw Error(ErrorKind::file,
-              concat(file, ": tensor '", name, "' has shape ", found, ", config.json says ", wanted,
-                     "; the two files do not belong together"))
+              concat(file, ": tensor '", name, "' has shape ", found, ", the model's config says ",
+                     wanted, "; they do not belong together"))
       .in(file)
       .at(name);
 }

@@ -107,8 +107,12 @@ class Builder {
       if (bytes->size() == 1)
         model_.byte_ids[static_cast<std::uint8_t>((*bytes)[0])] = static_cast<TokenId>(id);
     }
-    for (std::size_t b = 0; b < 256; ++b)
-      if (model_.byte_ids[b] < 0) fail("tokens", concat("lacks byte ", b));
+    if (const auto missing = std::count(model_.byte_ids.begin(), model_.byte_ids.end(), -1);
+        missing == 256)
+      fail("tokens", "has no token of a single byte");
+    else if (missing > 0)
+      model_.warnings.push_back(concat(file_, ": the vocabulary lacks ", missing,
+                                       " of the 256 bytes, which are left out of texts"));
     byte_merges(id_of);
     set_around(v_.add_begin.value_or(pre->add_begin));
   }

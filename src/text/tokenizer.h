@@ -66,7 +66,7 @@ class Tokenizer {
   virtual const std::vector<std::string>& warnings() const;
   // Whether decode(encode(text)) is text for all bytes; not where text is normalized.
   virtual bool lossless() const { return true; }
-  // Separates documents, and starts every one: what the first token of a text is predicted from.
+  // Separates documents.
   virtual TokenId end_of_text() const = 0;
   // Writes the tokenizer's files into `folder`.
   virtual void save(const std::filesystem::path& folder) const = 0;

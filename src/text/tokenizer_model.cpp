@@ -86,6 +86,7 @@ class ModelTokenizer final : public Tokenizer {
   const std::vector<std::string>& warnings() const override { return model_.warnings; }
   bool lossless() const override {
     return model_.kind == Kind::byte_bpe && model_.normalizer.empty() &&
+           std::find(model_.byte_ids.begin(), model_.byte_ids.end(), -1) == model_.byte_ids.end() &&
            std::all_of(model_.steps.begin(), model_.steps.end(), [](const PreStep& step) {
              return step.kind == PreStep::Kind::cut && step.cut.behavior != Cut::Behavior::removed;
            });
@@ -240,7 +241,8 @@ void ModelTokenizer::Encoding::cut_word(std::string_view text) {
   merger_.clear();
   if (model_.kind == Kind::byte_bpe) {
     for (std::size_t i = 0; i < text.size(); ++i)
-      merger_.add(model_.byte_ids[static_cast<std::uint8_t>(text[i])], i, i + 1);
+      if (const TokenId id = model_.byte_ids[static_cast<std::uint8_t>(text[i])]; id >= 0)
+        merger_.add(id, i, i + 1);
   } else {
     characters(text);
   }
@@ -370,7 +372,9 @@ void ModelTokenizer::encode(std::string_view text, std::vector<TokenId>& ids,
   const bool recognised = specials == Specials::recognised;
   if (model_.kind == Kind::byte_bpe && listed_->empty() && vocabulary_.empty() &&
       !adds_to_plain_text_ && !recognised && model_.normalizer.empty()) {
-    for (const char c : text) ids.push_back(model_.byte_ids[static_cast<std::uint8_t>(c)]);
+    for (const char c : text)
+      if (const TokenId id = model_.byte_ids[static_cast<std::uint8_t>(c)]; id >= 0)
+        ids.push_back(id);
     return;
   }
   Encoding(*this, ids, recognised).add(text);

@@ -5,6 +5,7 @@
 
 #include "base/rng.h"
 #include "kernels/packed/coder.h"
+#include "kernels/packed/product/product_cases.h"
 #include "model/packed_weight.h"
 
 namespace mote::testing {

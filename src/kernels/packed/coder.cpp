@@ -1,5 +1,6 @@
 #include "kernels/packed/coder.h"
 
+#include "kernels/packed/block_rows/block_rows.h"
 #include "kernels/packed/q16/q16.h"
 #include "kernels/packed/two_bit/two_bit.h"
 
@@ -16,6 +17,8 @@ std::span<const Coder* const> coders() {
 
 const Coder* find_coder(std::string_view name) {
   for (const Coder* coder : kCoders)
+    if (name == coder->name) return coder;
+  for (const Coder* coder : block_coders())
     if (name == coder->name) return coder;
   return nullptr;
 }

@@ -2,13 +2,15 @@
 //
 // A coder stores the symbols of one grid (packed/rounding): what encode() takes is what rounding
 // made. Adding one is a folder with its stored form and products, and its row in coder.cpp; files,
-// models, compression, the fuzzer and the tests walk this table.
+// models, compression, the fuzzer and the tests walk this table. Those of block_rows/ read what
+// others made, rows of GGUF's blocks, and encode nothing.
 #pragma once
 
 #include <span>
 #include <string_view>
 
 #include "base/parallel.h"
+#include "kernels/packed/blocks/blocks.h"
 #include "kernels/packed/packed_matrices.h"
 #include "kernels/packed/product/product.h"
 #include "kernels/packed/rounding/rounding.h"
@@ -47,10 +49,14 @@ struct Coder {
   Variants (*product)();
   Variants (*product_int8)();
   Variants (*product_to_input)();
+
+  // Whose blocks rows are made of; null: of none.
+  const BlockType* (*blocks)() = nullptr;
 };
 
+// Those that encode.
 std::span<const Coder* const> coders();
-// Null for a name that no coder has.
+// Of all of them; null for a name that none has.
 const Coder* find_coder(std::string_view name);
 // The coder that stores a grid where nothing else was asked for.
 const Coder& coder_of(Grid grid);

@@ -1,5 +1,9 @@
 #include "model/ops/head_loss.h"
 
+#include <algorithm>
+
+#include "base/check.h"
+#include "kernels/loss/cross_entropy/cross_entropy.h"
 #include "kernels/loss/head_loss/head_loss.h"
 #include "model/ops/bridge.h"
 
@@ -60,10 +64,43 @@ struct HeadLossOp : torch::autograd::Function<HeadLossOp> {
   }
 };
 
+// Of a weight that is multiplied where it lies, without gradients: some rows of logits at a time.
+HeadLossResult loss_in_place(const Tensor& x_ND, const Weight& weight, const Tensor& bias_V,
+                             const Tensor& targets_N, const Pass& pass) {
+  constexpr std::int64_t kMostLogits = 1 << 24;
+  const std::int64_t rows = x_ND.size(0), vocabulary = weight.shape().out;
+  const std::int64_t step =
+      std::clamp<std::int64_t>(kMostLogits / vocabulary, 16, kernels::kHeadRows);
+  const Tensor target_N = targets_N.contiguous();
+  const auto* targets = target_N.const_data_ptr<std::int64_t>();
+  for (std::int64_t n = 0; n < rows; ++n)
+    MOTE_CHECK(targets[n] < vocabulary, "head_loss: target ", targets[n], " of ", vocabulary);
+  const auto& cross_entropy = kernels::select(kernels::cross_entropy_row_variants(), pass.run);
+  Tensor each = torch::zeros({rows}, torch::kFloat32);
+  float* loss = each.mutable_data_ptr<float>();
+  for (std::int64_t first = 0; first < rows; first += step) {
+    const std::int64_t count = std::min(step, rows - first);
+    Tensor logits =
+        weight.multiply(x_ND.narrow(0, first, count), bias_V, kernels::Activation::none, pass);
+    float* data = logits.mutable_data_ptr<float>();
+    parallel_for(*pass.run.executor, count, [&](std::int64_t i, int) {
+      if (targets[first + i] >= 0)
+        cross_entropy.call(
+            {data + i * vocabulary, vocabulary, targets[first + i], false, 1, loss + first + i},
+            pass.run);
+    });
+  }
+  const auto counted =
+      static_cast<double>(std::max<std::int64_t>(1, targets_N.ge(0).sum().item<std::int64_t>()));
+  return {(each.sum(torch::kFloat64) / counted).to(torch::kFloat32), each};
+}
+
 }  // namespace
 
 HeadLossResult head_loss(const Tensor& x_ND, const WeightPtr& weight, const Tensor& bias_V,
                          const Tensor& targets_N, const Pass& pass) {
+  if (!weight->stored().defined() && !recording({&x_ND, &bias_V}))
+    return loss_in_place(x_ND, *weight, bias_V, targets_N, pass);
   const Tensor weight_VD = weight->to_dense();
   const Wanted wanted{recording({&x_ND}), recording({&weight_VD}), recording({&bias_V})};
   const auto results =

@@ -12,7 +12,7 @@ struct HeadLossResult {
 };
 
 // x [N, D], weight [V, D] of any storage, bias [V] or undefined, targets int64 [N] (negative: not
-// counted). A packed matrix is unpacked for the call.
+// counted). A packed matrix is multiplied where it lies, or unpacked where gradients are recorded.
 HeadLossResult head_loss(const Tensor& x_ND, const WeightPtr& weight, const Tensor& bias_V,
                          const Tensor& targets_N, const Pass& pass);
 

@@ -1,6 +1,8 @@
 // Activations rounded to 8 bits, row by row: s = max |x| / 127, x8 = round(x / s), half to even;
 // all 0 where s is 0.
 //
+// Coders of blocks round groups of kInt8Group columns so (block_rows/); the rest is of whole rows.
+//
 // In memory, per row: what Int8Row says, then x8, zeros behind it up to a multiple of 64 columns.
 #pragma once
 
@@ -24,6 +26,8 @@ static_assert(sizeof(Int8Row) == 64);
 [[gnu::always_inline]] inline const std::int8_t* int8_values(const Int8Row& row) {
   return reinterpret_cast<const std::int8_t*>(&row + 1);
 }
+
+constexpr std::size_t kInt8Group = 32;
 
 // Where such rows are multiplied on tiles: tokens of a chunk, all of which what is filled of a panel
 // serves, and bytes of a block's panels and sums.

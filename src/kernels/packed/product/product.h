@@ -6,6 +6,8 @@
 //                     s_r = max_i |x[r, i]| / 127,  x8[r, i] = round(x[r, i] / s_r), 0 where s_r is
 //                     0
 //
+// Coders of blocks (Coder::blocks) have an s_r for each group of 32 columns.
+//
 // x and y are float32, rows sorted by expert; ends [E] do not fall and the last is R. An expert
 // without rows costs nothing. W must have passed validate(). A row of x with a number that is not
 // finite gives a row of NaN. Last strides are 1; y overlaps nothing.

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <numeric>
 #include <string>
@@ -39,6 +40,29 @@ inline std::vector<ProductCase> product_cases() {
   cases.push_back({2, 0, 50, 0.7, {2, 1}});
   cases.push_back({2, 19, 0, 0.7, {2, 1}});
   return cases;
+}
+
+// The same for rows of blocks, whose columns are rounded up to whole ones.
+inline std::vector<ProductCase> block_cases() {
+  std::vector<ProductCase> cases;
+  for (const auto& [rows, columns, tokens] : {std::array<int, 3>{1, 1, 1},
+                                              {15, 33, 2},
+                                              {16, 256, 1},
+                                              {17, 300, 9},
+                                              {33, 520, 18},
+                                              {50, 1100, 75},
+                                              {130, 767, 5}})
+    cases.push_back({1, rows, columns, 0, {tokens}});
+  cases.push_back({5, 19, 50, 0, {0, 3, 0, 35, 1}});
+  cases.push_back({3, 19, 50, 0, {0, 0, 0}});
+  cases.push_back({2, 0, 50, 0, {2, 1}});
+  cases.push_back({2, 19, 0, 0, {2, 1}});
+  return cases;
+}
+inline ProductCase fitted(const Coder& coder, ProductCase shape) {
+  const Index step = coder.blocks ? coder.blocks()->elements : 1;
+  shape.columns = (shape.columns + step - 1) / step * step;
+  return shape;
 }
 
 // A case's inputs; they serve both directions: rows are as wide as the direction asks.
@@ -89,6 +113,23 @@ inline std::vector<float> random_levels(Grid grid, Index rows, std::uint64_t see
   return levels;
 }
 
+// Random bytes as blocks of numbers of which the largest is from 0.01 to 10.
+inline void fill_blocks(const BlockType& type, Index count, std::byte* blocks, std::uint64_t seed) {
+  const Rng rng(seed, Purpose::test, 3);
+  std::vector<float> values(static_cast<std::size_t>(type.elements));
+  std::uint64_t draw = 0;
+  for (Index b = 0; b < count; ++b, blocks += type.bytes) {
+    float largest = 0;
+    while (!(largest >= 0.01f && largest <= 10)) {
+      for (Index i = 0; i < type.bytes; ++i)
+        blocks[i] = static_cast<std::byte>(256 * rng.uniform(draw++));
+      type.decode(blocks, 1, values.data());
+      largest = 0;
+      for (const float v : values) largest = v <= largest && -v <= largest ? largest : std::abs(v);
+    }
+  }
+}
+
 // Random matrices of a coder, also as what they were made from.
 struct PackedRandom {
   StackShape shape;
@@ -100,15 +141,28 @@ struct PackedRandom {
       : shape(of),
         symbols_ERC(random_symbols(coder.grid, of.experts * of.rows * of.columns, zeros, seed)),
         levels_ER2(random_levels(coder.grid, of.experts * of.rows, seed)),
-        stack(encoded(coder)) {}
+        stack(encoded(coder)) {
+    if (!coder.blocks) return;
+    const BlockType& type = *coder.blocks();
+    fill_blocks(type, of.experts * of.rows * of.columns / type.elements, stack.part<std::byte>(0),
+                seed);
+  }
 
+  // Of a coder of blocks, zeros.
   PackedStack encoded(const Coder& coder, const Executor& executor = serial()) const {
+    if (coder.blocks) return {coder, shape};
     return coder.encode(view(symbols_ERC.data(), shape.experts, shape.rows, shape.columns),
                         view(levels_ER2.data(), shape.experts, shape.rows, Index{2}), executor);
   }
   // float32 [E, rows, columns], without the coder's help.
   std::vector<float> dense() const {
     std::vector<float> weights;
+    if (const PackedMatrices w = stack.view(); w.coder->blocks) {
+      weights.resize(symbols_ERC.size());
+      decode_blocks(*w.coder->blocks(),
+                    {w.part<std::byte>(0), static_cast<std::size_t>(w.parts[0].count)}, weights);
+      return weights;
+    }
     for (std::size_t i = 0; i < symbols_ERC.size(); ++i)
       weights.push_back(grid_value(
           stack.view().coder->grid,

@@ -11,6 +11,7 @@
 #include "base/scratch.h"
 #include "kernels/core/guarded.h"
 #include "kernels/core/variant_test.h"
+#include "kernels/packed/block_rows/block_rows.h"
 #include "kernels/packed/product/int8_rows.h"
 #include "kernels/packed/product/product_cases.h"
 
@@ -26,9 +27,10 @@ struct Row {
   Variant<PackedProduct> variant;
 };
 
-std::vector<Row> rows_of(Kind kind) {
+// Of the coders that encode, or of those of blocks.
+std::vector<Row> rows_of(Kind kind, std::span<const Coder* const> list = coders()) {
   std::vector<Row> rows;
-  for (const Coder* coder : coders()) {
+  for (const Coder* coder : list) {
     const auto table = kind == Kind::product ? coder->product
                        : kind == Kind::int8  ? coder->product_int8
                                              : coder->product_to_input;
@@ -49,8 +51,9 @@ std::string row_name(const Row& row) {
 struct Data {
   SortedInputs in;
   PackedRandom w;
-  Data(const Coder& coder, const ProductCase& shape, std::uint64_t seed = 17)
-      : in(shape, seed), w(coder, {shape.experts, shape.rows, shape.columns}, shape.zeros, seed) {}
+  Data(const Coder& coder, const ProductCase& of, std::uint64_t seed = 17)
+      : in(fitted(coder, of), seed),
+        w(coder, {in.shape.experts, in.shape.rows, in.shape.columns}, of.zeros, seed) {}
 };
 
 std::vector<float> run(const Data& data, const Row& row, const Run& how = {}) {
@@ -102,43 +105,55 @@ TEST_P(PackedVariant, RowsAreThoseOfSingleTokens) {
 
 // The product of the rounded activations, and of those not rounded. In the first the sums are whole
 // numbers and exact; two levels, their sum and the scale are rounded after that: four roundings of
-// at most sum |w x8|. In the second each activation is off by half a step of its row at most.
+// at most sum |w x8|. Groups of 32 columns are added one after the other, each code and offset apart,
+// of sizes up to three times the largest weight of the group. In the second each activation is off
+// by half a step of its row, or group, at most.
 TEST_P(PackedInt8Variant, IsTheProductOfTheRoundedActivations) {
   const Data made = data();
+  const bool blocks = row().coder->blocks != nullptr;
   const Index rows = made.in.shape.rows, columns = made.in.shape.columns;
+  const Index group = blocks ? Index{kInt8Group} : columns;
   const std::vector<float> y = run(made, row()), dense = made.w.dense();
   std::vector<std::int8_t> x8(static_cast<std::size_t>(columns));
   Index r = 0;
   for (Index e = 0; e < made.in.shape.experts; ++e)
     for (; r < made.in.ends[static_cast<std::size_t>(e)]; ++r) {
       const float* x = made.in.inputs(columns).row(r);
-      const auto scale = static_cast<double>(rounded_to_int8(x, columns, x8.data()));
       for (Index o = 0; o < rows; ++o) {
-        double rounded = 0, exact = 0, rounded_size = 0, weights = 0;
-        for (Index i = 0; i < columns; ++i) {
-          const auto w =
-              static_cast<double>(dense[static_cast<std::size_t>((e * rows + o) * columns + i)]);
-          const double term = w * scale * static_cast<double>(x8[static_cast<std::size_t>(i)]);
-          rounded += term;
-          rounded_size += std::abs(term);
-          exact += w * static_cast<double>(x[i]);
-          weights += std::abs(w);
+        double rounded = 0, exact = 0, sizes = 0, steps = 0;
+        for (Index first = 0; first < columns; first += group) {
+          const auto scale = static_cast<double>(rounded_to_int8(x + first, group, x8.data()));
+          double terms = 0, activations = 0, largest = 0;
+          for (Index i = 0; i < group; ++i) {
+            const auto w = static_cast<double>(
+                dense[static_cast<std::size_t>((e * rows + o) * columns + first + i)]);
+            const double each = scale * static_cast<double>(x8[static_cast<std::size_t>(i)]);
+            rounded += w * each;
+            terms += std::abs(w * each);
+            activations += std::abs(each);
+            largest = std::max(largest, std::abs(w));
+            exact += w * static_cast<double>(x[first + i]);
+            steps += std::abs(w) * scale / 2;
+          }
+          sizes += blocks ? 3 * activations * largest : terms;
         }
+        const double roundings = blocks ? static_cast<double>(columns / group) + 4 : 4;
+        const double tolerance = roundings * 0x1p-24 * sizes + 1e-30;
         const auto got = static_cast<double>(y[static_cast<std::size_t>(r * rows + o)]);
-        ASSERT_NEAR(got, rounded, 4 * 0x1p-24 * rounded_size + 1e-30) << r << " " << o;
-        ASSERT_NEAR(got, exact, 1.001 * scale / 2 * weights + 1e-30) << r << " " << o;
+        ASSERT_NEAR(got, rounded, tolerance) << r << " " << o;
+        ASSERT_NEAR(got, exact, 1.001 * steps + (blocks ? tolerance : 1e-30)) << r << " " << o;
       }
     }
 }
 
-std::vector<Row> float_rows() {
-  std::vector<Row> rows = rows_of(Kind::product);
-  for (const Row& row : rows_of(Kind::to_input)) rows.push_back(row);
+std::vector<Row> float_rows(std::span<const Coder* const> list = coders()) {
+  std::vector<Row> rows = rows_of(Kind::product, list);
+  for (const Row& row : rows_of(Kind::to_input, list)) rows.push_back(row);
   return rows;
 }
-std::vector<Row> all_rows() {
-  std::vector<Row> rows = float_rows();
-  for (const Row& row : rows_of(Kind::int8)) rows.push_back(row);
+std::vector<Row> all_rows(std::span<const Coder* const> list = coders()) {
+  std::vector<Row> rows = float_rows(list);
+  for (const Row& row : rows_of(Kind::int8, list)) rows.push_back(row);
   return rows;
 }
 const auto print = [](const auto& each) { return print_variant_case(each); };
@@ -149,12 +164,40 @@ INSTANTIATE_TEST_SUITE_P(All, PackedVariant, combined(all_rows()), print);
 INSTANTIATE_TEST_SUITE_P(All, PackedProductVariant, combined(float_rows()), print);
 INSTANTIATE_TEST_SUITE_P(All, PackedInt8Variant, combined(rows_of(Kind::int8)), print);
 
+const auto of_blocks = [](const std::vector<Row>& rows) {
+  return ::testing::Combine(::testing::ValuesIn(rows), ::testing::ValuesIn(block_cases()));
+};
+INSTANTIATE_TEST_SUITE_P(Blocks, PackedVariant, of_blocks(all_rows(block_coders())), print);
+INSTANTIATE_TEST_SUITE_P(Blocks, PackedProductVariant, of_blocks(float_rows(block_coders())),
+                         print);
+INSTANTIATE_TEST_SUITE_P(Blocks, PackedInt8Variant, of_blocks(rows_of(Kind::int8, block_coders())),
+                         print);
+
 // Calls body(row, made) for every row that can run here.
 void for_each_row_here(const std::vector<Row>& rows, const std::function<void(const Row&)>& body) {
   for (const Row& row : rows) {
     SCOPED_TRACE(row_name(row));
     if (supported(row.variant.isa)) body(row);
   }
+}
+
+// 1 in the place of each scale of a block whose bits are all set, which make no number.
+void set_scales(const BlockType& type, std::byte* block) {
+  struct Scales {
+    std::string_view type;
+    std::vector<Index> at;
+  };
+  static const std::vector<Scales> kScales = {
+      {"Q4_0", {0}},    {"Q4_1", {0, 2}},   {"Q5_0", {0}},   {"Q5_1", {0, 2}},
+      {"Q8_0", {0}},    {"Q2_K", {80, 82}}, {"Q3_K", {108}}, {"Q4_K", {0, 2}},
+      {"Q5_K", {0, 2}}, {"Q6_K", {208}},    {"TQ1_0", {52}}, {"TQ2_0", {64}}};
+  if (std::string_view(type.name) == "MXFP4") block[0] = std::byte{0x80};
+  for (const Scales& row : kScales)
+    if (row.type == type.name)
+      for (const Index at : row.at) {
+        block[at] = std::byte{0};
+        block[at + 1] = std::byte{0x3c};
+      }
 }
 
 // Sums of whole numbers up to 4001 times 3 times 127 leave 16 bits.
@@ -173,7 +216,9 @@ TEST(PackedInt8, LongRowsOfEqualSignsDoNotOverflow) {
 }
 
 TEST(PackedInt8, OfZerosIsZero) {
-  for_each_row_here(rows_of(Kind::int8), [](const Row& row) {
+  std::vector<Row> rows = rows_of(Kind::int8);
+  for (const Row& row : rows_of(Kind::int8, block_coders())) rows.push_back(row);
+  for_each_row_here(rows, [](const Row& row) {
     Data made(*row.coder, {1, 5, 40, 0.5, {2}});
     std::fill(made.in.x.begin(), made.in.x.end(), 0.0f);
     EXPECT_EQ(run(made, row), std::vector<float>(10, 0.0f));
@@ -241,6 +286,28 @@ TEST(PackedProductBatch, VectorVariantsOfQ16AgreeInEveryBit) {
   ASSERT_EQ(variants.size(), 3u);
   EXPECT_EQ(run(made, {&q16, Kind::product, variants[1]}),
             run(made, {&q16, Kind::product, variants[2]}));
+}
+
+// Every bit of every code set, so that sums are as large as they get, beside activations of one size.
+TEST(PackedInt8, CodesAtTheirExtremesDoNotOverflow) {
+  for_each_row_here(rows_of(Kind::int8, block_coders()), [](const Row& row) {
+    for (const float x : {1.0f, -1.0f})
+      for (const std::int32_t tokens : {1, 3, 9}) {
+        Data made(*row.coder, {1, 3, 4096, 0, {tokens}});
+        const BlockType& type = *row.coder->blocks();
+        auto* blocks = made.w.stack.part<std::byte>(0);
+        std::fill_n(blocks, made.w.stack.view().parts[0].count, std::byte{0xff});
+        for (Index b = 0; b < 3 * 4096 / type.elements; ++b)
+          set_scales(type, blocks + b * type.bytes);
+        std::fill(made.in.x.begin(), made.in.x.end(), x);
+        const Row reference{row.coder, row.kind, row.coder->product_int8()[0]};
+        const std::vector<float> want = run(made, reference), got = run(made, row);
+        ASSERT_TRUE(std::isfinite(want[0]) && want[0] != 0) << type.name;
+        for (std::size_t i = 0; i < want.size(); ++i)
+          EXPECT_NEAR(got[i], want[i], 1e-5 * std::abs(static_cast<double>(want[i])))
+              << type.name << " " << tokens;
+      }
+  });
 }
 
 // Whatever the weights: q16 skips those that are 0, and what 8 bits make of NaN is nothing.

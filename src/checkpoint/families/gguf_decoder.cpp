@@ -1,0 +1,87 @@
+#include "checkpoint/families/gguf_decoder.h"
+
+namespace mote::checkpoint {
+namespace {
+
+constexpr const char* kEmbedding = "token_embd.weight";
+
+constexpr NameRule kNames[] = {
+    {"embedding.weight", kEmbedding},
+    {"head.weight", "output.weight"},
+    {"norm.weight", "output_norm.weight"},
+    {"blocks.#.attention_norm.weight", "blk.#.attn_norm.weight"},
+    {"blocks.#.feed_forward_norm.weight", "blk.#.ffn_norm.weight"},
+    {"blocks.#.after_attention_norm.weight", "blk.#.post_attention_norm.weight"},
+    {"blocks.#.after_feed_forward_norm.weight", "blk.#.post_ffw_norm.weight"},
+    {"blocks.#.attention.q.weight", "blk.#.attn_q.weight"},
+    {"blocks.#.attention.k.weight", "blk.#.attn_k.weight"},
+    {"blocks.#.attention.v.weight", "blk.#.attn_v.weight"},
+    {"blocks.#.attention.out.weight", "blk.#.attn_output.weight"},
+    {"blocks.#.attention.q.bias", "blk.#.attn_q.bias"},
+    {"blocks.#.attention.k.bias", "blk.#.attn_k.bias"},
+    {"blocks.#.attention.v.bias", "blk.#.attn_v.bias"},
+    {"blocks.#.attention.out.bias", "blk.#.attn_output.bias"},
+    {"blocks.#.attention.q_norm.weight", "blk.#.attn_q_norm.weight"},
+    {"blocks.#.attention.k_norm.weight", "blk.#.attn_k_norm.weight"},
+    {"blocks.#.feed_forward.gate.weight", "blk.#.ffn_gate.weight"},
+    {"blocks.#.feed_forward.up.weight", "blk.#.ffn_up.weight"},
+    {"blocks.#.feed_forward.down.weight", "blk.#.ffn_down.weight"},
+    {"blocks.#.feed_forward.gate.bias", "blk.#.ffn_gate.bias"},
+    {"blocks.#.feed_forward.up.bias", "blk.#.ffn_up.bias"},
+    {"blocks.#.feed_forward.down.bias", "blk.#.ffn_down.bias"},
+};
+
+// Sizes and numbers lie in the ranges that our own config has, whose names messages use.
+void check_ranges(const ModelConfig& model, const GgufConfig& config) {
+  read_config<ModelConfig>(mote::to_json(model), config.file());
+}
+
+}  // namespace
+
+std::span<const NameRule> gguf_decoder_names() {
+  return kNames;
+}
+
+ModelConfig read_gguf_decoder(const GgufConfig& config, const GgufFile& file, double rope_base) {
+  ModelConfig model;
+  const Tensor& embedding = file.at(kEmbedding);
+  model.vocab_size =
+      config.integer("vocab_size", embedding.shape.empty() ? 0 : embedding.shape.front());
+  model.layers = config.integer("block_count");
+  model.dim = config.integer("embedding_length");
+  model.context = config.integer("context_length");
+  model.tied = !file.has("output.weight");
+  model.head.bias = false;
+  model.norms.kind = NormKind::rms;
+  model.norms.epsilon = config.number("attention.layer_norm_rms_epsilon");
+
+  Rotary attention;
+  attention.heads = config.per_layer("attention.head_count", model.layers, 0);
+  if (attention.heads < 1)
+    config.refuse("attention.head_count", concat("is ", attention.heads, "; it must be 1 or more"));
+  attention.key_heads = config.per_layer("attention.head_count_kv", model.layers, attention.heads);
+  attention.head_dim = config.integer("attention.key_length", model.dim / attention.heads);
+  config.only("attention.value_length", attention.head_dim);
+  attention.bias = file.has("blk.0.attn_q.bias");
+  attention.output_bias = file.has("blk.0.attn_output.bias");
+  attention.rotary = config.rotary(rope_base, model.context);
+  model.attention = attention;
+  model.feed_forward = Dense{config.per_layer("feed_forward_length", model.layers, 0),
+                             NeuronActivation::silu, true, file.has("blk.0.ffn_up.bias")};
+  check_ranges(model, config);
+  return model;
+}
+
+FamilyModel finished(const GgufConfig& config, ModelConfig model, std::span<const NameRule> names) {
+  config.check_all_used();
+  check_ranges(model, config);
+  validate(model, {config.file(), ""});
+  FamilyModel read;
+  read.config = std::move(model);
+  read.stored = [names](const std::string& parameter) {
+    return stored_by(names, parameter, [](const std::string&) { return true; });
+  };
+  return read;
+}
+
+}  // namespace mote::checkpoint

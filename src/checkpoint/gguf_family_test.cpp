@@ -1,0 +1,201 @@
+// What the keys of GGUF files say of a model, and what is refused.
+#include <gtest/gtest.h>
+
+#include <functional>
+#include <map>
+
+#include "base/check.h"
+#include "checkpoint/family.h"
+#include "checkpoint/gguf_tokenizer.h"
+#include "checkpoint/gguf_writer.h"
+#include "tests/support/contains.h"
+#include "tests/support/files.h"
+
+namespace mote::checkpoint {
+namespace {
+
+using test::contains;
+
+using Keys = std::map<std::string, std::function<void(GgufKeyList&, const std::string&)>>;
+
+template <class T>
+auto number(T value) {
+  return [value](GgufKeyList& keys, const std::string& name) { keys.add(name, value); };
+}
+template <class T>
+auto numbers(std::vector<T> values) {
+  return [values](GgufKeyList& keys, const std::string& name) { keys.add_array(name, values); };
+}
+auto word(const std::string& value) {
+  return [value](GgufKeyList& keys, const std::string& name) { keys.add_text(name, value); };
+}
+auto words(const std::vector<std::string>& values) {
+  return [values](GgufKeyList& keys, const std::string& name) {
+    keys.add_texts(name, {values.begin(), values.end()});
+  };
+}
+
+// Sizes of a small model of an architecture.
+Keys sizes(const std::string& a) {
+  return {{"general.architecture", word(a)},
+          {a + ".block_count", number(std::uint32_t{7})},
+          {a + ".context_length", number(std::uint32_t{64})},
+          {a + ".embedding_length", number(std::uint32_t{32})},
+          {a + ".feed_forward_length", number(std::uint32_t{48})},
+          {a + ".attention.head_count", number(std::uint32_t{4})},
+          {a + ".attention.head_count_kv", number(std::uint32_t{2})},
+          {a + ".attention.layer_norm_rms_epsilon", number(1e-5f)}};
+}
+
+Rotary attention_of(const AttentionConfig& config) {
+  return *config.get_if<Rotary>();
+}
+Rotary attention_of(const ModelConfig& config, std::int64_t layer) {
+  return attention_of(layer_config(config, layer).attention);
+}
+
+class GgufFamily : public ::testing::Test {
+ protected:
+  GgufFile file(const Keys& keys, const std::vector<std::string>& more = {}) {
+    GgufKeyList list;
+    for (const auto& [name, add] : keys) add(list, name);
+    std::vector<TensorSpec> specs = {{"token_embd.weight", Dtype::f32, {10, 32}}};
+    for (const std::string& name : more) specs.push_back({name, Dtype::f32, {32}});
+    const fs::path path = folder_.path() / "m.gguf";
+    GgufWriter writer(path, list, specs);
+    for (const TensorSpec& spec : specs)
+      writer.write(spec.name, std::vector<std::byte>(byte_count(spec.dtype, spec.shape).bytes));
+    writer.commit();
+    return GgufFile(path);
+  }
+  ModelConfig config(const Keys& keys, const std::vector<std::string>& more = {}) {
+    return read_gguf_model(file(keys, more)).config;
+  }
+  std::string refusal(const Keys& keys) {
+    try {
+      config(keys);
+    } catch (const Error& error) {
+      EXPECT_TRUE(contains(error.what(), "m.gguf")) << error.what();
+      return error.what();
+    }
+    return "accepted";
+  }
+
+ private:
+  const test::TemporaryFolder folder_;
+};
+
+TEST_F(GgufFamily, OfLlamaTurnsNeighboursAndTiesWhereThereIsNoOutput) {
+  const ModelConfig model = config(sizes("llama"));
+  EXPECT_EQ(model.vocab_size, 10);
+  EXPECT_EQ(model.layers, 7);
+  EXPECT_EQ(model.context, 64);
+  EXPECT_TRUE(model.tied);
+  EXPECT_EQ(model.norms.epsilon, static_cast<double>(1e-5f));
+  const auto& attention = *model.attention.get_if<Rotary>();
+  EXPECT_EQ(attention.heads, 4);
+  EXPECT_EQ(attention.key_heads, 2);
+  EXPECT_EQ(attention.head_dim, 8);
+  EXPECT_EQ(attention.rotary.pairs, RotaryPairs::adjacent);
+  EXPECT_EQ(attention.rotary.base, 10000);
+  EXPECT_FALSE(attention.bias);
+  EXPECT_FALSE(config(sizes("llama"), {"output.weight"}).tied);
+  EXPECT_TRUE(attention_of(config(sizes("llama"), {"blk.0.attn_q.bias"}), 0).bias);
+}
+
+TEST_F(GgufFamily, ReadsRotaryScalings) {
+  Keys keys = sizes("llama");
+  keys["llama.rope.freq_base"] = number(5e5f);
+  keys["llama.rope.dimension_count"] = number(std::uint32_t{6});
+  keys["llama.rope.scaling.type"] = word("linear");
+  keys["llama.rope.scaling.factor"] = number(4.0f);
+  RotaryConfig rotary = attention_of(config(keys), 0).rotary;
+  EXPECT_EQ(rotary.base, 5e5);
+  EXPECT_EQ(rotary.dim, 6);
+  ASSERT_NE(rotary.scaling.get_if<LinearScaling>(), nullptr);
+  EXPECT_EQ(rotary.scaling.get_if<LinearScaling>()->factor, 4);
+  keys["llama.rope.scaling.type"] = word("yarn");
+  keys["llama.rope.scaling.original_context_length"] = number(std::uint32_t{16});
+  rotary = attention_of(config(keys), 0).rotary;
+  ASSERT_NE(rotary.scaling.get_if<YarnScaling>(), nullptr);
+  EXPECT_EQ(rotary.scaling.get_if<YarnScaling>()->context, 16);
+  keys["llama.rope.scaling.type"] = word("longrope");
+  EXPECT_TRUE(contains(refusal(keys), "llama.rope.scaling.type"));
+}
+
+TEST_F(GgufFamily, OfGemmaSeesAllInEverySixthLayer) {
+  Keys keys = sizes("gemma3");
+  keys["gemma3.attention.sliding_window"] = number(std::uint32_t{5});
+  keys["gemma3.attention.key_length"] = number(std::uint32_t{12});
+  keys["gemma3.attention.value_length"] = number(std::uint32_t{12});
+  const auto windows = [&] {
+    std::vector<std::int64_t> all;
+    const ModelConfig model = config(keys);
+    for (std::int64_t i = 0; i < model.layers; ++i) all.push_back(attention_of(model, i).window);
+    return all;
+  };
+  EXPECT_EQ(windows(), (std::vector<std::int64_t>{5, 5, 5, 5, 5, 0, 5}));
+  keys["gemma3.attention.sliding_window_pattern"] = number(std::uint32_t{2});
+  EXPECT_EQ(windows(), (std::vector<std::int64_t>{5, 0, 5, 0, 5, 0, 5}));
+  const ModelConfig model = config(keys);
+  EXPECT_EQ(model.embedding_scale, static_cast<double>(std::sqrt(32.0f)));
+  EXPECT_EQ(model.norms.weight_offset, 0);
+  EXPECT_TRUE(model.norms.after);
+  EXPECT_EQ(attention_of(model, 0).rotary.base, 10000);
+  EXPECT_EQ(attention_of(model, 1).rotary.base, 1e6);
+  keys["gemma3.attention.sliding_window_pattern"] = number(std::uint32_t{0});
+  EXPECT_TRUE(contains(refusal(keys), "sliding_window_pattern"));
+}
+
+TEST_F(GgufFamily, RefusesWhatItDoesNotKnowByName) {
+  const auto with = [](const std::string& name, auto value) {
+    Keys keys = sizes("llama");
+    keys[name] = value;
+    return keys;
+  };
+  EXPECT_TRUE(
+      contains(refusal(with("llama.new_feature", number(std::uint32_t{1}))), "llama.new_feature"));
+  EXPECT_TRUE(contains(refusal(with("llama.expert_count", number(std::uint32_t{8}))),
+                       "llama.expert_count"));
+  EXPECT_TRUE(contains(refusal(with("llama.attention.value_length", number(std::uint32_t{4}))),
+                       "llama.attention.value_length"));
+  EXPECT_TRUE(contains(refusal(with("llama.attention.head_count", number(std::uint32_t{0}))),
+                       "llama.attention.head_count"));
+  EXPECT_TRUE(contains(refusal(with("llama.feed_forward_length", numbers(std::vector<std::uint32_t>{
+                                                                     48, 48, 48, 24, 48, 48, 48}))),
+                       "llama.feed_forward_length"));
+  EXPECT_TRUE(contains(refusal(with("general.architecture", word("rwkv7"))), "rwkv7"));
+  Keys keys = sizes("llama");
+  keys.erase("llama.block_count");
+  EXPECT_TRUE(contains(refusal(keys), "llama.block_count"));
+  EXPECT_EQ(config(with("llama.expert_count", number(std::uint32_t{0}))).layers, 7);
+  EXPECT_EQ(
+      config(with("llama.feed_forward_length", numbers(std::vector<std::uint32_t>(7, 48)))).layers,
+      7);
+  EXPECT_EQ(config(with("other.key", number(std::uint32_t{1}))).layers, 7) << "not the model's";
+}
+
+TEST_F(GgufFamily, HasATokenizerInItsKeys) {
+  Keys keys = sizes("llama");
+  keys["tokenizer.ggml.model"] = word("llama");
+  keys["tokenizer.ggml.tokens"] = words({"<unk>", "<s>", "</s>", "a", "\xE2\x96\x81"});
+  keys["tokenizer.ggml.scores"] = numbers(std::vector<float>{0, 0, 0, -1, -2});
+  keys["tokenizer.ggml.token_type"] = numbers(std::vector<std::int32_t>{2, 3, 3, 1, 1});
+  keys["tokenizer.ggml.bos_token_id"] = number(std::uint32_t{1});
+  keys["tokenizer.ggml.eos_token_id"] = number(std::uint32_t{2});
+  keys["tokenizer.ggml.add_space_prefix"] = number(false);
+  const text::GgufVocabulary v = vocabulary_in(file(keys));
+  EXPECT_EQ(v.tokens.size(), 5u);
+  EXPECT_EQ(v.scores[4], -2);
+  EXPECT_EQ(v.types[0], 2);
+  EXPECT_EQ(v.roles.begin, 1);
+  EXPECT_EQ(v.space_prefix, false);
+  EXPECT_FALSE(v.add_begin.has_value());
+  keys["tokenizer.ggml.bos_token_id"] = number(std::uint64_t{1} << 40);
+  EXPECT_THROW(vocabulary_in(file(keys)), Error);
+  keys.erase("tokenizer.ggml.model");
+  EXPECT_THROW(vocabulary_in(file(keys)), Error);
+}
+
+}  // namespace
+}  // namespace mote::checkpoint

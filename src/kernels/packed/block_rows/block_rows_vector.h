@@ -1,0 +1,486 @@
+// Blocks of products with rows of GGUF's blocks, 16 rows in the lanes of vectors.
+//
+// kBlockDepth columns of 16 rows are unpacked at a time into panels in the L1 cache, which all tokens
+// of the chunk pass. What is summed, and in which order, is the same for any number of tokens:
+//   float32  two chains, of even and of odd columns; added at the end
+//   8 bits   whole numbers within a group of 32 (or 16) columns, then a chain over the groups
+#pragma once
+
+#include "kernels/packed/block_rows/block_rows_unpack.h"
+#include "kernels/packed/product/int8_rows_vector.h"
+
+namespace mote::kernels {
+namespace {
+
+constexpr Index kMostTogether = 8;  // tokens
+
+// ---- float32
+
+// Columns of one panel as floats: body(column, values of kRows rows).
+template <class S, class Type, class Body>
+[[gnu::always_inline]] inline void panel_values(const BlockPanel& panel, int row,
+                                                const Body& body) {
+  using V = typename S::V;
+#pragma GCC unroll 2
+  for (int half = 0; half < 2; ++half) {
+    const int from = Type::kHalves ? half : 0;
+    const V scale = S::load(panel.scales[from] + row);
+    V offset = S::zero();
+    if constexpr (Type::kOffsets) offset = S::load(panel.offsets[from] + row);
+#pragma GCC unroll 4
+    for (int word = 4 * half; word < 4 * half + 4; ++word) {
+      const typename S::W codes = S::load_words(panel.codes[word][row]);
+#pragma GCC unroll 4
+      for (int i = 0; i < 4; ++i) {
+        typename S::W code =
+            i == 3 ? S::right(codes, 24) : S::both(S::right(codes, 8 * i), S::words(255));
+        if constexpr (Type::kZero != 0) code = S::minus(code, S::words(Type::kZero));
+        const V q = S::floats(code);
+        body(4 * word + i, Type::kOffsets ? S::fma(scale, q, offset) : S::mul(scale, q));
+      }
+    }
+  }
+}
+
+// Sums of one token, values made as they are used.
+template <class S, class Type>
+[[gnu::always_inline]] inline void times_panels(const BlockPanel* panels, Index count,
+                                                const float* x, float (&sums)[2][kBlockPanelRows]) {
+  using V = typename S::V;
+  for (int row = 0; row < kBlockPanelRows; row += S::kRows) {
+    V sum[2] = {S::load(sums[0] + row), S::load(sums[1] + row)};
+    for (Index p = 0; p < count; ++p)
+      panel_values<S, Type>(
+          panels[p], row, [&](int column, V value) __attribute__((always_inline)) {
+            sum[column % 2] =
+                S::fma(value, S::broadcast(x + p * kBlockGroup + column), sum[column % 2]);
+          });
+    S::store(sums[0] + row, sum[0]);
+    S::store(sums[1] + row, sum[1]);
+  }
+}
+
+template <class S, int kTokens>
+[[gnu::always_inline]] inline void times_values(const float (*values)[kBlockPanelRows],
+                                                Index columns, const float* x, Index stride,
+                                                float (*sums)[2][kBlockPanelRows]) {
+  using V = typename S::V;
+  for (int row = 0; row < kBlockPanelRows; row += S::kRows) {
+    V sum[kTokens][2];
+#pragma GCC unroll 8
+    for (int t = 0; t < kTokens; ++t) {
+      sum[t][0] = S::load(sums[t][0] + row);
+      sum[t][1] = S::load(sums[t][1] + row);
+    }
+    for (Index column = 0; column < columns; column += 2)
+#pragma GCC unroll 2
+      for (int odd = 0; odd < 2; ++odd) {
+        const V value = S::load(values[column + odd] + row);
+#pragma GCC unroll 8
+        for (int t = 0; t < kTokens; ++t)
+          sum[t][odd] = S::fma(value, S::broadcast(x + t * stride + column + odd), sum[t][odd]);
+      }
+#pragma GCC unroll 8
+    for (int t = 0; t < kTokens; ++t) {
+      S::store(sums[t][0] + row, sum[t][0]);
+      S::store(sums[t][1] + row, sum[t][1]);
+    }
+  }
+}
+
+// ---- 8 bits
+
+struct DotsAvx2 : WordsAvx2 {
+  static constexpr Index kTogether = 4;
+  // Codes of eight bits are taken as signed.
+  template <int kMost>
+  static constexpr bool kSigned = kMost > 63;
+  [[gnu::always_inline]] static W four(const std::int8_t* x) {
+    std::int32_t word;
+    __builtin_memcpy(&word, x, 4);
+    return _mm256_set1_epi32(word);
+  }
+  // Four words of codes times 16 columns of x. Pairs are at most 2 * 31 * 127 = 7,874, four of which
+  // 16 bits hold, or 2 * 63 * 127 = 16,002, two of which they hold, or 2 * 128 * 127 = 32,512.
+  template <int kMost>
+  [[gnu::always_inline]] static W dots(W sum, const W (&q)[4], const std::int8_t* x) {
+    const W ones = _mm256_set1_epi16(1);
+    W pairs[4];
+#pragma GCC unroll 4
+    for (int j = 0; j < 4; ++j) {
+      W a = q[j], b = four(x + 4 * j);
+      if constexpr (kSigned<kMost>) {
+        b = _mm256_sign_epi8(b, a);
+        a = _mm256_abs_epi8(a);
+      }
+      pairs[j] = _mm256_maddubs_epi16(a, b);
+    }
+    if constexpr (kMost <= 31) {
+      const W all = _mm256_add_epi16(_mm256_add_epi16(pairs[0], pairs[1]),
+                                     _mm256_add_epi16(pairs[2], pairs[3]));
+      return _mm256_add_epi32(sum, _mm256_madd_epi16(all, ones));
+    } else if constexpr (kMost <= 63) {
+#pragma GCC unroll 2
+      for (int j = 0; j < 4; j += 2)
+        sum = _mm256_add_epi32(sum,
+                               _mm256_madd_epi16(_mm256_add_epi16(pairs[j], pairs[j + 1]), ones));
+      return sum;
+    } else {
+#pragma GCC unroll 4
+      for (int j = 0; j < 4; ++j) sum = _mm256_add_epi32(sum, _mm256_madd_epi16(pairs[j], ones));
+      return sum;
+    }
+  }
+};
+
+#if defined(__AVXVNNI__)
+struct DotsAvx2Vnni : WordsAvx2 {
+  static constexpr Index kTogether = 4;
+  template <int kMost>
+  static constexpr bool kSigned = false;
+  template <int kMost>
+  [[gnu::always_inline]] static W dots(W sum, const W (&q)[4], const std::int8_t* x) {
+#pragma GCC unroll 4
+    for (int j = 0; j < 4; ++j) sum = _mm256_dpbusd_avx_epi32(sum, q[j], DotsAvx2::four(x + 4 * j));
+    return sum;
+  }
+};
+#endif
+
+#if defined(__AVX512VNNI__)
+struct DotsAvx512Vnni : WordsAvx512 {
+  static constexpr Index kTogether = kMostTogether;
+  template <int kMost>
+  static constexpr bool kSigned = false;
+  template <int kMost>
+  [[gnu::always_inline]] static W dots(W sum, const W (&q)[4], const std::int8_t* x) {
+#pragma GCC unroll 4
+    for (int j = 0; j < 4; ++j) {
+      std::int32_t word;
+      __builtin_memcpy(&word, x + 4 * j, 4);
+      sum = _mm512_dpbusd_epi32(sum, q[j], _mm512_set1_epi32(word));
+    }
+    return sum;
+  }
+};
+#endif
+
+template <class S, class Type, int kTokens>
+[[gnu::always_inline]] inline void times_panels_int8(const BlockPanel* panels, Index count,
+                                                     const BlockInt8* x, Index stride,
+                                                     float (*sums)[2][kBlockPanelRows]) {
+  using V = typename S::V;
+  using W = typename S::W;
+  constexpr bool kSigned = S::template kSigned<Type::kMost>;
+  for (int row = 0; row < kBlockPanelRows; row += S::kRows) {
+    V sum[kTokens];
+#pragma GCC unroll 8
+    for (int t = 0; t < kTokens; ++t) sum[t] = S::load(sums[t][0] + row);
+    for (Index p = 0; p < count; ++p) {
+      const BlockPanel& panel = panels[p];
+      W whole[kTokens];
+#pragma GCC unroll 2
+      for (int half = 0; half < 2; ++half) {
+        if (half == 0 || Type::kHalves)
+#pragma GCC unroll 8
+          for (int t = 0; t < kTokens; ++t)
+            whole[t] = S::words(kSigned ? 0 : x[t * stride + p].start[half]);
+        W q[4];
+#pragma GCC unroll 4
+        for (int j = 0; j < 4; ++j) {
+          q[j] = S::load_words(panel.codes[4 * half + j][row]);
+          if constexpr (kSigned) q[j] = S::flipped(q[j], S::words(static_cast<int>(0x80808080)));
+        }
+#pragma GCC unroll 8
+        for (int t = 0; t < kTokens; ++t)
+          whole[t] = S::template dots<Type::kMost>(whole[t], q, x[t * stride + p].x + 16 * half);
+        if (half == 0 && !Type::kHalves) continue;
+        const int from = Type::kHalves ? half : 0;
+        const V scale = S::load(panel.scales[from] + row);
+#pragma GCC unroll 8
+        for (int t = 0; t < kTokens; ++t) {
+          const BlockInt8& at = x[t * stride + p];
+          sum[t] = S::fma(S::floats(whole[t]), S::mul(scale, S::set(at.scale)), sum[t]);
+          if constexpr (Type::kOffsets)
+            sum[t] = S::fma(S::load(panel.offsets[from] + row), S::set(at.sum[from]), sum[t]);
+        }
+      }
+    }
+#pragma GCC unroll 8
+    for (int t = 0; t < kTokens; ++t) S::store(sums[t][0] + row, sum[t]);
+  }
+}
+
+// ---- what both share
+
+// The 16 rows of a panel, the last one again in the place of rows that there are not.
+struct RowPointers {
+  const std::byte* at[kBlockPanelRows];
+  [[gnu::always_inline]] RowPointers(const BlockMatrix& w, Index first) {
+    for (Index r = 0; r < kBlockPanelRows; ++r) {
+      const Index row = first + r < w.rows ? first + r : w.rows - 1;
+      at[r] = w.blocks + row * w.row_bytes();
+    }
+  }
+  [[gnu::always_inline]] void advance(Index bytes) {
+    for (const std::byte*& p : at) p += bytes;
+  }
+};
+
+// Bytes that the L2 cache is asked for beyond the next panel's, and the L1 cache beyond where the
+// rows stand on average.
+constexpr Index kBlockAhead = 8 << 10, kBlockSoon = 1 << 10;
+
+// The panels of up to kBlockDepth columns from where the rows stand on, which move on. `next` is
+// where as many bytes of the next panel lie.
+template <class S, class Type>
+[[gnu::always_inline]] inline void unpack(const BlockMatrix& w, RowPointers& rows, Index columns,
+                                          const char*& next, BlockRoom& room) {
+  for (Index column = 0; column < columns; column += w.elements) {
+    for (Index byte = 0; byte < kBlockPanelRows * w.bytes; byte += 64) {
+      __builtin_prefetch(next + byte + kBlockAhead, 0, 2);
+      __builtin_prefetch(next + byte - kBlockPanelRows * w.row_bytes() + kBlockSoon);
+    }
+    next += kBlockPanelRows * w.bytes;
+    for (int row = 0; row < kBlockPanelRows; row += S::kRows)
+      Type::template unpack<S>(rows.at + row,
+                               PanelRows<S>{room.panels + column / kBlockGroup, row});
+    rows.advance(w.bytes);
+  }
+}
+
+template <int kTokens>
+struct Together {};
+
+// body(first token, Together<how many>): the tokens of a chunk, `most` or fewer together.
+template <Index kMostTokens, class Body>
+[[gnu::always_inline]] inline void for_tokens(Index tokens, const Body& body) {
+  Index t = 0;
+  if constexpr (kMostTokens >= 8)
+    for (; t + 8 <= tokens; t += 8) body(t, Together<8>{});
+  for (; t + 4 <= tokens; t += 4) body(t, Together<4>{});
+  for (; t + 2 <= tokens; t += 2) body(t, Together<2>{});
+  if (t < tokens) body(t, Together<1>{});
+}
+
+template <class S>
+[[gnu::always_inline]] inline void finish_rows(const BlockRowsBlock& block, Index row, bool both,
+                                               const BlockRoom& room) {
+  const Index left = block.first + block.count - row;
+  for (Index t = 0; t < block.x.size(0); ++t)
+    for (int r = 0; r < kBlockPanelRows && r < left; r += S::kRows) {
+      typename S::V sum = S::load(room.sums[t][0] + r);
+      if (both) sum = S::add(sum, S::load(room.sums[t][1] + r));
+      float* y = block.y.row(t) + row + r;
+      if (left - r >= S::kRows)
+        S::store(y, sum);
+      else
+        S::store(y, sum, left - r);
+    }
+}
+
+template <class S, class Body>
+[[gnu::always_inline]] inline void for_panels(const BlockRowsBlock& block, bool both,
+                                              const Body& body) {
+  auto& room = *reinterpret_cast<BlockRoom*>(block.panels);
+  for (Index row = block.first; row < block.first + block.count; row += kBlockPanelRows) {
+    for (Index t = 0; t < block.x.size(0); ++t)
+      for (int i = 0; i < 2 * kBlockPanelRows; i += S::kRows)
+        S::store(&room.sums[t][0][0] + i, S::zero());
+    RowPointers rows(block.w, row);
+    const char* next =
+        reinterpret_cast<const char*>(rows.at[0]) + kBlockPanelRows * block.w.row_bytes();
+    for (Index column = 0; column < block.w.columns; column += kBlockDepth) {
+      const Index left = block.w.columns - column;
+      body(rows, next, column, left < kBlockDepth ? left : kBlockDepth, room);
+    }
+    finish_rows<S>(block, row, both, room);
+  }
+}
+
+template <class S>
+[[gnu::always_inline]] inline void times_all_values(const float* x, Index stride, Index tokens,
+                                                    Index columns, BlockRoom& room) {
+  for_tokens<S::kRows == 16 ? 8 : 4>(
+      tokens, [&]<int kTokens>(Index t, Together<kTokens>) __attribute__((always_inline)) {
+        times_values<S, kTokens>(room.values, columns, x + t * stride, stride, room.sums + t);
+      });
+}
+
+template <class S, class Type>
+[[gnu::always_inline]] inline void float_block(const BlockRowsBlock& block) {
+  const Index tokens = block.x.size(0), stride = block.x.stride(0);
+  for_panels<S>(
+      block, true,
+      [&](RowPointers & rows, const char*& next, Index first, Index columns, BlockRoom& room)
+          __attribute__((always_inline)) {
+            unpack<S, Type>(block.w, rows, columns, next, room);
+            const float* x = block.x.row(0) + first;
+            const Index panels = columns / kBlockGroup;
+            if (tokens == 1) return times_panels<S, Type>(room.panels, panels, x, room.sums[0]);
+            for (Index p = 0; p < panels; ++p)
+              for (int row = 0; row < kBlockPanelRows; row += S::kRows)
+                panel_values<S, Type>(
+                    room.panels[p],
+                    row, [&](int column, typename S::V value) __attribute__((always_inline)) {
+                      S::store(room.values[p * kBlockGroup + column] + row, value);
+                    });
+            times_all_values<S>(x, stride, tokens, columns, room);
+          });
+}
+
+template <class S, class Type>
+[[gnu::always_inline]] inline void int8_block(const BlockRowsBlock& block) {
+  const Index groups = block.w.columns / kBlockGroup;
+  const auto* layout = reinterpret_cast<const BlockInt8*>(block.layout);
+  for_panels<S>(
+      block, false,
+      [&](RowPointers & rows, const char*& next, Index first, Index columns, BlockRoom& room)
+          __attribute__((always_inline)) {
+            unpack<S, Type>(block.w, rows, columns, next, room);
+            for_tokens<S::kTogether>(
+                block.x.size(0), [&]<int kTokens>(
+                                     Index t, Together<kTokens>) __attribute__((always_inline)) {
+                  times_panels_int8<S, Type, kTokens>(room.panels, columns / kBlockGroup,
+                                                      layout + t * groups + first / kBlockGroup,
+                                                      groups, room.sums + t);
+                });
+          });
+}
+
+// Of types that vectors do not unpack: x rows of floats, rounded or not.
+template <class S>
+[[gnu::always_inline]] inline void decoded_block(const BlockRowsBlock& block, const float* x,
+                                                 Index stride) {
+  for_panels<S>(
+      block, true,
+      [&](RowPointers & rows, const char*&, Index first, Index columns, BlockRoom& room)
+          __attribute__((always_inline)) {
+            alignas(64) float row[kBlockDepth];
+            for (int r = 0; r < kBlockPanelRows; ++r) {
+              block.w.decode(rows.at[r], columns / block.w.elements, row);
+              for (Index i = 0; i < columns; ++i) room.values[i][r] = row[i];
+            }
+            rows.advance(columns / block.w.elements * block.w.bytes);
+            times_all_values<S>(x + first, stride, block.x.size(0), columns, room);
+          });
+}
+
+// The zero of a type, for the sums that layouts hold.
+[[gnu::always_inline]] inline int zero_of(BlockForm form) {
+  switch (form) {
+    case BlockForm::q4_0:
+      return BlockQ4_0::kZero;
+    case BlockForm::q5_0:
+      return BlockQ5_0::kZero;
+    case BlockForm::q8_0:
+      return BlockQ8_0::kZero;
+    case BlockForm::q6_k:
+      return BlockQ6_K::kZero;
+    default:
+      return 0;
+  }
+}
+
+template <class S>
+[[gnu::always_inline]] inline void lay_out_group(const float* x, int zero, bool halves,
+                                                 BlockInt8& to) {
+  using V = typename S::V;
+  constexpr int kVectors = static_cast<int>(kBlockGroup) / S::kLanes;
+  V v[kVectors], largest = S::zero();
+#pragma GCC unroll 4
+  for (int i = 0; i < kVectors; ++i) {
+    v[i] = S::load(x + i * S::kLanes);
+    largest = S::max(largest, S::max(v[i], S::mul(v[i], S::set(-1.0f))));
+  }
+  to.scale = S::largest(largest) / 127;
+  typename S::I sums[2] = {S::none(), S::none()};
+#pragma GCC unroll 4
+  for (int i = 0; i < kVectors; ++i) {
+    typename S::I whole = S::none();
+    if (to.scale > 0)
+      whole = S::whole(
+          S::max(S::set(-127.0f), S::min(S::set(127.0f), S::divide(v[i], S::set(to.scale)))));
+    S::store(to.x + i * S::kLanes, whole);
+    sums[2 * i / kVectors] = S::add(sums[2 * i / kVectors], whole);
+  }
+  std::int32_t sum[2] = {S::total(sums[0]), S::total(sums[1])};
+  if (!halves) sum[0] += sum[1];
+#pragma GCC unroll 2
+  for (int half = 0; half < 2; ++half) {
+    to.start[half] = -zero * sum[half];
+    to.sum[half] = to.scale * static_cast<float>(sum[half]);
+  }
+}
+
+// Rows of groups; of types that are decoded, rows of the floats that those stand for.
+template <class S>
+[[gnu::always_inline]] inline void lay_out_int8(const BlockRowsLayout& to) {
+  const Index groups = to.w.columns / kBlockGroup;
+  const int zero = zero_of(to.w.form);
+  const bool floats = to.w.form == BlockForm::other, halves = to.w.form == BlockForm::q6_k;
+  for (Index t = 0; t < to.x.size(0); ++t)
+    for (Index g = 0; g < groups; ++g) {
+      const float* x = to.x.row(t) + g * kBlockGroup;
+      if (!floats) {
+        lay_out_group<S>(x, zero, halves, reinterpret_cast<BlockInt8*>(to.layout)[t * groups + g]);
+        continue;
+      }
+      BlockInt8 group;
+      lay_out_group<S>(x, zero, halves, group);
+      float* rounded = reinterpret_cast<float*>(to.layout) + (t * groups + g) * kBlockGroup;
+      for (int i = 0; i < kBlockGroup; ++i)
+        rounded[i] = group.scale * static_cast<float>(group.x[i]);
+    }
+}
+
+template <class S, template <class, class> class Kernel>
+[[gnu::always_inline]] inline bool by_form(const BlockRowsBlock& block) {
+  switch (block.w.form) {
+    case BlockForm::q4_0:
+      return Kernel<S, BlockQ4_0>::run(block);
+    case BlockForm::q4_1:
+      return Kernel<S, BlockQ4_1>::run(block);
+    case BlockForm::q5_0:
+      return Kernel<S, BlockQ5_0>::run(block);
+    case BlockForm::q8_0:
+      return Kernel<S, BlockQ8_0>::run(block);
+    case BlockForm::q4_k:
+      return Kernel<S, BlockQ4_K>::run(block);
+    case BlockForm::q5_k:
+      return Kernel<S, BlockQ5_K>::run(block);
+    case BlockForm::q6_k:
+      return Kernel<S, BlockQ6_K>::run(block);
+    case BlockForm::other:
+      return false;
+  }
+  return false;
+}
+
+template <class S, class Type>
+struct FloatKernel {
+  static bool run(const BlockRowsBlock& block) {
+    float_block<S, Type>(block);
+    return true;
+  }
+};
+template <class S, class Type>
+struct Int8Kernel {
+  static bool run(const BlockRowsBlock& block) {
+    int8_block<S, Type>(block);
+    return true;
+  }
+};
+
+template <class S>
+[[gnu::always_inline]] inline void block_rows_float(const BlockRowsBlock& block) {
+  if (!by_form<S, FloatKernel>(block)) decoded_block<S>(block, block.x.row(0), block.x.stride(0));
+}
+template <class S>
+[[gnu::always_inline]] inline void block_rows_int8(const BlockRowsBlock& block) {
+  if (!by_form<S, Int8Kernel>(block))
+    decoded_block<S>(block, reinterpret_cast<const float*>(block.layout), block.w.columns);
+}
+
+}  // namespace
+}  // namespace mote::kernels
