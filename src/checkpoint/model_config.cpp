@@ -7,7 +7,8 @@ namespace mote::checkpoint {
 namespace {
 
 LayerConfig resolve(const ModelConfig& config, std::int64_t i, const Place& place) {
-  LayerConfig layer{config.dropout, config.norms, config.attention, config.feed_forward};
+  LayerConfig layer{config.dropout, config.residual_scale, config.norms, config.attention,
+                    config.feed_forward};
   for (std::size_t r = 0; r < config.rules.size(); ++r) {
     const Place rule = place.inside("rules").inside(std::to_string(r));
     const std::vector<std::int64_t> chosen =
@@ -191,6 +192,9 @@ void validate(const ModelConfig& config, const Place& place) {
 }
 
 void validate_layers(const ModelConfig& config, const Place& place) {
+  if (config.head.bias && config.head.scale != 1)
+    throw_config_error(place.inside("head.scale"),
+                       concat("is ", config.head.scale, ", and head.bias is true; take one"));
   if (config.dim % 2 != 0)
     throw_config_error(place.inside("dim"),
                        concat("is ", config.dim, "; sines and cosines need an even number"));

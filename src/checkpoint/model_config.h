@@ -366,16 +366,19 @@ using FeedForwardConfig = OneOf<Mixture, Dense, TopK, ProductKey, Peer>;
 // What one block is made from.
 struct LayerConfig {
   double dropout = 0;
+  double residual_scale = 1;
   NormsConfig norms;
   AttentionConfig attention;
   FeedForwardConfig feed_forward;
 
   static auto fields() {
     using C = LayerConfig;
-    return std::tuple{Field{&C::dropout, "dropout", "dropout rate in training", 0.0, 0.99},
-                      Field{&C::norms, "norms", "normalisation"},
-                      Field{&C::attention, "attention", "attention"},
-                      Field{&C::feed_forward, "feed_forward", "feed-forward layer"}};
+    return std::tuple{
+        Field{&C::dropout, "dropout", "dropout rate in training", 0.0, 0.99},
+        Field{&C::residual_scale, "residual_scale",
+              "what attention and feed-forward layer give is multiplied by it", 1e-6, 1e6},
+        Field{&C::norms, "norms", "normalisation"}, Field{&C::attention, "attention", "attention"},
+        Field{&C::feed_forward, "feed_forward", "feed-forward layer"}};
   }
 };
 
@@ -383,8 +386,12 @@ enum class Positions { none, learned };
 
 struct HeadConfig {
   bool bias = true;
+  double scale = 1;
   static auto fields() {
-    return std::tuple{Field{&HeadConfig::bias, "bias", "a bias in the output layer"}};
+    using C = HeadConfig;
+    return std::tuple{
+        Field{&C::bias, "bias", "a bias in the output layer"},
+        Field{&C::scale, "scale", "logits are multiplied by it; without a bias", 1e-6, 1e6}};
   }
 };
 
@@ -397,6 +404,7 @@ struct ModelConfig {
   Positions positions = Positions::none;
   bool tied = false;
   double embedding_scale = 1;
+  double residual_scale = 1;
   HeadConfig head;
   // Of every layer that no rule changes; the norm after the last block is of this kind too.
   NormsConfig norms;
@@ -417,6 +425,8 @@ struct ModelConfig {
         Field{&C::tied, "tied", "the output layer's matrix is the embedding"},
         Field{&C::embedding_scale, "embedding_scale", "embedded tokens are multiplied by it", 1e-6,
               1e6},
+        Field{&C::residual_scale, "residual_scale",
+              "what attention and feed-forward layers give is multiplied by it", 1e-6, 1e6},
         Field{&C::head, "head", "output layer"},
         Field{&C::norms, "norms", "normalisation"},
         Field{&C::attention, "attention", "attention"},

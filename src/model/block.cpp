@@ -41,7 +41,8 @@ Tensor TransformerBlock::forward(const Tensor& x_BTD, ForwardState& state) const
   const auto joining = [&](const char* part, const Tensor& y, const std::optional<Norm>& norm,
                            Site where) {
     if (pass.observer) pass.observer->gave(name_ + part, y);
-    return dropout(norm ? norm->forward(y, pass) : y, where);
+    const Tensor normed = norm ? norm->forward(y, pass) : y;
+    return dropout(config_.residual_scale == 1 ? normed : normed * config_.residual_scale, where);
   };
   const Tensor middle_BTD = ops::add(
       x_BTD, joining(".attention", attend(x_BTD, state), after_attention_, Site::attention_output),

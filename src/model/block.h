@@ -1,5 +1,6 @@
 // One block of the pre-norm transformer: x += attention(norm(x)); x += feed_forward(norm(x)),
-// dropout after each; with norms.after, x += norm(attention(norm(x))) and so on.
+// dropout after each; with norms.after, x += norm(attention(norm(x))) and so on; what is added is
+// multiplied by residual_scale.
 #pragma once
 
 #include <optional>

@@ -263,9 +263,9 @@ void expect_gradients(const fs::path& folder) {
   }
 }
 
-const char* const kDecoders[] = {"llama",       "mistral",     "qwen2",  "qwen3",     "gemma3_text",
-                                 "mixtral",     "olmoe",       "phimoe", "qwen2_moe", "qwen3_moe",
-                                 "deepseek_v2", "deepseek_v3", "gpt_oss"};
+const char* const kDecoders[] = {
+    "llama",  "mistral",   "qwen2",     "qwen3",       "gemma3_text", "mixtral", "olmoe",
+    "phimoe", "qwen2_moe", "qwen3_moe", "deepseek_v2", "deepseek_v3", "gpt_oss", "granitemoe"};
 
 TEST(FixturesDecoders, ComputeWhatTransformersDoes) {
   for (const char* kind : kDecoders) {

@@ -20,6 +20,7 @@ namespace {
 const std::set<std::string> kHandled = {"checkpoint:deepseek_v2",
                                         "checkpoint:deepseek_v3",
                                         "checkpoint:gemma3_text",
+                                        "checkpoint:granitemoe",
                                         "checkpoint:gpt_oss",
                                         "checkpoint:llama",
                                         "checkpoint:mistral",

@@ -46,13 +46,17 @@ Tensor LanguageModel::hidden(const Tensor& ids_BT, ForwardState& state) const {
   return stack_.forward(embed(ids_BT, state), state);
 }
 
+Tensor LanguageModel::scaled(const Tensor& hidden) const {
+  return config_.head.scale == 1 ? hidden : hidden * config_.head.scale;
+}
+
 Tensor LanguageModel::logits(const Tensor& hidden, const Pass& pass) const {
-  return head_.forward(hidden, pass);
+  return head_.forward(scaled(hidden), pass);
 }
 
 Tensor LanguageModel::token_losses(const Tensor& hidden_BTD, const Tensor& targets_BT,
                                    const Pass& pass) const {
-  return ops::head_loss(hidden_BTD.reshape({-1, config_.dim}), head_.weight(), head_.bias(),
+  return ops::head_loss(scaled(hidden_BTD.reshape({-1, config_.dim})), head_.weight(), head_.bias(),
                         targets_BT.reshape({-1}), pass)
       .each_N;
 }
@@ -64,7 +68,8 @@ TrainingLoss LanguageModel::loss(const Tensor& ids_BT, const Tensor& targets_BT,
   const Tensor h_ND =
       ops::dropout(hidden(ids_BT, state), config_.dropout, kHeadSite, pass).view({-1, config_.dim});
   const Tensor mean =
-      ops::head_loss(h_ND, head_.weight(), head_.bias(), targets_BT.reshape({-1}), pass).mean;
+      ops::head_loss(scaled(h_ND), head_.weight(), head_.bias(), targets_BT.reshape({-1}), pass)
+          .mean;
   const Tensor penalty = penalties(state);
   return {penalty.defined() ? mean + penalty : mean, mean, std::move(state.commits)};
 }

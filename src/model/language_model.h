@@ -24,6 +24,9 @@ class LanguageModel final : public Model {
   Cache make_cache(std::int64_t memory_tokens = -1) const override;
 
  private:
+  // What the output layer multiplies.
+  Tensor scaled(const Tensor& hidden) const;
+
   const ModelConfig config_;
   WeightPtr embedding_;
   Tensor positions_TD_;

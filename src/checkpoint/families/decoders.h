@@ -19,6 +19,7 @@ FamilyModel read_qwen2_moe(FamilySource source);    // a shared expert with a ga
 FamilyModel read_qwen3_moe(FamilySource source);    // RMS norms of heads
 FamilyModel read_deepseek_v2(FamilySource source);  // latent attention, groups of experts
 FamilyModel read_deepseek_v3(FamilySource source);  // the same, sigmoid gates, selection by a bias
-FamilyModel read_gpt_oss(FamilySource source);      // sinks, windows, biases, MXFP4
+FamilyModel read_granitemoe(FamilySource source);  // multipliers of embedding, residuals and logits
+FamilyModel read_gpt_oss(FamilySource source);     // sinks, windows, biases, MXFP4
 
 }  // namespace mote::checkpoint

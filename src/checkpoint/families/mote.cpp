@@ -147,7 +147,12 @@ FamilyModel read_mote(Json json, const std::string& file) {
   if (first_version) json = completed(upgraded_model_table(std::move(json)));
   if (found < 3) complete_mixture(json);
   if (found < 4) complete_norms(json);
-  if (found < 5) complete_experts(json);
+  if (found < 5) {
+    complete_experts(json);
+    add_later_keys(json, {{"residual_scale", 1.0}}, {});
+    if (const auto head = json.find("head"); head != json.end() && head->is_object())
+      add_later_keys(*head, to_json(HeadConfig{}), {"bias"});
+  }
   FamilyModel model;
   model.config = read_config<ModelConfig>(json, file);
   check_complete<ModelConfig>(json, {file, ""});

@@ -1,7 +1,7 @@
 // mote's own checkpoints: config.json and the names of tensors, of this version and those before.
 //
 // Version 5 (`format_version` in config.json, `version` in recipes) has the fields of ModelConfig.
-// Version 4 lacks what a mixture got since: `activation`, `gated`, `bias`, `unit`, `shared`, of its
+// Version 4 lacks `residual_scale`, `head.scale` and what a mixture got since: `activation`, `gated`, `bias`, `unit`, `shared`, of its
 // router `selection_bias` and `gate_scale`, of the loss `switch` `of_all_layers`.
 // Version 3 lacks besides `norms`, `embedding_scale` and what a dense layer got since: `activation`, `gated`,
 // `bias`.
