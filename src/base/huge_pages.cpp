@@ -1,5 +1,6 @@
 #include "base/huge_pages.h"
 
+#include <fcntl.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -7,7 +8,7 @@
 
 namespace mote {
 
-void use_huge_pages(void* begin, std::size_t bytes) {
+void use_huge_pages(const void* begin, std::size_t bytes) {
   constexpr std::size_t kWorthIt = std::size_t{4} << 20;
   if (bytes < kWorthIt) return;
   const auto page = static_cast<std::uintptr_t>(sysconf(_SC_PAGESIZE));
@@ -15,6 +16,13 @@ void use_huge_pages(void* begin, std::size_t bytes) {
   const std::uintptr_t first = (address + page - 1) / page * page,
                        last = (address + bytes) / page * page;
   if (first < last) madvise(reinterpret_cast<void*>(first), last - first, MADV_HUGEPAGE);
+}
+
+void forget_cached(const std::filesystem::path& path) {
+  const int file = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (file < 0) return;
+  posix_fadvise(file, 0, 0, POSIX_FADV_DONTNEED);
+  close(file);
 }
 
 }  // namespace mote

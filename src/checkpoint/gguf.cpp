@@ -4,7 +4,7 @@
 #include <limits>
 #include <optional>
 
-#include "base/large_pages.h"
+#include "base/huge_pages.h"
 #include "checkpoint/refuse.h"
 #include "kernels/packed/blocks/blocks.h"
 
@@ -280,7 +280,7 @@ fs::path part_path(const fs::path& any, std::int64_t number, std::int64_t count)
 
 void GgufFile::open(const fs::path& path) {
   files_.push_back(std::make_unique<MappedFile>(path));
-  use_large_pages(files_.back()->bytes());
+  use_huge_pages(files_.back()->bytes().data(), files_.back()->bytes().size());
   parts_.push_back(parse_gguf(files_.back()->bytes(), path.string()));
 }
 

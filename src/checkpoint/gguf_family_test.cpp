@@ -1,6 +1,7 @@
 // What the keys of GGUF files say of a model, and what is refused.
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <functional>
 #include <map>
 
@@ -56,20 +57,27 @@ Rotary attention_of(const ModelConfig& config, std::int64_t layer) {
 
 class GgufFamily : public ::testing::Test {
  protected:
-  GgufFile file(const Keys& keys, const std::vector<std::string>& more = {}) {
+  // `values`: of the tensors `more`; none: 32 zeros.
+  GgufFile file(const Keys& keys, const std::vector<std::string>& more = {},
+                const std::vector<float>& values = {}) {
     GgufKeyList list;
     for (const auto& [name, add] : keys) add(list, name);
     std::vector<TensorSpec> specs = {{"token_embd.weight", Dtype::f32, {10, 32}}};
-    for (const std::string& name : more) specs.push_back({name, Dtype::f32, {32}});
+    const auto count = static_cast<std::int64_t>(values.empty() ? 32 : values.size());
+    for (const std::string& name : more) specs.push_back({name, Dtype::f32, {count}});
     const fs::path path = folder_.path() / "m.gguf";
     GgufWriter writer(path, list, specs);
     for (const TensorSpec& spec : specs)
-      writer.write(spec.name, std::vector<std::byte>(byte_count(spec.dtype, spec.shape).bytes));
+      if (values.empty() || spec.shape.size() > 1)
+        writer.write(spec.name, std::vector<std::byte>(byte_count(spec.dtype, spec.shape).bytes));
+      else
+        writer.write(spec.name, std::as_bytes(std::span(values)));
     writer.commit();
     return GgufFile(path);
   }
-  ModelConfig config(const Keys& keys, const std::vector<std::string>& more = {}) {
-    return read_gguf_model(file(keys, more)).config;
+  ModelConfig config(const Keys& keys, const std::vector<std::string>& more = {},
+                     const std::vector<float>& values = {}) {
+    return read_gguf_model(file(keys, more, values)).config;
   }
   std::string refusal(const Keys& keys) {
     try {
@@ -121,6 +129,20 @@ TEST_F(GgufFamily, ReadsRotaryScalings) {
   EXPECT_EQ(rotary.scaling.get_if<YarnScaling>()->context, 16);
   keys["llama.rope.scaling.type"] = word("longrope");
   EXPECT_TRUE(contains(refusal(keys), "llama.rope.scaling.type"));
+}
+
+TEST_F(GgufFamily, OfLlama3HasItsDivisorsOfFrequencies) {
+  const ModelConfig model = config(sizes("llama"), {"rope_freqs.weight"}, {1, 2, 4, 8});
+  const RotaryConfig rotary = attention_of(model, 0).rotary;
+  for (const std::int64_t positions : {1, 1'000'000}) {
+    const RotaryFrequencies frequencies = rotary_frequencies(rotary, 8, positions);
+    for (std::size_t m = 0; m < 4; ++m)
+      EXPECT_NEAR(frequencies.of_pair[m], std::pow(10, -static_cast<double>(m)) / std::pow(2, m),
+                  1e-12);
+    EXPECT_EQ(frequencies.factor, 1);
+  }
+  EXPECT_THROW(config(sizes("llama"), {"rope_freqs.weight"}, {1, 2, 4}), Error);
+  EXPECT_THROW(config(sizes("llama"), {"rope_freqs.weight"}, {1, 2, 4, 0}), Error);
 }
 
 TEST_F(GgufFamily, OfGemmaSeesAllInEverySixthLayer) {

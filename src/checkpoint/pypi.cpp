@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "base/check.h"
-#include "base/large_pages.h"
+#include "base/huge_pages.h"
 #include "base/log.h"
 #include "checkpoint/refuse.h"
 #include "checkpoint/zip.h"

@@ -107,12 +107,7 @@ class Builder {
       if (bytes->size() == 1)
         model_.byte_ids[static_cast<std::uint8_t>((*bytes)[0])] = static_cast<TokenId>(id);
     }
-    if (const auto missing = std::count(model_.byte_ids.begin(), model_.byte_ids.end(), -1);
-        missing == 256)
-      fail("tokens", "has no token of a single byte");
-    else if (missing > 0)
-      model_.warnings.push_back(concat(file_, ": the vocabulary lacks ", missing,
-                                       " of the 256 bytes, which are left out of texts"));
+    if (!note_missing_bytes(model_, file_)) fail("tokens", "has no token of a single byte");
     byte_merges(id_of);
     set_around(v_.add_begin.value_or(pre->add_begin));
   }

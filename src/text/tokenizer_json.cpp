@@ -149,19 +149,20 @@ void Reader::read_unknown(const SortedJson& model) {
 
 void Reader::read_byte_ids() {
   const bool fallback = model_.kind != Kind::byte_bpe;
+  model_.byte_ids.fill(-1);
   for (int byte = 0; byte < 256; ++byte) {
     char hex[8];
     std::snprintf(hex, sizeof hex, "<0x%02X>", static_cast<unsigned>(byte));
     const std::string bytes = fallback ? std::string(hex) : std::string(1, static_cast<char>(byte));
     const auto found = id_of_.find(bytes);
-    if (found == id_of_.end())
-      json_.fail(
-          "model.vocab",
-          concat("lacks byte ", byte, ", written '", fallback ? bytes : to_byte_alphabet(bytes),
-                 "'; ", fallback ? "byte_fallback needs" : "a byte-level vocabulary has",
-                 " all 256"));
-    model_.byte_ids[static_cast<std::size_t>(byte)] = found->second;
+    if (found != id_of_.end())
+      model_.byte_ids[static_cast<std::size_t>(byte)] = found->second;
+    else if (fallback)
+      json_.fail("model.vocab", concat("lacks byte ", byte, ", written '", bytes,
+                                       "'; byte_fallback needs all 256"));
   }
+  if (!fallback && !note_missing_bytes(model_, json_.file()))
+    json_.fail("model.vocab", "has no token of a single byte");
 }
 
 std::pair<std::string, std::string> Reader::merge_parts(const SortedJson& merge,

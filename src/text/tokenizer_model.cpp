@@ -401,6 +401,14 @@ TokenizerModel byte_model() {
   return model;
 }
 
+bool note_missing_bytes(TokenizerModel& model, const std::string& file) {
+  const auto missing = std::count(model.byte_ids.begin(), model.byte_ids.end(), -1);
+  if (missing > 0)
+    model.warnings.push_back(concat(file, ": the vocabulary lacks ", missing,
+                                    " of the 256 bytes, which are left out of texts"));
+  return missing < std::ssize(model.byte_ids);
+}
+
 std::unique_ptr<Tokenizer> make_tokenizer(TokenizerModel model) {
   return std::make_unique<ModelTokenizer>(std::move(model));
 }

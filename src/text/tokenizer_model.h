@@ -63,6 +63,10 @@ struct TokenizerModel {
 // Ids 0 to 255 are the bytes, 256 is <|endoftext|>, and GPT-2's pattern cuts the text.
 TokenizerModel byte_model();
 
+// Warns of bytes that a byte-level vocabulary has no token for (byte_ids of -1). False: it has none of
+// them, and is no such vocabulary.
+bool note_missing_bytes(TokenizerModel& model, const std::string& file);
+
 // A model that is consistent, which parsing a file makes sure of and learning cannot fail to be.
 std::unique_ptr<Tokenizer> make_tokenizer(TokenizerModel model);
 
