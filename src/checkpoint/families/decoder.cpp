@@ -61,12 +61,11 @@ bool has_alternatives(std::span<const NameRule> names) {
                      [&](const NameRule& rule) { return !ours.insert(rule.ours).second; });
 }
 
-// Sizes and numbers lie in the ranges that our own config has, whose names messages use.
-void check_ranges(const ModelConfig& model, const HfConfig& config) {
-  read_config<ModelConfig>(to_json(model), config.file());
-}
-
 }  // namespace
+
+void check_ranges(const ModelConfig& model, const std::string& file) {
+  read_config<ModelConfig>(to_json(model), file);
+}
 
 std::span<const NameRule> decoder_names() {
   return kNames;
@@ -115,7 +114,7 @@ ModelConfig read_decoder(const HfConfig& config, double rope_base, bool tied,
   model.attention = attention;
   model.feed_forward = Dense{config.integer("intermediate_size"),
                              read_activation(config, "hidden_act", "silu"), true, false};
-  check_ranges(model, config);
+  check_ranges(model, config.file());
   return model;
 }
 
@@ -173,7 +172,7 @@ FamilyModel finished(const HfConfig& config, ModelConfig model, std::span<const 
     return (second_copy && tensor == kHead) || tensor.ends_with(".rotary_emb.inv_freq") ||
            layer_of(tensor) >= layers;
   };
-  check_ranges(model, config);
+  check_ranges(model, config.file());
   validate(model, {config.file(), ""});
   read.config = std::move(model);
   read.stored = [names, tensors](const std::string& parameter) {

@@ -32,6 +32,9 @@ void read_windows(const HfConfig& config, std::int64_t window,
 // Qwen's: with use_sliding_window the layers from max_window_layers on.
 void read_qwen_windows(const HfConfig& config, ModelConfig& model);
 
+// Sizes and numbers lie in the ranges that our own config has, whose names messages use.
+void check_ranges(const ModelConfig& model, const std::string& file);
+
 // Checks what was read, and that the config has nothing else. A model that says it is tied, and whose
 // files have another output matrix, is not.
 FamilyModel finished(const HfConfig& config, ModelConfig model, std::span<const NameRule> names,

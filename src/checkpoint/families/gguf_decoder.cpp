@@ -1,5 +1,7 @@
 #include "checkpoint/families/gguf_decoder.h"
 
+#include "checkpoint/families/decoder.h"
+
 namespace mote::checkpoint {
 namespace {
 
@@ -30,11 +32,6 @@ constexpr NameRule kNames[] = {
     {"blocks.#.feed_forward.up.bias", "blk.#.ffn_up.bias"},
     {"blocks.#.feed_forward.down.bias", "blk.#.ffn_down.bias"},
 };
-
-// Sizes and numbers lie in the ranges that our own config has, whose names messages use.
-void check_ranges(const ModelConfig& model, const GgufConfig& config) {
-  read_config<ModelConfig>(mote::to_json(model), config.file());
-}
 
 }  // namespace
 
@@ -68,13 +65,13 @@ ModelConfig read_gguf_decoder(const GgufConfig& config, const GgufFile& file, do
   model.attention = attention;
   model.feed_forward = Dense{config.per_layer("feed_forward_length", model.layers, 0),
                              NeuronActivation::silu, true, file.has("blk.0.ffn_up.bias")};
-  check_ranges(model, config);
+  check_ranges(model, config.file());
   return model;
 }
 
 FamilyModel finished(const GgufConfig& config, ModelConfig model, std::span<const NameRule> names) {
   config.check_all_used();
-  check_ranges(model, config);
+  check_ranges(model, config.file());
   validate(model, {config.file(), ""});
   FamilyModel read;
   read.config = std::move(model);

@@ -1,5 +1,5 @@
 // The one loop of the packed products: rows sorted by expert are cut into chunks, outputs into
-// blocks, both by shape alone.
+// blocks, neither of which changes a sum.
 //
 // Takes scratch memory for the layouts of all chunks, layout_bytes() for every row of x, and on each
 // thread for the panels of one block.
