@@ -5,9 +5,8 @@
 #include "base/log.h"
 #include "base/process.h"
 #include "cli/sampling_options.h"
-#include "model/packed_weight.h"
-#include "model/saved.h"
 #include "run/evaluator.h"
+#include "run/opened.h"
 
 namespace mote::cli {
 namespace {
@@ -47,15 +46,12 @@ class Chat final : public Verb {
                  "continues a "
                  "text"))
           .in(folder.string());
-    const auto model = model::load_model(folder, *context.run.executor);
     model::Pass pass = context.pass();
     pass.int8_activations = activations_.int8();
-    if (pass.int8_activations) model::check_int8_activations(*model);
-    const auto tokenizer = model::load_tokenizer(folder, model->config());
+    const auto [model, tokenizer, bounds] = run::open_model(folder, pass);
     sampling_.finish(context, tokenizer->vocab_size());
     sampling_.options.memory_tokens = run::memory_for_context(model->config(), context_size_);
-    run::Session session(*model, *tokenizer, model::load_text_bounds(folder, *tokenizer),
-                         sampling_.options, pass);
+    run::Session session(*model, *tokenizer, bounds, sampling_.options, pass);
     talk(session, *chat, *tokenizer, values);
     return nullptr;
   }

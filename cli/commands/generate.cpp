@@ -7,10 +7,9 @@
 #include "base/log.h"
 #include "base/process.h"
 #include "cli/sampling_options.h"
-#include "model/packed_weight.h"
-#include "model/saved.h"
 #include "run/evaluator.h"
 #include "run/generator.h"
+#include "run/opened.h"
 
 namespace mote::cli {
 namespace {
@@ -41,14 +40,9 @@ class Generate final : public Verb {
   Json run(const Context& context) override {
     const std::vector<std::string> prompts = read_prompts();
     const std::filesystem::path folder = model::find_model(model_);
-    const auto model = model::load_model(folder, *context.run.executor);
     model::Pass pass = context.pass();
     pass.int8_activations = activations_.int8();
-    if (pass.int8_activations) model::check_int8_activations(*model);
-    for (const std::string& warning : checkpoint::causality_warnings(model->config()))
-      log::warn(warning);
-    const auto tokenizer = model::load_tokenizer(folder, model->config());
-    const model::TextBounds bounds = model::load_text_bounds(folder, *tokenizer);
+    const auto [model, tokenizer, bounds] = run::open_model(folder, pass);
     sampling_.finish(context, tokenizer->vocab_size());
     run::GenerateOptions& options = sampling_.options;
     options.memory_tokens = run::memory_for_context(model->config(), context_size_);

@@ -3,8 +3,7 @@
 #include "base/log.h"
 #include "base/process.h"
 #include "base/stopwatch.h"
-#include "model/packed_weight.h"
-#include "model/saved.h"
+#include "run/opened.h"
 
 namespace mote::run {
 
@@ -25,17 +24,13 @@ std::int64_t memory_for_context(const checkpoint::ModelConfig& config, std::int6
 Evaluation evaluate(const std::filesystem::path& model_folder, const std::string& corpus_name,
                     std::uint64_t max_bytes, std::int64_t context, const model::Pass& pass,
                     const text::TextFormat& format) {
-  const auto model = model::load_model(model_folder, *pass.run.executor);
-  if (pass.int8_activations) model::check_int8_activations(*model);
-  for (const std::string& warning : checkpoint::causality_warnings(model->config()))
-    log::warn(warning);
-  const auto tokenizer = model::load_tokenizer(model_folder, model->config());
+  const auto [model, tokenizer, bounds] = open_model(model_folder, pass);
   const auto corpus = text::open_corpus(corpus_name, max_bytes, format);
   log::Progress progress("evaluating", static_cast<std::int64_t>(corpus->bytes()), "bytes");
   model::CorpusLossOptions options;
   options.memory_tokens = memory_for_context(model->config(), context);
   if (checkpoint::sees_everything(model->config())) options.window = context;
-  options.before = model::load_text_bounds(model_folder, *tokenizer).before;
+  options.before = bounds.before;
   options.progress = [&](std::int64_t done) {
     progress.update(done);
     stop_if_interrupted();
