@@ -34,6 +34,15 @@ std::string sentences(std::uint64_t seed, int count) {
   return text;
 }
 
+// At random: inputs of many directions.
+std::string letters(int count) {
+  const Rng rng(5, Purpose::test);
+  std::string text;
+  for (int i = 0; i < count; ++i)
+    text += static_cast<char>(' ' + rng.below(95, static_cast<std::uint64_t>(i)));
+  return text;
+}
+
 // A trained toy model, made once for all tests of this file: 8 experts, rows of 320.
 class TrainedModel : public ::testing::Test {
  protected:
@@ -42,6 +51,7 @@ class TrainedModel : public ::testing::Test {
     folder_->file("train.txt", sentences(1, 6000));
     folder_->file("valid.txt", sentences(2, 300));
     folder_->file("other.txt", sentences(3, 500));
+    folder_->file("letters.txt", letters(20000));
     train::Recipe recipe;
     recipe.data.train = path("train.txt");
     recipe.data.tokenizer = "bytes";
@@ -153,8 +163,11 @@ TEST_F(Compressor, AnExpertFallsBackWhereEitherOfItsMatricesDoes) {
   model::save_tokenizer(*tokenizer, model::own_bounds(*tokenizer), path("same"));
   CompressOptions o = options(Bits::two);
   o.rounding.damping = 1e-12;
+  o.calibration = path("letters.txt");
+  o.layers = "blocks.0.feed_forward.experts.*";  // later blocks see what this one makes
   const CompressReport all = run("all-calibrated", o),
                        same = compress(path("same"), path("one-falls-back"), o, test_pass());
+  EXPECT_EQ(all.calibrated, 8);
   EXPECT_EQ(same.experts, all.experts);
   EXPECT_EQ(same.calibrated, all.calibrated - 1);
 }
