@@ -24,6 +24,8 @@ enum class Purpose : std::uint32_t {
   hash_router = 8,
   rounding = 9,
   corruption = 10,
+  span_corruption = 11,
+  pair_order = 12,
 };
 
 // The hash of a name (FNV-1a), as part of a key.

@@ -69,22 +69,38 @@ class TokenFile {
   std::unique_ptr<State> state_;
 };
 
-// One training batch: `ids` and `targets` are [streams, context] row-major; targets[i] follows
-// ids[i] in the text.
+// Behind the end of a shorter target.
+inline constexpr TokenId kNoTarget = -100;
+
+// One training batch: `ids` and `targets` are [streams, T] row-major; targets[i] follows ids[i] in the
+// text. Of encoder-decoders, `source` is [streams, S] with the number of tokens of each, or none where
+// all are S long.
 struct Batch {
   std::vector<TokenId> ids, targets;
+  std::vector<TokenId> source = {};
+  std::vector<std::int32_t> source_lengths = {};
   bool starts_epoch = false;  // attention memory must be reset before it
+};
+
+// Batch `step` depends on `step` alone, so a run resumes by asking for the next step.
+class Batches {
+ public:
+  virtual ~Batches() = default;
+  virtual Batch at(std::int64_t step) const = 0;
+  virtual std::int64_t steps_per_epoch() const = 0;
+  // Tokens that a step reads, sources and targets; where steps differ, in the mean.
+  virtual std::int64_t tokens_per_step() const = 0;
 };
 
 // Transformer-XL streams: the file is cut into floor((size - 1) / context) windows of context + 1
 // tokens at stride `context`; stream b reads windows b*W .. b*W + W-1 in order, W = floor(windows /
-// streams); the remainder is dropped; after W steps a new epoch starts. Batch `step` depends on
-// `step` alone, so a run resumes by asking for the next step.
-class BatchStream {
+// streams); the remainder is dropped; after W steps a new epoch starts.
+class BatchStream final : public Batches {
  public:
   BatchStream(std::shared_ptr<const TokenFile> tokens, std::int64_t streams, std::int64_t context);
-  Batch at(std::int64_t step) const;
-  std::int64_t steps_per_epoch() const { return windows_per_stream_; }
+  Batch at(std::int64_t step) const override;
+  std::int64_t steps_per_epoch() const override { return windows_per_stream_; }
+  std::int64_t tokens_per_step() const override { return streams_ * context_; }
 
  private:
   std::shared_ptr<const TokenFile> tokens_;

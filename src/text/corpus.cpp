@@ -41,7 +41,8 @@ class StoredCorpus final : public Corpus {
     const auto bytes = files_.emplace_back(path).bytes();
     return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
   }
-  void cut_to(std::uint64_t max_bytes);
+  // The last document is cut short; of pairs, those that fit stay, the first at any rate.
+  void cut_to(std::uint64_t max_bytes, bool pairs);
   void keep_split(Split split);
 
   bool has_json_lines = false;
@@ -52,9 +53,17 @@ class StoredCorpus final : public Corpus {
   std::vector<std::string_view> documents_;
 };
 
-void StoredCorpus::cut_to(std::uint64_t max_bytes) {
+void StoredCorpus::cut_to(std::uint64_t max_bytes, bool pairs) {
   std::uint64_t left = max_bytes;
   std::size_t kept = 0;
+  if (pairs) {
+    for (; kept + 1 < documents_.size(); kept += 2) {
+      const std::uint64_t size = documents_[kept].size() + documents_[kept + 1].size();
+      if (kept > 0 && size > left) break;
+      left -= std::min(left, size);
+    }
+    return documents_.resize(kept);
+  }
   for (; kept < documents_.size() && left > 0; ++kept) {
     documents_[kept] = documents_[kept].substr(0, left);
     left -= documents_[kept].size();
@@ -150,15 +159,28 @@ std::string json_text(std::string_view line, const fs::path& path, std::size_t n
 }
 
 void add_json_lines(StoredCorpus& corpus, std::string_view text, const fs::path& path,
-                    const std::string& key) {
+                    const TextFormat& format) {
   corpus.has_json_lines = true;
   for (std::size_t number = 1; !text.empty(); ++number) {
     stop_if_interrupted();
     const std::size_t end = std::min(text.find('\n'), text.size());
     const std::string_view line = text.substr(0, end);
     text.remove_prefix(std::min(end + 1, text.size()));
-    if (line.find_first_not_of(" \t\r") != std::string_view::npos)
-      corpus.add_document(corpus.keep(json_text(line, path, number, key)));
+    if (line.find_first_not_of(" \t\r") == std::string_view::npos) continue;
+    const std::string_view first = corpus.keep(json_text(line, path, number, format.json_key));
+    if (format.target_key.empty()) {
+      corpus.add_document(first);
+      continue;
+    }
+    const std::string_view second = corpus.keep(json_text(line, path, number, format.target_key));
+    if (first.empty() || second.empty())
+      throw Error(ErrorKind::file, concat(path.string(), ": line ", number, " has an empty '",
+                                          first.empty() ? format.json_key : format.target_key,
+                                          "'; a pair needs both texts"))
+          .in(path.string())
+          .at(first.empty() ? format.json_key : format.target_key);
+    corpus.add_document(first);
+    corpus.add_document(second);
   }
 }
 
@@ -208,8 +230,14 @@ void add_file(StoredCorpus& corpus, const fs::path& path, std::uint64_t max_byte
   fs::path name = path.filename();
   std::string kind = take_extension(name);
   if (kind == "gz") kind = take_extension(name);
-  if (kind == "jsonl" || kind == "ndjson")
-    return add_json_lines(corpus, text, path, format.json_key);
+  if (kind == "jsonl" || kind == "ndjson") return add_json_lines(corpus, text, path, format);
+  if (!format.target_key.empty())
+    throw Error(ErrorKind::file,
+                concat(path.string(),
+                       ": pairs are read from JSON lines; give a "
+                       ".jsonl file with a line {\"",
+                       format.json_key, "\": ..., \"", format.target_key, "\": ...} for each"))
+        .in(path.string());
   if (!format.binary && kind == "json")
     refuse_as_text(path,
                    "is one JSON value by its name; give a .jsonl file with a line {\"text\": ...} "
@@ -334,6 +362,10 @@ std::unique_ptr<Corpus> open_corpus(const std::string& name, std::uint64_t max_b
                                     const TextFormat& format) {
   auto corpus = std::make_unique<StoredCorpus>();
   std::string blocks;
+  const bool pairs = !format.target_key.empty();
+  if (pairs && is_source(name.substr(0, name.find(':'))))
+    throw Error(ErrorKind::file, concat(name, ": is running text; pairs are read from JSON lines"))
+        .in(name);
   if (is_there(name)) {
     add_named(*corpus, name, max_bytes, format);
   } else {
@@ -341,6 +373,12 @@ std::unique_ptr<Corpus> open_corpus(const std::string& name, std::uint64_t max_b
     const std::string head = name.substr(0, colon);
     if (colon == std::string::npos || !is_there(head)) throw_not_found(name);
     const Split split = parse_split(head, name.substr(colon + 1));
+    if (pairs)
+      throw Error(ErrorKind::usage, concat(name,
+                                           ": a split cuts between bytes, which would part "
+                                           "sources from their targets; give a file for each "
+                                           "split"))
+          .in(name);
     add_named(*corpus, head, 0, format);
     blocks = concat(" (its text has ", counted(corpus->bytes(), "byte"), "; of every 20 blocks of ",
                     kBlockBytes, " valid is the 19th, test the 20th)");
@@ -349,7 +387,7 @@ std::unique_ptr<Corpus> open_corpus(const std::string& name, std::uint64_t max_b
   if (format.json_key != TextFormat{}.json_key && !corpus->has_json_lines)
     log::warn(concat(name, ": has no JSON lines, so that no text is under the key '",
                      format.json_key, "' that was named"));
-  if (max_bytes > 0) corpus->cut_to(max_bytes);
+  if (max_bytes > 0) corpus->cut_to(max_bytes, pairs);
   if (corpus->documents().empty())
     throw Error(ErrorKind::file,
                 concat("corpus ", name, " is empty", blocks, "; choose one with text in it"))

@@ -20,6 +20,9 @@ class Corpus {
 struct TextFormat {
   std::string json_key = "text";  // of JSON lines
   bool binary = false;            // take what is no text byte by byte
+  // Of JSON lines that are pairs: each is two documents, that of json_key and that of this one. Empty: no
+  // pairs.
+  std::string target_key = {};
 };
 
 // `name` is a name (gcide, kjv) or the path of a text file, of a .jsonl or .ndjson file (the text of
