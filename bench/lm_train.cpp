@@ -52,7 +52,7 @@ void lm_train(const Report& report) {
       const auto step = [&] {
         const Tensor& ids = batches[turn++ % 4];
         model::Memory memory;
-        lm->loss(ids.narrow(1, 0, kContext), ids.narrow(1, 1, kContext), memory, pass)
+        lm->loss({ids.narrow(1, 0, kContext), ids.narrow(1, 1, kContext)}, memory, pass)
             .total.backward();
         optimizer->step(2.5e-4);
       };

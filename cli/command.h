@@ -83,12 +83,16 @@ class ActivationsOption {
   std::string name_ = "f32";
 };
 
-// --text-key and --binary of the verbs that read text.
+// --text-key, --target-key and --binary of the verbs that read text.
 class TextFormatOptions {
  public:
   void add(CLI::App& app) {
     options_ = {
         app.add_option("--text-key", format_.json_key, "key of the text in JSON lines")
+            ->check(not_empty()),
+        app.add_option("--target-key", format_.target_key,
+                       "key of the target in JSON lines that are pairs for an encoder-decoder, "
+                       "their sources under --text-key (default: no pairs)")
             ->check(not_empty()),
         app.add_flag("--binary", format_.binary, "take files that are no text byte by byte")};
   }

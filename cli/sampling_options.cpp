@@ -79,23 +79,29 @@ void SamplingOptions::add(CLI::App& app) {
   app.add_option("--logit-bias", biases_, "ID=BIAS, added to a token's logit; ID=false: never it")
       ->allow_extra_args(false)
       ->check(not_empty());
+  app.add_option("--beams", options.beams, "above 1: beam search, which draws nothing")
+      ->check(from_to(std::int64_t{1}, std::int64_t{1000}));
+  app.add_option("--length-penalty", options.length_penalty,
+                 "beam search's sums are divided by this power of the length")
+      ->check(from_to(-100.0, 100.0));
   app.add_flag("--ignore-eos", options.ignore_ends, "never draw a token that ends a text");
   app.add_option("--stop", options.stop, "end before this text")
       ->allow_extra_args(false)
       ->check(not_empty());
 }
 
-void SamplingOptions::warn_of_draws() const {
+void SamplingOptions::warn_of_draws(const char* why) const {
   std::string given;
   for (const CLI::Option* option : of_draws_)
     if (option->count() > 0) given += (given.empty() ? "" : ", ") + option->get_name();
-  if (!given.empty())
-    log::warn(
-        concat("--temperature 0 always takes the most probable token: no use is made of ", given));
+  if (!given.empty()) log::warn(concat(why, ": no use is made of ", given));
 }
 
 void SamplingOptions::finish(const Context& context, int vocabulary) {
-  if (options.sampler.temperature == 0) warn_of_draws();
+  if (options.beams > 1)
+    warn_of_draws("--beams searches and draws nothing");
+  else if (options.sampler.temperature == 0)
+    warn_of_draws("--temperature 0 always takes the most probable token");
   for (const std::string& stop : options.stop)  // what is said is UTF-8 and would never have it
     check_utf8(stop, ErrorKind::usage, "--stop", "");
   for (const std::string& bias : biases_)

@@ -16,7 +16,7 @@ class SamplingOptions {
 
  private:
   // Peers' command lines give them all, so that they are no misuse.
-  void warn_of_draws() const;
+  void warn_of_draws(const char* why) const;
 
   std::vector<std::string> biases_;
   std::vector<const CLI::Option*> of_draws_;  // what only drawing tokens uses

@@ -37,6 +37,12 @@ class Chat final : public Verb {
     check_utf8(system_, ErrorKind::usage, "--system", "");
     const Json values = read_values();
     const std::filesystem::path folder = model::find_model(model_);
+    if (checkpoint::reads_source(model::load_config(folder).model))
+      throw Error(ErrorKind::unsupported,
+                  concat(folder.string(),
+                         ": the model is an encoder-decoder, which writes a target "
+                         "for a source and talks not; mote generate does"))
+          .in(folder.string());
     const std::optional<text::ChatTemplate> chat = model::load_chat_template(folder);
     if (!chat)
       throw Error(

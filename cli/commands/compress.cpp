@@ -45,6 +45,8 @@ class Compress final : public Verb {
                      "moments of what the packed weights before make"),
         app.add_flag("--match-outputs", options_.match_outputs,
                      "refit each weight to the packed ones before it (and --true-sequential)"),
+        app.add_flag("--count-special", options_.count_special,
+                     "of encoder-decoders: experts learn from special tokens too"),
         app.get_option("--seed")};
     format_.add(app);
   }

@@ -33,10 +33,10 @@ class Eval final : public Verb {
     Json facts = {{"loss", e.loss.mean()}};
     // e to a finite loss may still be too large.
     if (std::isfinite(e.loss.perplexity())) facts["perplexity"] = e.loss.perplexity();
-    facts.update({{"bits_per_byte", e.loss.bits_per_byte()},
-                  {"tokens", e.loss.tokens},
-                  {"bytes", e.loss.bytes},
-                  {"tokens_per_second", static_cast<double>(e.loss.tokens) / e.seconds},
+    if (e.loss.bytes > 0) facts["bits_per_byte"] = e.loss.bits_per_byte();
+    facts["tokens"] = e.loss.tokens;
+    if (e.loss.bytes > 0) facts["bytes"] = e.loss.bytes;
+    facts.update({{"tokens_per_second", static_cast<double>(e.loss.tokens) / e.seconds},
                   {"peak_rss_bytes", peak_rss_bytes()}});
     return facts;
   }

@@ -2,6 +2,7 @@
 
 #include "checkpoint/families/architectures.h"
 #include "checkpoint/families/decoders.h"
+#include "checkpoint/families/encoder_decoders.h"
 #include "checkpoint/families/mote.h"
 
 namespace mote::checkpoint {
@@ -25,7 +26,9 @@ constexpr Family kFamilies[] = {{"mote", read_own},
                                 {"deepseek_v2", read_deepseek_v2},
                                 {"deepseek_v3", read_deepseek_v3},
                                 {"gpt_oss", read_gpt_oss},
-                                {"granitemoe", read_granitemoe}};
+                                {"granitemoe", read_granitemoe},
+                                {"t5", read_t5},
+                                {"switch_transformers", read_switch}};
 
 // By general.architecture of a GGUF file.
 struct Architecture {

@@ -101,6 +101,17 @@ void check(const Rotary& c, const Place& place) {
                        concat("is ", c.key_heads, ", which does not divide heads = ", c.heads));
   check(c.rotary, c.head_dim, place.inside("rotary"));
 }
+void check(const Bucketed& c, const Place& place) {
+  if (c.buckets % 4 != 0)
+    throw_config_error(place.inside("buckets"),
+                       concat("is ", c.buckets,
+                              "; two directions and two kinds of buckets need a "
+                              "multiple of 4"));
+  if (c.max_distance <= c.buckets / 2)
+    throw_config_error(place.inside("max_distance"),
+                       concat("is ", c.max_distance, "; with buckets = ", c.buckets,
+                              " it is more than ", c.buckets / 2));
+}
 void check(const Latent& c, const Place& place) {
   if (c.rope_dim >= c.head_dim)
     throw_config_error(place.inside("rope_dim"),
@@ -179,6 +190,19 @@ LayerConfig layer_config(const ModelConfig& config, std::int64_t i) {
   return resolve(config, i, {"config", ""});
 }
 
+bool reads_source(const ModelConfig& config) {
+  return config.encoder.layers > 0;
+}
+
+ModelConfig encoder_of(const ModelConfig& config) {
+  ModelConfig encoder = config;
+  encoder.layers = config.encoder.layers;
+  encoder.context = config.encoder.context;
+  encoder.rules = config.encoder.rules;
+  encoder.encoder = {};
+  return encoder;
+}
+
 void validate(const ModelConfig& config, const Place& place) {
   if (config.vocab_size < 1)
     throw_config_error(place.inside("vocab_size"),
@@ -189,9 +213,60 @@ void validate(const ModelConfig& config, const Place& place) {
     if (const auto* mixture = layer.feed_forward.get_if<Mixture>())
       check_vocabulary(mixture->router, config.vocab_size, place.inside("feed_forward"));
   }
+  if (reads_source(config)) validate(encoder_of(config), place.inside("encoder"));
 }
 
+namespace {
+
+// Blocks of a stack share one table of distances, so all are alike.
+void check_buckets(const ModelConfig& config, const Place& place) {
+  const auto table_of = [&](std::int64_t i) {
+    const LayerConfig layer = resolve(config, i, place);
+    const auto* bucketed = layer.attention.get_if<Bucketed>();
+    return bucketed ? to_json(*bucketed) : Json();
+  };
+  const Json table = table_of(0);
+  for (std::int64_t i = 1; i < distinct_layers(config); ++i) {
+    if (table_of(i) != table)
+      throw_config_error(place.inside("attention"),
+                         concat("of layer ", i,
+                                " is another than that of layer 0; with bucketed "
+                                "attention all layers share one table of "
+                                "distances"));
+  }
+}
+
+bool is_bucketed(const LayerConfig& layer) {
+  return layer.attention.get_if<Bucketed>() != nullptr;
+}
+
+void check_encoder(const ModelConfig& config, const Place& place) {
+  if (!reads_source(config)) {
+    if (!config.encoder.rules.empty())
+      throw_config_error(place.inside("encoder.rules"), "is given, and encoder.layers is 0");
+    return;
+  }
+  if (!is_bucketed(resolve(config, 0, place)) ||
+      !is_bucketed(resolve(encoder_of(config), 0, place.inside("encoder"))))
+    throw_config_error(place.inside("attention.kind"),
+                       "is not bucketed, the only kind that an encoder and what attends to it "
+                       "have; or take encoder.layers = 0");
+  if (config.positions != Positions::none)
+    throw_config_error(place.inside("positions"),
+                       "is learned; an encoder-decoder has attention.kind bucketed instead");
+  for (const auto& [side, where] :
+       {std::pair{config, place}, std::pair{encoder_of(config), place.inside("encoder")}})
+    if (router_state_dim(side) > 0)
+      throw_config_error(where.inside("feed_forward.router.score.kind"),
+                         "is recurrent, which an encoder-decoder does not have");
+}
+
+}  // namespace
+
 void validate_layers(const ModelConfig& config, const Place& place) {
+  check_encoder(config, place);
+  if (reads_source(config)) validate_layers(encoder_of(config), place.inside("encoder"));
+  check_buckets(config, place);
   if (config.head.bias && config.head.scale != 1)
     throw_config_error(place.inside("head.scale"),
                        concat("is ", config.head.scale, ", and head.bias is true; take one"));
@@ -227,7 +302,11 @@ void validate_layers(const ModelConfig& config, const Place& place) {
 }
 
 std::vector<std::string> training_warnings(const ModelConfig& config) {
-  return said_of_layers(config, WhyItCannotLearn{});
+  std::vector<std::string> warnings = said_of_layers(config, WhyItCannotLearn{});
+  if (reads_source(config))
+    for (const std::string& warning : training_warnings(encoder_of(config)))
+      warnings.push_back("encoder, " + warning);
+  return warnings;
 }
 
 std::vector<std::string> causality_warnings(const ModelConfig& config) {

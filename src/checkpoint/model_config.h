@@ -124,7 +124,30 @@ struct Latent {
   }
 };
 
-using AttentionConfig = OneOf<TransformerXl, Causal, Rotary, Latent>;
+// By content and by how far apart two positions are, in buckets (T5, arXiv 1910.10683, section 2.1;
+// specs/checkpoints 2.3). In a decoder causal, in an encoder every position sees all others.
+//   score = q . k + b_h[bucket(j - i)], no scale; b is shared by all blocks of a stack
+// Half of the buckets are for one distance each, the others for ever longer ranges up to max_distance,
+// beyond which all is the last one's; an encoder has half of them for each direction.
+struct Bucketed {
+  static constexpr const char* kKind = "bucketed";
+  std::int64_t heads = 8;
+  std::int64_t head_dim = 32;
+  std::int64_t buckets = 32;
+  std::int64_t max_distance = 128;
+
+  static auto fields() {
+    using C = Bucketed;
+    return std::tuple{
+        Field{&C::heads, "heads", "attention heads", 1.0, 1e5},
+        Field{&C::head_dim, "head_dim", "width of a head", 1.0, 1e5},
+        Field{&C::buckets, "buckets", "of distances, a multiple of 4", 4.0, 1e5},
+        Field{&C::max_distance, "max_distance",
+              "from which on all distances are alike, more than buckets / 2", 2.0, 1e6}};
+  }
+};
+
+using AttentionConfig = OneOf<TransformerXl, Causal, Rotary, Latent, Bucketed>;
 
 enum class NormKind { layer, rms };
 
@@ -395,6 +418,22 @@ struct HeadConfig {
   }
 };
 
+// Blocks that read a source, every position of it at once, which every block of the decoder then attends
+// to (T5). They have the model's settings but for the rules.
+struct EncoderConfig {
+  std::int64_t layers = 0;
+  std::int64_t context = 512;
+  std::vector<LayerRule> rules;
+
+  static auto fields() {
+    using C = EncoderConfig;
+    return std::tuple{
+        Field{&C::layers, "layers", "blocks; 0: there is no encoder", 0.0, 1e4},
+        Field{&C::context, "context", "tokens of a source in training", 1.0, 1e8},
+        Field{&C::rules, "rules", "settings of some of its layers, as model.rules has them"}};
+  }
+};
+
 struct ModelConfig {
   std::int64_t vocab_size = 0;
   std::int64_t layers = 4;
@@ -411,6 +450,7 @@ struct ModelConfig {
   AttentionConfig attention;
   FeedForwardConfig feed_forward;
   std::vector<LayerRule> rules;
+  EncoderConfig encoder;
 
   static auto fields() {
     using C = ModelConfig;
@@ -431,13 +471,18 @@ struct ModelConfig {
         Field{&C::norms, "norms", "normalisation"},
         Field{&C::attention, "attention", "attention"},
         Field{&C::feed_forward, "feed_forward", "feed-forward layers"},
-        Field{&C::rules, "rules", "settings of some layers (\"layers\" and what changes)"}};
+        Field{&C::rules, "rules", "settings of some layers (\"layers\" and what changes)"},
+        Field{&C::encoder, "encoder", "blocks that read a source first"}};
   }
 };
 
 // The settings of layer i: the model's own, then what each rule for it changes, later rules last.
 // The only place that resolves them.
 LayerConfig layer_config(const ModelConfig& config, std::int64_t i);
+
+bool reads_source(const ModelConfig& config);
+// An encoder-decoder's encoder as a model of its own: its number of layers, its rules, its context.
+ModelConfig encoder_of(const ModelConfig& config);
 
 // Throws a config error naming the fields that do not fit each other.
 void validate(const ModelConfig& config, const Place& place);
@@ -457,8 +502,8 @@ std::int64_t router_state_dim(const ModelConfig& config);
 // Positions of a sequence that the model can tell apart; the largest number if there is no limit.
 std::int64_t most_positions(const ModelConfig& config);
 
-// Whether a token sees all before it, and no position of its own ends that: with causal, rotary and
-// latent attention.
+// Whether a token sees all before it, and no position of its own ends that: with causal, rotary,
+// latent and bucketed attention.
 bool sees_everything(const ModelConfig& config);
 
 std::int64_t heads_of(const AttentionConfig& attention);

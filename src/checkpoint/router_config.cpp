@@ -84,7 +84,17 @@ void check_select(const RouterConfig& r, std::int64_t experts, const Place& plac
 }
 
 void check_balance(const RouterConfig& r, std::int64_t experts, const Place& place) {
+  const SwitchLoss* first = nullptr;
   for (const BalanceConfig& loss : r.balance) {
+    if (const auto* balance = loss.get_if<SwitchLoss>()) {
+      if (first &&
+          (first->over != balance->over || first->dropped_as_first != balance->dropped_as_first))
+        throw_config_error(
+            place.inside("router.balance"),
+            "has two losses switch whose over or dropped_as_first differ; shares are "
+            "counted in one way");
+      first = balance;
+    }
     if (!loss.get_if<LoadLoss>()) continue;
     const auto* normal = r.noise.get_if<NormalNoise>();
     if (!r.noise.get_if<LearnedNoise>() && !(normal && normal->std > 0))

@@ -230,6 +230,7 @@ using CapacityConfig = OneOf<NoCapacity, CapacityFactor, CapacityCount>;
 
 // E sum_e f_e p_e: f the share of tokens that selected e, p the mean of softmax(z). The published
 // program has f / K and 1 / E for E (specs/sparse-ffn 2.5).
+// `over` sequence: the mean of the losses of all sequences, each with f and p of its own.
 enum class SwitchScale { paper, published };
 
 struct SwitchLoss {
@@ -237,13 +238,19 @@ struct SwitchLoss {
   double weight = 0.01;
   SwitchScale scale = SwitchScale::paper;
   bool of_all_layers = false;
+  Scope over = Scope::batch;
+  bool dropped_as_first = false;
   static auto fields() {
     using C = SwitchLoss;
     return std::tuple{Field{&C::weight, "weight", "in the loss", 0.0, 1e6},
                       Field{&C::scale, "scale", "as the paper has it, or the published program"},
                       Field{&C::of_all_layers, "of_all_layers",
                             "one loss, of the means over all layers that have it, as in "
-                            "transformers' decoders"}};
+                            "transformers' decoders"},
+                      Field{&C::over, "over", "tokens whose shares make one loss"},
+                      Field{&C::dropped_as_first, "dropped_as_first",
+                            "tokens beyond an expert's capacity count as those of expert 0, as in "
+                            "transformers' Switch"}};
   }
 };
 

@@ -1,5 +1,6 @@
 #include "checkpoint/tensor.h"
 
+#include <algorithm>
 #include <array>
 
 #include "kernels/packed/blocks/blocks.h"
@@ -95,6 +96,11 @@ ByteCount byte_count(Dtype dtype, const std::vector<std::int64_t>& shape) {
     return {0, concat("has ", elements, " elements, which come in groups of ", per_group)};
   if (__builtin_mul_overflow(elements / per_group, size, &bytes)) return {0, "is too large"};
   return {static_cast<std::uint64_t>(bytes), ""};
+}
+
+bool same_values(const Tensor& a, const Tensor& b) {
+  return a.dtype == b.dtype && a.shape == b.shape &&
+         std::equal(a.bytes.begin(), a.bytes.end(), b.bytes.begin(), b.bytes.end());
 }
 
 std::string in_brackets(const std::vector<std::int64_t>& shape) {

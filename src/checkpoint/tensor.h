@@ -113,6 +113,9 @@ struct Tensor {
   }
 };
 
+// Of one type and shape, and every byte the same.
+bool same_values(const Tensor& a, const Tensor& b);
+
 // Numbers as a dtype that is written (kernels/packed/blocks/blocks.h) holds them.
 std::vector<std::byte> encoded(Dtype dtype, std::span<const float> values);
 

@@ -82,7 +82,17 @@ Cost feed_forward(const Peer& c, double dim) {
   return cost += found(c.router, c.gated ? 3 : 2, dim);
 }
 
-Cost attention(const AttentionConfig& config, double dim, double context, double streams) {
+// `source` positions are read by `context`.
+Cost cross_attention(const AttentionConfig& config, double dim, double source, double context) {
+  const double inner = number(heads_of(config)) * number(head_dim_of(config));
+  Cost cost = product(2 * dim * inner);
+  cost += product(2 * dim * inner * source / context);
+  return cost += {source * 2 * inner, source * 5 * inner};
+}
+
+// `sees_all`: every position sees all others.
+Cost attention(const AttentionConfig& config, double dim, double context, double streams,
+               bool sees_all) {
   const auto* xl = config.get_if<TransformerXl>();
   const auto* rotary = config.get_if<Rotary>();
   const auto* latent = config.get_if<Latent>();
@@ -91,7 +101,7 @@ Cost attention(const AttentionConfig& config, double dim, double context, double
                key_inner = number(key_heads_of(config)) * number(head_dim_of(config));
   const double memory = xl ? number(xl->memory_blocks) * context : 0;
   const double keys = memory + context;
-  double seen = memory + (context + 1) / 2;  // in the mean over a block
+  double seen = sees_all ? context : memory + (context + 1) / 2;  // in the mean over a block
   if (rotary && rotary->window > 0 && number(rotary->window) < context) {
     const double window = number(rotary->window);
     seen = window - window * (window - 1) / (2 * context);
@@ -124,16 +134,37 @@ void add(const Cost& cost, double MultiplyAdds::*part, Work& work) {
 
 }  // namespace
 
+namespace {
+
+// Per token of the stack, times `share`.
+void add_stack(const ModelConfig& config, std::int64_t streams, bool sees_all, double share,
+               Work& work) {
+  const double dim = number(config.dim);
+  const auto shared = [share](const Cost& cost) {
+    return Cost{cost.forward * share, cost.backward * share};
+  };
+  for (std::int64_t i = 0; i < config.layers; ++i) {
+    const LayerConfig layer = layer_config(config, i);
+    add(shared(attention(layer.attention, dim, number(config.context), number(streams), sees_all)),
+        &MultiplyAdds::attention, work);
+    if (reads_source(config))
+      add(shared(cross_attention(layer.attention, dim, number(config.encoder.context),
+                                 number(config.context))),
+          &MultiplyAdds::attention, work);
+    add(shared(layer.feed_forward.visit([&](const auto& kind) { return feed_forward(kind, dim); })),
+        &MultiplyAdds::feed_forward, work);
+  }
+}
+
+}  // namespace
+
 Work work_of(const ModelConfig& config, std::int64_t streams) {
   const double dim = number(config.dim);
   Work work;
-  for (std::int64_t i = 0; i < config.layers; ++i) {
-    const LayerConfig layer = layer_config(config, i);
-    add(attention(layer.attention, dim, number(config.context), number(streams)),
-        &MultiplyAdds::attention, work);
-    add(layer.feed_forward.visit([&](const auto& kind) { return feed_forward(kind, dim); }),
-        &MultiplyAdds::feed_forward, work);
-  }
+  add_stack(config, streams, false, 1, work);
+  if (reads_source(config))
+    add_stack(encoder_of(config), streams, true,
+              number(config.encoder.context) / number(config.context), work);
   add(product(dim * number(config.vocab_size)), &MultiplyAdds::head, work);
   return work;
 }

@@ -13,6 +13,9 @@
 //                 dense_head_sum: N d for h k d; gated output: 2 d d more
 //   peer          query + h n C + 2 h k d   query: d h C where it is linear; gated: 3 h k d
 // (what capacity drops is counted, as if it were not)
+//   cross attention   queries and outputs 2 d I, and I (1 + 1) for each of S positions of the source,
+//                 of which keys and values are 2 d I each
+// Of an encoder-decoder a token is one of the target, with its share of the source: S / T of its tokens.
 //   head          V d
 // `forward` is a training step's forward pass divided by its tokens, the memory of Transformer-XL
 // full and projected again as training does; `training` adds the backward pass, which makes the

@@ -8,18 +8,25 @@
 
 namespace mote::compress {
 
-Samples::Samples(const model::Model& model, const std::vector<std::vector<text::TokenId>>& samples,
-                 const model::Pass& pass) {
+Samples::Samples(const std::vector<SampleText>& texts, Side side, std::int64_t dim,
+                 const Embed& embed) {
+  const bool sources = side == Side::source;
+  const auto ids_of = [sources](const SampleText& text) -> const std::vector<text::TokenId>& {
+    return sources ? text.source : text.ids;
+  };
   std::int64_t rows = 0;
-  for (const auto& sample : samples) rows += static_cast<std::int64_t>(sample.size());
-  x_ND_ = torch::empty({rows, model.config().dim}, torch::kFloat32);
+  for (const SampleText& text : texts) rows += static_cast<std::int64_t>(ids_of(text).size());
+  x_ND_ = torch::empty({rows, dim}, torch::kFloat32);
   std::int64_t first = 0;
-  for (const auto& sample : samples) {
+  for (const SampleText& text : texts) {
     const Tensor ids =
-        torch::tensor(at::ArrayRef<text::TokenId>(sample), torch::kInt64).unsqueeze(0);
-    model::ForwardState state(pass);
-    samples_.push_back({x_ND_.narrow(0, first, ids.size(1)).unsqueeze(0), ids, Tensor()});
-    samples_.back().x_1TD.copy_(model.embed(ids, state));
+        torch::tensor(at::ArrayRef<text::TokenId>(ids_of(text)), torch::kInt64).unsqueeze(0);
+    samples_.push_back({x_ND_.narrow(0, first, ids.size(1)).unsqueeze(0),
+                        ids,
+                        {},
+                        {},
+                        sources ? text.source_counted : text.counted});
+    samples_.back().x_1TD.copy_(embed(ids));
     first += ids.size(1);
   }
 }
@@ -34,11 +41,12 @@ bool Samples::finite() const {
 BlockCompressor::BlockCompressor(const CompressOptions& options, const model::Pass& pass)
     : options_(options), pass_(pass), method_(make_method(options.method, options.rounding)) {}
 
-void BlockCompressor::watch(const Part& part, Samples& samples, model::Observer& observer) const {
+void BlockCompressor::watch(const Part& part, Samples& samples, InputMoments& moments) const {
   model::Pass watched = pass_;
-  watched.observer = &observer;
+  watched.observer = &moments;
   for (const Sample& sample : samples.each()) {
     stop_if_interrupted();
+    moments.count(sample.counted);
     part.forward(sample, watched);
   }
 }

@@ -20,14 +20,18 @@ namespace mote::compress {
 struct Sample {
   Tensor x_1TD;  // the residual stream
   Tensor ids_1T;
-  Tensor router_state;  // as the block before has left it
+  Tensor router_state;        // as the block before has left it
+  Tensor source_1SD;          // what an encoder made of its source; undefined: there is none
+  std::vector<char> counted;  // SampleText::counted
 };
 
 // Their residual streams are views of one buffer.
 class Samples {
  public:
-  Samples(const model::Model& model, const std::vector<std::vector<text::TokenId>>& samples,
-          const model::Pass& pass);
+  // As the text, or its source, enters a stack.
+  using Embed = std::function<Tensor(const Tensor& ids_1T)>;
+  enum class Side { text, source };
+  Samples(const std::vector<SampleText>& texts, Side side, std::int64_t dim, const Embed& embed);
   std::int64_t tokens() const { return x_ND_.size(0); }
   bool finite() const;  // every number of every sample
   std::vector<Sample>& each() { return samples_; }
@@ -56,7 +60,7 @@ class BlockCompressor {
   std::vector<Compressed> compress(const Part& part, const Choice& choice, Samples& samples) const;
 
  private:
-  void watch(const Part& part, Samples& samples, model::Observer& observer) const;
+  void watch(const Part& part, Samples& samples, InputMoments& moments) const;
   // Rounds the weights `names` of `targets`, which are replaced in the part.
   void round(const Part& part, const std::vector<std::string>& names, const InputMoments& moments,
              std::vector<Target>& targets, std::vector<Compressed>& done) const;

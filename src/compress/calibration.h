@@ -8,7 +8,7 @@
 
 #include "compress/methods/method.h"
 #include "model/observer.h"
-#include "text/corpus.h"
+#include "text/pairs.h"
 #include "text/tokenizer.h"
 
 namespace mote::compress {
@@ -19,12 +19,28 @@ struct SampleOptions {
   std::vector<text::TokenId> before = {};  // what a text begins with
 };
 
+// What passes through the model together. `counted`: whether the row of a token counts for the moments of
+// experts; empty: all do.
+struct SampleText {
+  std::vector<text::TokenId> ids;
+  std::vector<char> counted = {};
+  // Of encoder-decoders, whose ids are those of the target, shifted behind the token that starts it.
+  std::vector<text::TokenId> source = {};
+  std::vector<char> source_counted = {};
+};
+
 // Pieces of `length` tokens (fewer at the end of a document), each after what a text begins with,
 // drawn without replacement; in the order of the text. All pieces if there are no more than asked
 // for. Throws when the corpus has no text.
-std::vector<std::vector<text::TokenId>> draw_samples(const text::Corpus& corpus,
-                                                     const text::Tokenizer& tokenizer,
-                                                     const SampleOptions& options);
+std::vector<SampleText> draw_samples(const text::Corpus& corpus, const text::Tokenizer& tokenizer,
+                                     const SampleOptions& options);
+
+// Pairs, drawn in the same way. Of span corruption in QMoE's form (specs/qmoe 2.4): pieces end with the
+// end token, which may be cut out too. Unless `count_special`, rows of special tokens but the end do not
+// count, nor those of the target that special tokens follow (2.1, keep-mask).
+std::vector<SampleText> draw_pairs(const text::Corpus& corpus, const text::Tokenizer& tokenizer,
+                                   const SampleOptions& options, const text::PairOptions& pairs,
+                                   bool count_special);
 
 // One factor of a moment: row r of the sorted rows is row `pick[r]` of `rows`, or row r itself.
 struct MomentRows {
@@ -64,6 +80,8 @@ class InputMoments final : public model::Observer {
 
   bool wants(const std::string& name) const override { return names_.contains(name); }
   void saw(const std::string& name, const Tensor& x, const model::ops::StackRows& rows) override;
+  // From now on, which tokens' rows count for experts; empty: all do.
+  void count(std::vector<char> tokens) { counted_ = std::move(tokens); }
 
   // Of a weight that was seen; undefined moments of one that was not.
   Statistics of(const std::string& name) const;
@@ -77,6 +95,7 @@ class InputMoments final : public model::Observer {
   const std::set<std::string> names_;
   const std::int64_t tokens_, cap_factor_;
   const model::Pass run_;
+  std::vector<char> counted_;
   std::map<std::string, std::size_t> group_;
   std::vector<std::vector<std::string>> groups_;
   std::vector<std::unique_ptr<Moments>> moments_;  // per group

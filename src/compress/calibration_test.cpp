@@ -161,7 +161,11 @@ class Letters final : public text::Corpus {
 using Samples = std::vector<std::vector<text::TokenId>>;
 Samples draw(std::int64_t samples, std::uint64_t seed) {
   const auto tokenizer = text::make_byte_tokenizer();
-  return draw_samples(Letters(), *tokenizer, {samples, 10, seed, {tokenizer->end_of_text()}});
+  Samples ids;
+  for (SampleText& sample :
+       draw_samples(Letters(), *tokenizer, {samples, 10, seed, {tokenizer->end_of_text()}}))
+    ids.push_back(std::move(sample.ids));
+  return ids;
 }
 
 TEST(DrawSamples, ArePiecesOfOneDocumentInTheOrderOfTheText) {

@@ -9,6 +9,7 @@
 #include "base/stopwatch.h"
 #include "compress/block_compressor.h"
 #include "compress/own_text.h"
+#include "model/encoder_decoder.h"
 #include "model/loss.h"
 #include "model/nonfinite.h"
 #include "model/saved.h"
@@ -57,16 +58,24 @@ class Totals {
 };
 
 Part part_of_block(model::Model& model, model::Stack& stack, std::int64_t i) {
-  // One cache for all samples: its table of relative positions is made once.
-  const auto cache = std::make_shared<model::Cache>(model.make_cache());
+  // One cache for all samples: its table of relative positions is made once. An encoder has none.
+  const bool decoder = &stack == model.stacks().back();
+  const auto cache = decoder ? std::make_shared<model::Cache>(model.make_cache())
+                             : std::shared_ptr<model::Cache>();
   return {[&stack, i, cache](const Sample& before, const model::Pass& pass) {
-            cache->reset();
             model::ForwardState state(pass);
-            state.cache = cache.get();
+            if (cache) {
+              cache->reset();
+              state.cache = cache.get();
+            }
             state.ids_BT = before.ids_1T;
             state.router_state = before.router_state;
-            const Tensor x_1TD = stack.block(i).forward(before.x_1TD, state);
-            return Sample{x_1TD, before.ids_1T, state.router_state};
+            state.source_BSD = before.source_1SD;
+            stack.prepare(state);
+            Sample after = before;
+            after.x_1TD = stack.block(i).forward(before.x_1TD, state);
+            after.router_state = state.router_state;
+            return after;
           },
           [&stack, i](model::ParameterVisitor& visitor) { stack.visit_block(i, visitor); }};
 }
@@ -77,7 +86,8 @@ Part part_of_head(model::Model& model, model::Stack& stack) {
    public:
     explicit HeadOnly(model::ParameterVisitor& inner) : inner_(inner) {}
     void matrix(const model::Parameter& p, model::WeightPtr& weight) override {
-      if (!p.name.starts_with("blocks.")) inner_.matrix(p, weight);
+      if (!p.name.starts_with("blocks.") && !p.name.starts_with("encoder."))
+        inner_.matrix(p, weight);
     }
     void tensor(const model::Parameter&, Tensor&) override {}
 
@@ -94,31 +104,59 @@ Part part_of_head(model::Model& model, model::Stack& stack) {
           }};
 }
 
-void compress_parts(model::Model& model, const CompressOptions& options, const model::Pass& pass,
-                    const std::vector<std::vector<text::TokenId>>& tokens, CompressReport& report) {
-  const Choice choice(options.layers);
-  const BlockCompressor compressor(options, pass);
-  Samples samples(model, tokens, pass);
-  report.calibration_tokens = samples.tokens();
-  Totals totals;
-  for (model::Stack* stack : model.stacks()) {
-    log::Progress progress("compressing", stack->size(), "blocks");
-    for (std::int64_t i = 0; i < stack->size(); ++i) {
+// One model's weights, stack by stack.
+class ModelCompressor {
+ public:
+  ModelCompressor(model::Model& model, const CompressOptions& options, const model::Pass& pass)
+      : model_(model), choice_(options.layers), compressor_(options, pass), pass_(pass) {}
+
+  void compress(const std::vector<SampleText>& texts, CompressReport& report) {
+    const std::int64_t dim = model_.config().dim;
+    Samples samples(texts, Samples::Side::text, dim, [&](const Tensor& ids_1T) {
+      model::ForwardState state(pass_);
+      return model_.embed(ids_1T, state);
+    });
+    report.calibration_tokens = samples.tokens();
+    if (auto* both = dynamic_cast<model::EncoderDecoder*>(&model_)) {
+      Samples sources(texts, Samples::Side::source, dim, [&](const Tensor& ids_1S) {
+        model::ForwardState state(pass_);
+        return both->embed_source(ids_1S, state);
+      });
+      report.calibration_tokens += sources.tokens();
+      model::Stack& encoder = *model_.stacks().front();
+      blocks(encoder, "compressing the encoder", sources);
+      for (std::size_t i = 0; i < samples.each().size(); ++i)
+        samples.each()[i].source_1SD = encoder.final_norm(sources.each()[i].x_1TD, pass_);
+    }
+    model::Stack& decoder = *model_.stacks().back();
+    blocks(decoder, "compressing", samples);
+    const Part head = part_of_head(model_, decoder);
+    TargetCollector in_head(choice_);
+    head.visit(in_head);
+    if (!in_head.found.empty()) totals_.add(compressor_.compress(head, choice_, samples));
+    totals_.report(report);
+  }
+
+ private:
+  void blocks(model::Stack& stack, const char* what, Samples& samples) {
+    log::Progress progress(what, stack.size(), "blocks");
+    for (std::int64_t i = 0; i < stack.size(); ++i) {
       stop_if_interrupted();
-      totals.add(compressor.compress(part_of_block(model, *stack, i), choice, samples));
+      totals_.add(compressor_.compress(part_of_block(model_, stack, i), choice_, samples));
       if (!samples.finite())
-        model::throw_nonfinite(model, concat("the calibration text after block ", i, " of ",
-                                             stack->size(), ", counted from 0, is not finite"));
+        model::throw_nonfinite(model_, concat("the calibration text after block ", i, " of ",
+                                              stack.size(), ", counted from 0, is not finite"));
       progress.update(i + 1);
     }
     progress.finish();
-    const Part head = part_of_head(model, *stack);
-    TargetCollector in_head(choice);
-    head.visit(in_head);
-    if (!in_head.found.empty()) totals.add(compressor.compress(head, choice, samples));
   }
-  totals.report(report);
-}
+
+  model::Model& model_;
+  const Choice choice_;
+  const BlockCompressor compressor_;
+  const model::Pass pass_;
+  Totals totals_;
+};
 
 // A corpus, and who asked for it.
 struct Source {
@@ -140,6 +178,17 @@ struct Source {
 struct Sources {
   Source calibration, validation;
   std::uint64_t validation_bytes = 0;
+  // Of encoder-decoders: as it was trained, else span corruption, or pairs where --target-key is given.
+  text::Task task = text::Task::span_corruption;
+  text::SpanConfig spans = {};
+
+  text::PairOptions pairs(const checkpoint::ModelConfig& model) const {
+    text::PairOptions options;
+    options.task = task;
+    options.spans = spans;
+    options.source_tokens = model.encoder.context, options.target_tokens = model.context;
+    return options;
+  }
 };
 
 Sources sources_for(const fs::path& model_folder, const CompressOptions& options) {
@@ -153,7 +202,12 @@ Sources sources_for(const fs::path& model_folder, const CompressOptions& options
   };
   Sources sources{source("--calibration", options.calibration, own.train),
                   source("--validation", options.validation, own.valid),
-                  options.validation_bytes.value_or(kValidationBytes)};
+                  options.validation_bytes.value_or(kValidationBytes),
+                  !options.format.target_key.empty() ||
+                          (own.task == text::Task::pairs && options.calibration.empty())
+                      ? text::Task::pairs
+                      : text::Task::span_corruption,
+                  own.spans};
   Source &calibration = sources.calibration, &validation = sources.validation;
   if (calibration.corpus.empty()) calibration.corpus = "gcide" + train;
   if (validation.corpus.empty() && calibration.corpus.ends_with(train)) {
@@ -178,15 +232,15 @@ std::string options_text(const CompressOptions& options) {
   if (m.search_clip) text += " --search-clip";
   if (options.true_sequential) text += " --true-sequential";
   if (options.match_outputs) text += " --match-outputs";
+  if (options.count_special) text += " --count-special";
   if (options.layers != "experts") text += " --layers " + options.layers;
   return text;
 }
 
-void tell_calibration(const CompressReport& report,
-                      const std::vector<std::vector<text::TokenId>>& samples,
+void tell_calibration(const CompressReport& report, const std::vector<SampleText>& samples,
                       const CompressOptions& options) {
   std::size_t tokens = 0;
-  for (const auto& sample : samples) tokens += sample.size();
+  for (const SampleText& sample : samples) tokens += sample.ids.size() + sample.source.size();
   const std::string what =
       concat("calibrating on ", report.calibration, ": ", counted(report.samples, "sample"), ", ",
              counted(tokens, "token"));
@@ -212,6 +266,11 @@ CompressReport compress(const fs::path& source, const fs::path& target,
         .in(source.string());
   const auto model = model::load_model(source, *pass.run.executor);
   check_choice(*model, Choice(options.layers));
+  if (checkpoint::reads_source(saved.model) && options.match_outputs && !options.count_special)
+    throw Error(ErrorKind::usage,
+                "--match-outputs: refits an encoder-decoder to all rows of its samples; give "
+                "--count-special with it, so that rounding is by the same rows")
+        .at("--match-outputs");
   for (const std::string& warning : checkpoint::causality_warnings(saved.model)) log::warn(warning);
   const auto tokenizer = model::load_tokenizer(source, saved.model);
   const model::TextBounds bounds = model::load_text_bounds(source, *tokenizer);
@@ -226,9 +285,13 @@ CompressReport compress(const fs::path& source, const fs::path& target,
   sampling.before = bounds.before;
   sampling.length =
       std::clamp<std::int64_t>(checkpoint::most_positions(saved.model) - 1, 1, sampling.length);
-  std::vector<std::vector<text::TokenId>> samples;
+  std::vector<SampleText> samples;
+  const bool reads_source = checkpoint::reads_source(saved.model);
   if (wants_text) {
-    samples = draw_samples(*sources.calibration.open(), *tokenizer, sampling);
+    const auto text = sources.calibration.open();
+    samples = reads_source ? draw_pairs(*text, *tokenizer, sampling, sources.pairs(saved.model),
+                                        options.count_special)
+                           : draw_samples(*text, *tokenizer, sampling);
     report.calibration = sources.calibration.corpus;
     report.samples = static_cast<std::int64_t>(samples.size());
     tell_calibration(report, samples, options);
@@ -242,6 +305,10 @@ CompressReport compress(const fs::path& source, const fs::path& target,
                      counted(report.validation_bytes, "byte")));
   }
   const auto loss = [&] {
+    if (reads_source)
+      return model::pairs_loss(*model, *tokenizer, *validation, sources.pairs(saved.model), pass,
+                               [](std::int64_t) { stop_if_interrupted(); })
+          .mean();
     model::CorpusLossOptions stop;
     stop.before = bounds.before;
     stop.progress = [](std::int64_t) { stop_if_interrupted(); };
@@ -249,7 +316,7 @@ CompressReport compress(const fs::path& source, const fs::path& target,
   };
   const double loss_before = validation ? loss() : 0;
 
-  compress_parts(*model, options, pass, samples, report);
+  ModelCompressor(*model, options, pass).compress(samples, report);
   report.validated = validation != nullptr;
   report.loss_before = loss_before;
   if (report.validated) report.loss_after = loss();

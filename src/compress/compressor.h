@@ -32,6 +32,8 @@ struct CompressOptions {
   // Moments of what packed weights make of the text, for the weights behind them in the block
   // (QMoE's --true-sequential).
   bool true_sequential = false;
+  // Of encoder-decoders: moments of experts are of special tokens too.
+  bool count_special = false;
   // Weights are first refitted so that, from the inputs that the packed ones before them make, they
   // give the outputs of the original block.
   bool match_outputs = false;

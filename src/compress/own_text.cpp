@@ -35,6 +35,9 @@ std::optional<OwnText> own_text(const fs::path& model_folder) {
     read(*data, "text_key", recipe, own.format.json_key);
     read(*data, "binary", recipe, own.format.binary);
     read(*data, "valid_bytes", recipe, valid_bytes);
+    read(*data, "task", recipe, own.task);
+    read(*data, "spans", recipe, own.spans);
+    if (own.task == text::Task::pairs) read(*data, "target_key", recipe, own.format.target_key);
     for (std::string* name : {&own.train, &own.valid}) *name = text::named_from_anywhere(*name);
     own.valid_bytes = static_cast<std::uint64_t>(std::max<std::int64_t>(0, valid_bytes));
     return own;

@@ -5,7 +5,7 @@
 #include <optional>
 #include <string>
 
-#include "text/corpus.h"
+#include "text/pairs.h"
 
 namespace mote::compress {
 
@@ -14,6 +14,8 @@ struct OwnText {
   std::string train, valid;       // corpora; valid may be empty
   std::uint64_t valid_bytes = 0;  // of valid, the first ones; 0: all
   text::TextFormat format;
+  text::Task task = text::Task::text;
+  text::SpanConfig spans;
 };
 
 // By the recipe.toml of the run that the folder is of, or is a checkpoint of; none without one.

@@ -5,7 +5,7 @@
 
 namespace mote::model {
 
-Cache::Cache(const std::vector<Sight>& layers) : layers_(layers.size()) {
+Cache::Cache(const std::vector<Sight>& layers) : layers_(layers.size()), sources_(layers.size()) {
   for (std::size_t i = 0; i < layers.size(); ++i) layers_[i].sight = layers[i];
 }
 
@@ -53,15 +53,32 @@ Cache::Seen Cache::append(std::int64_t index, const Tensor& k_BTI, const Tensor&
   return {layer.k_BCI, layer.v_BCI, layer.count, layer.first};
 }
 
+void Cache::select(const std::vector<std::int64_t>& rows) {
+  const Tensor row_B = torch::tensor(rows, torch::kInt64);
+  for (Layer& layer : layers_)
+    for (Tensor* held : {&layer.k_BCI, &layer.v_BCI})
+      if (held->defined()) *held = held->index_select(0, row_B);
+  for (Source& source : sources_)
+    for (Tensor* held : {&source.k_BSI, &source.v_BSI})
+      if (held->defined() && held->size(0) > 1) *held = held->index_select(0, row_B);
+  if (source_lengths_B.defined() && source_lengths_B.size(0) > 1)
+    source_lengths_B = source_lengths_B.index_select(0, row_B);
+}
+
 void Cache::reset() {
   position_ = 0;
   for (Layer& layer : layers_) layer.first = layer.count = 0;
+  for (Source& source : sources_) source = {};
+  source_lengths_B.reset();
 }
 
 std::uint64_t Cache::bytes() const {
   std::uint64_t total = 0;
   for (const Layer& layer : layers_)
     for (const Tensor& t : {layer.k_BCI, layer.v_BCI, layer.relative_DHC})
+      if (t.defined()) total += t.nbytes();
+  for (const Source& source : sources_)
+    for (const Tensor& t : {source.k_BSI, source.v_BSI})
       if (t.defined()) total += t.nbytes();
   return total;
 }

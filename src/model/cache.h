@@ -1,5 +1,5 @@
 // What attention remembers: per sequence and applied layer, projected keys and values, and the
-// relative-position table.
+// relative-position table; of a decoder that reads a source, the source's keys and values too.
 //
 // A position sees its own block of T up to itself and the `memory` positions before that block,
 // whatever the number of positions that one call brings. Keys and values that no later position
@@ -41,12 +41,25 @@ class Cache {
   Seen append(std::int64_t layer, const Tensor& k_BTI, const Tensor& v_BTI);
   // After all layers have appended `count` positions.
   void advance(std::int64_t count) { position_ += count; }
+
+  // Keys and values of a source, which every position sees, [B or 1, S, I]; with one sequence, all read
+  // the same source.
+  struct Source {
+    Tensor k_BSI, v_BSI;
+  };
+  Source& source(std::int64_t i) { return sources_[static_cast<std::size_t>(i)]; }
+  Tensor source_lengths_B;  // int32: how many of its positions count; undefined: all
+
+  // Sequence b becomes what sequence rows[b] was, of the source too where there is one for each.
+  void select(const std::vector<std::int64_t>& rows);
+  // To position 0 of new texts, without a source.
   void reset();
   std::uint64_t bytes() const;
 
  private:
   std::int64_t position_ = 0;
   std::vector<Layer> layers_;
+  std::vector<Source> sources_;
 };
 
 }  // namespace mote::model

@@ -4,71 +4,14 @@
 #include <map>
 #include <set>
 
-#include "checkpoint/safetensors.h"
-#include "model/observer.h"
-#include "model/saved.h"
-#include "tests/support/fixture_kinds.h"
-#include "tests/support/models.h"
+#include "tests/support/checkpoints.h"
 
 namespace mote::model {
 namespace {
 
-// What the original implementation computed.
-class Expected {
- public:
-  explicit Expected(const fs::path& folder)
-      : file_(std::make_shared<checkpoint::SafetensorsFile>(test::expectations_of(folder) /
-                                                            "expected.safetensors")),
-        used_(*file_) {}
-
-  bool has(const std::string& name) const { return used_.has(name); }
-  Tensor get(const std::string& name) const {
-    return tensor_over(used_.at(name), file_, name, "fixture");
-  }
-  Tensor ints(const std::string& name) const {
-    const checkpoint::Tensor& stored = used_.at(name);
-    return torch::tensor(stored.copied<std::int64_t>()).view(stored.shape);
-  }
-  void expect(const Tensor& got, const std::string& name) const {
-    const Tensor want = get(name);
-    testing::expect_close(got.view(want.sizes()), want, 1e-4, name);
-  }
-  // But for what is read elsewhere.
-  void expect_all_compared(const std::set<std::string>& elsewhere) const {
-    EXPECT_NO_THROW(
-        used_.check_all_used([&](const std::string& name) { return elsewhere.contains(name); }));
-  }
-
- private:
-  const std::shared_ptr<checkpoint::SafetensorsFile> file_;
-  const checkpoint::UsedTensors used_;
-};
-
-// Keeps what every block and its two layers give, by name, and how layers of experts route.
-class Outputs final : public Observer {
- public:
-  bool wants(const std::string& name) const override { return name.ends_with(".router.weight"); }
-  void saw(const std::string& name, const Tensor& x, const ops::StackRows&) override {
-    given[name] = x;
-  }
-  void routed(const std::string& layer, const ops::Assignment& assignment) override {
-    assignments[layer] = assignment;
-  }
-  void gave(const std::string& layer, const Tensor& y) override { given[layer] = y; }
-  void left(const std::string& block, const Tensor& x_BTD) override { given[block] = x_BTD; }
-  std::map<std::string, Tensor> given;
-  std::map<std::string, ops::Assignment> assignments;
-};
-
-// The weights and biases of a model by name.
-class Weights final : public ParameterVisitor {
- public:
-  explicit Weights(Model& model) { model.visit(*this); }
-  void matrix(const Parameter& p, WeightPtr& weight) override { weights[p.name] = weight; }
-  void tensor(const Parameter& p, Tensor& value) override { tensors[p.name] = value; }
-  std::map<std::string, WeightPtr> weights;
-  std::map<std::string, Tensor> tensors;
-};
+using testing::Expected;
+using testing::Outputs;
+using testing::Weights;
 
 void expect_routing(const Expected& expected, std::int64_t layer, const Outputs& outputs,
                     const Weights& model, const Pass& pass) {
@@ -217,16 +160,6 @@ void expect_decoder(const fs::path& folder) {
   expected.expect_all_compared({"labels"});  // what expect_gradients reads
 }
 
-// The gradient of a parameter as its family's files would have it.
-Tensor stored_gradient(const std::string& name, const Tensor& value, const SavedConfig& saved,
-                       const std::shared_ptr<checkpoint::SafetensorsFile>& file) {
-  const checkpoint::StoredTensor stored = saved.stored(name);
-  const Parameter parameter{name, value.sizes().vec()};
-  return checkpoint::has_experts(stored.name)
-             ? torch::stack(stored_matrices(parameter, stored, *file, file))
-             : stored_tensor(parameter, stored, *file, file);
-}
-
 // grads.safetensors has the gradient of every parameter, of the mean over all tokens but the first,
 // given those before, and the losses of routers; the loss is in expected.json.
 void expect_gradients(const fs::path& folder) {
@@ -255,12 +188,7 @@ void expect_gradients(const fs::path& folder) {
   if (penalty.defined())
     expect_scalar(penalty / scalars["router_aux_loss_coef"].get<double>(), "aux_loss");
   (penalty.defined() ? tokens + penalty : tokens).backward();
-  const auto file = std::make_shared<checkpoint::SafetensorsFile>(path);
-  for (const auto& [name, value] : trainable_parameters(*model).tensors) {
-    const Tensor grad = stored_gradient(name, value, saved, file);
-    const double largest = grad.abs().max().item<double>();
-    testing::expect_close(value.grad() / largest, grad / largest, 1e-3, name);
-  }
+  testing::expect_gradients_of(*model, path, saved);
 }
 
 const char* const kDecoders[] = {

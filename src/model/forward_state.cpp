@@ -17,36 +17,37 @@ Tensor variation(const Tensor& x_E, bool squared) {
   return torch::where(spread, square, torch::ones_like(square)).sqrt() * spread;
 }
 
-Tensor switch_loss(const checkpoint::SwitchLoss& loss, const Tensor& share_E, const Tensor& p_E) {
-  const auto experts = static_cast<double>(share_E.size(0));
-  return loss.weight * (loss.scale == checkpoint::SwitchScale::paper
-                            ? experts * (share_E * p_E).sum()
-                            : (share_E / share_E.sum() * p_E).sum() / experts);
+Tensor switch_loss(const checkpoint::SwitchLoss& loss, const Tensor& share_GE, const Tensor& p_GE) {
+  const auto experts = static_cast<double>(share_GE.size(1)),
+             groups = static_cast<double>(share_GE.size(0));
+  return loss.weight / groups *
+         (loss.scale == checkpoint::SwitchScale::paper
+              ? experts * (share_GE * p_GE).sum()
+              : (share_GE / share_GE.sum(1, true) * p_GE).sum() / experts);
 }
 
 // A loss of all layers that have it: sums over these.
 struct OfAllLayers {
   checkpoint::SwitchLoss loss;
-  Tensor share_E, p_E;
+  Tensor share_GE, p_GE;
   std::int64_t layers = 0;
 
   bool takes(const checkpoint::SwitchLoss& other, const RoutingStatistics& s) const {
     return loss.weight == other.weight && loss.scale == other.scale &&
-           share_E.size(0) == s.share_E.size(0);
+           share_GE.sizes() == s.share_GE.sizes();
   }
 };
 
 void add_to(std::vector<OfAllLayers>& sums, const checkpoint::SwitchLoss& loss,
             const RoutingStatistics& s) {
-  const Tensor p_E = s.log_mean_p_E.exp();
   const auto found = std::find_if(sums.begin(), sums.end(),
                                   [&](const OfAllLayers& one) { return one.takes(loss, s); });
   if (found == sums.end()) {
-    sums.push_back({loss, s.share_E, p_E, 1});
+    sums.push_back({loss, s.share_GE, s.mean_p_GE, 1});
     return;
   }
-  found->share_E = found->share_E + s.share_E;
-  found->p_E = found->p_E + p_E;
+  found->share_GE = found->share_GE + s.share_GE;
+  found->p_GE = found->p_GE + s.mean_p_GE;
   ++found->layers;
 }
 
@@ -55,7 +56,7 @@ struct Penalty {
   const RoutingStatistics& s;
 
   Tensor operator()(const checkpoint::SwitchLoss& loss) const {
-    return switch_loss(loss, s.share_E, s.log_mean_p_E.exp());
+    return switch_loss(loss, s.share_GE, s.mean_p_GE);
   }
   Tensor operator()(const checkpoint::ImportanceLoss& loss) const {
     return loss.weight * variation(s.importance_E, loss.squared);
@@ -89,7 +90,7 @@ Tensor penalties(const ForwardState& state) {
   }
   for (const OfAllLayers& joined : of_all_layers) {
     const auto layers = static_cast<double>(joined.layers);
-    add(switch_loss(joined.loss, joined.share_E / layers, joined.p_E / layers));
+    add(switch_loss(joined.loss, joined.share_GE / layers, joined.p_GE / layers));
   }
   return sum;
 }

@@ -20,7 +20,9 @@ struct RoutingStatistics {
   Tensor log_mean_p_E;  // logarithm of the mean over tokens of softmax(scores), with its gradient
   double entropy_weight = 0;
   std::vector<checkpoint::BalanceConfig> balance = {};
-  Tensor share_E = {};       // of the tokens that selected expert e; capacity not considered
+  // Of a group of tokens, one or, of losses of sequences, one for each of these:
+  Tensor share_GE = {};      // of the tokens that selected expert e; capacity not considered
+  Tensor mean_p_GE = {};     // the mean of softmax(scores), with its gradient
   Tensor importance_E = {};  // sums of gates
   Tensor load_E = {};        // expected numbers of tokens (routing/balance.h)
   Tensor square_z = {};      // mean over tokens of (ln sum_e exp z_e)^2
@@ -39,6 +41,13 @@ struct ForwardState {
   Tensor ids_BT;
   Tensor padding_N;     // true where a row is padding; undefined: none is
   Tensor router_state;  // handed from layer to layer by routers that need it, opaque to the others
+  // What the stack at work adds to scores by distance (layers/position_bias.h); undefined: nothing.
+  Tensor position_bias_HD;
+  // int32: how many of each sequence's tokens an encoder's attention sees; undefined: all.
+  Tensor lengths_B;
+  // What an encoder made of the source, and how many positions of it count, for cross attention; undefined
+  // where the cache holds its keys and values.
+  Tensor source_BSD, source_lengths_B;
   std::vector<RoutingStatistics> routing;
   // Running statistics that a training step moves; called once its loss is known to be finite.
   std::vector<std::function<void()>> commits;
@@ -46,7 +55,8 @@ struct ForwardState {
 
 // The sum of all penalties, weights included; undefined where there is none.
 //   entropy     sum_e p_e ln p_e,  p_e the mean over tokens of softmax(scores)
-//   switch      E sum_e share_e p_e; the published program: 1 / E sum_e share_e / (sum of shares) p_e;
+//   switch      E sum_e share_e p_e, or the mean of it over sequences; the published program:
+//               1 / E sum_e share_e / (sum of shares) p_e;
 //               of_all_layers: once, of the means over layers of shares and p
 //   importance  standard deviation / mean over experts of the sums of gates, or its square
 //   load        the same of the expected numbers of tokens

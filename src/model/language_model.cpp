@@ -25,6 +25,10 @@ LanguageModel::LanguageModel(const ModelConfig& config)
     : config_(checked(config)), stack_(config) {}
 
 Tensor LanguageModel::embed(const Tensor& ids_BT, ForwardState& state) const {
+  return embedded(ids_BT, state, kEmbeddingSite);
+}
+
+Tensor LanguageModel::embedded(const Tensor& ids_BT, ForwardState& state, std::int64_t site) const {
   state.ids_BT = ids_BT;
   Tensor x_BTD = ops::embedding(embedding_, ids_BT, state.pass);
   if (config_.embedding_scale != 1) x_BTD = x_BTD * static_cast<float>(config_.embedding_scale);
@@ -35,7 +39,7 @@ Tensor LanguageModel::embed(const Tensor& ids_BT, ForwardState& state) const {
                config_.context, " tokens at a time; ", end, " were given");
     x_BTD = ops::add_rows(x_BTD, positions_TD_, first, state.pass);
   }
-  return ops::dropout(x_BTD, config_.dropout, kEmbeddingSite, state.pass);
+  return ops::dropout(x_BTD, config_.dropout, site, state.pass);
 }
 
 Tensor LanguageModel::hidden(const Tensor& ids_BT, ForwardState& state) const {
@@ -61,15 +65,20 @@ Tensor LanguageModel::token_losses(const Tensor& hidden_BTD, const Tensor& targe
       .each_N;
 }
 
-TrainingLoss LanguageModel::loss(const Tensor& ids_BT, const Tensor& targets_BT, Memory& memory,
+TrainingLoss LanguageModel::loss(const TrainingBatch& batch, Memory& memory,
                                  const Pass& pass) const {
   ForwardState state(pass);
   state.memory = &memory;
-  const Tensor h_ND =
-      ops::dropout(hidden(ids_BT, state), config_.dropout, kHeadSite, pass).view({-1, config_.dim});
-  const Tensor mean =
-      ops::head_loss(scaled(h_ND), head_.weight(), head_.bias(), targets_BT.reshape({-1}), pass)
-          .mean;
+  return loss(batch, state);
+}
+
+TrainingLoss LanguageModel::loss(const TrainingBatch& batch, ForwardState& state) const {
+  const Pass& pass = state.pass;
+  const Tensor h_ND = ops::dropout(hidden(batch.ids_BT, state), config_.dropout, kHeadSite, pass)
+                          .view({-1, config_.dim});
+  const Tensor mean = ops::head_loss(scaled(h_ND), head_.weight(), head_.bias(),
+                                     batch.targets_BT.reshape({-1}), pass)
+                          .mean;
   const Tensor penalty = penalties(state);
   return {penalty.defined() ? mean + penalty : mean, mean, std::move(state.commits)};
 }

@@ -19,8 +19,12 @@ class LanguageModel final : public Model {
   Tensor logits(const Tensor& hidden, const Pass& pass) const override;
   Tensor token_losses(const Tensor& hidden_BTD, const Tensor& targets_BT,
                       const Pass& pass) const override;
-  TrainingLoss loss(const Tensor& ids_BT, const Tensor& targets_BT, Memory& memory,
-                    const Pass& pass) const override;
+  TrainingLoss loss(const TrainingBatch& batch, Memory& memory, const Pass& pass) const override;
+  // The same of a state that an encoder has filled.
+  TrainingLoss loss(const TrainingBatch& batch, ForwardState& state) const;
+  // Tokens as they enter a stack's first block, dropped out at `site`.
+  Tensor embedded(const Tensor& ids_BT, ForwardState& state, std::int64_t site) const;
+  const Stack& stack() const { return stack_; }
   Cache make_cache(std::int64_t memory_tokens = -1) const override;
 
  private:

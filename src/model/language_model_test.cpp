@@ -133,7 +133,8 @@ TEST(LanguageModel, FirstLossIsThatOfThePublishedInitialisation) {
   const auto model = some_model(config);
   Memory memory;
   const Tensor ids = some_ids(4, 129, 8000);
-  const auto loss = model->loss(ids.narrow(1, 0, 128), ids.narrow(1, 1, 128), memory, test_pass());
+  const auto loss =
+      model->loss({ids.narrow(1, 0, 128), ids.narrow(1, 1, 128)}, memory, test_pass());
   EXPECT_NEAR(loss.token_mean.item<double>(), std::log(8000.0) + 1.0 / 6, 0.1);
 }
 
@@ -232,7 +233,7 @@ TEST(LanguageModel, LossMovesTheMemoryOnAsTheBlocksDo) {
   std::vector<Tensor> losses;
   for (std::int64_t first = 0; first < 24; first += 8)
     losses.push_back(
-        model->loss(ids.narrow(1, first, 8), ids.narrow(1, first + 1, 8), memory, test_pass())
+        model->loss({ids.narrow(1, first, 8), ids.narrow(1, first + 1, 8)}, memory, test_pass())
             .token_mean);
   const auto blocks = logits_by_training_blocks(*model, ids.narrow(1, 0, 24));
   for (std::size_t i = 0; i < losses.size(); ++i) {
@@ -247,9 +248,9 @@ TEST(LanguageModel, MemoryGetsNoGradientButItsProjectionsDo) {
   const Tensor ids = some_ids(1, 17, 50);
   Memory memory;
   const torch::AutoGradMode grad(true);
-  model->loss(ids.narrow(1, 0, 8), ids.narrow(1, 1, 8), memory, test_pass());
+  model->loss({ids.narrow(1, 0, 8), ids.narrow(1, 1, 8)}, memory, test_pass());
   for (const Tensor& m : memory.layers_BMD) EXPECT_FALSE(m.requires_grad());
-  model->loss(ids.narrow(1, 8, 8), ids.narrow(1, 9, 8), memory, test_pass()).total.backward();
+  model->loss({ids.narrow(1, 8, 8), ids.narrow(1, 9, 8)}, memory, test_pass()).total.backward();
   for (const auto& [name, value] : trainable_parameters(*model).tensors) {
     ASSERT_TRUE(value.grad().defined()) << name;
     EXPECT_GT(value.grad().abs().max().item<double>(), 0) << name;
@@ -351,7 +352,7 @@ TEST(LanguageModel, TiedOutputLayerIsTheEmbeddingAndGetsBothGradients) {
   const Tensor ids = some_ids(2, 9, 50);
   for (LanguageModel* model : {tied.get(), apart.get()}) {
     Memory memory;
-    model->loss(ids.narrow(1, 0, 8), ids.narrow(1, 1, 8), memory, test_pass()).total.backward();
+    model->loss({ids.narrow(1, 0, 8), ids.narrow(1, 1, 8)}, memory, test_pass()).total.backward();
   }
   expect_close(tensor(*tied, "embedding.weight").grad(), embedding.grad() + head.grad(), 1e-6);
 }
@@ -403,7 +404,7 @@ TEST(LanguageModel, DropoutIsDrawnByStepAndIsInactiveInEvaluation) {
     Memory memory;
     Pass pass = test_pass(train);
     pass.step = step;
-    return model->loss(ids.narrow(1, 0, 8), ids.narrow(1, 1, 8), memory, pass)
+    return model->loss({ids.narrow(1, 0, 8), ids.narrow(1, 1, 8)}, memory, pass)
         .token_mean.item<double>();
   };
   EXPECT_EQ(loss(true, 1), loss(true, 1));

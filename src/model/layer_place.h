@@ -15,7 +15,7 @@ class RotaryTables;
 class RouterCell;
 
 struct LayerPlace {
-  std::int64_t index = 0;    // from 0
+  std::int64_t index = 0;    // from 0, or of an encoder from kEncoderLayers (layers/sites.h)
   std::int64_t layers = 1;   // in the stack
   std::int64_t dim = 0;      // width of the residual stream
   std::int64_t context = 0;  // tokens of a block
@@ -23,6 +23,8 @@ struct LayerPlace {
   const RouterCell* router_cell = nullptr;
   // Where layers find the tables of rotary positions that they share; null: each has its own.
   RotaryTables* rotary_tables = nullptr;
+  bool encoder = false;       // every position sees all others
+  bool reads_source = false;  // what an encoder made of a source
 
   // sqrt(2 / (L * fan_in)): the standard deviation that matrices start with (specs/sparse-ffn 3.1).
   double initial_std(std::int64_t fan_in) const {

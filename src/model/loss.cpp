@@ -133,4 +133,53 @@ CorpusLoss corpus_loss(const Model& model, const text::Tokenizer& tokenizer,
   return scorer.loss();
 }
 
+TrainingBatch tensors_of(const text::Batch& batch, std::int64_t streams) {
+  const auto tensor = [&](const auto& values, torch::ScalarType type) {
+    return torch::tensor(at::makeArrayRef(values), type).view({streams, -1});
+  };
+  TrainingBatch tensors{tensor(batch.ids, torch::kInt64), tensor(batch.targets, torch::kInt64)};
+  if (batch.source.empty()) return tensors;
+  tensors.source.ids_BS = tensor(batch.source, torch::kInt64);
+  if (!batch.source_lengths.empty())
+    tensors.source.lengths_B = tensor(batch.source_lengths, torch::kInt32).flatten();
+  return tensors;
+}
+
+CorpusLoss pairs_loss(const Model& model, const text::Tokenizer& tokenizer,
+                      const text::Corpus& corpus, const text::PairOptions& options,
+                      const Pass& pass, const std::function<void(std::int64_t)>& progress) {
+  constexpr std::size_t kAtOnce = 8;
+  const torch::NoGradGuard no_grad;
+  const text::TokenId start = text::start_token(tokenizer);
+  CorpusLoss total;
+  std::vector<text::Pair> pairs;
+  const auto score = [&] {
+    if (pairs.empty()) return;
+    const TrainingBatch batch =
+        tensors_of(text::batch_of(pairs, start), static_cast<std::int64_t>(pairs.size()));
+    ForwardState state(pass);
+    model.read_source(batch.source, state);
+    const auto nats = model.token_losses(model.hidden(batch.ids_BT, state), batch.targets_BT, pass)
+                          .sum(torch::kFloat64)
+                          .item<double>();
+    const std::int64_t targets = (batch.targets_BT >= 0).sum().item<std::int64_t>();
+    if (!std::isfinite(nats))
+      throw_nonfinite(model, concat("the loss of target tokens ", total.tokens, " to ",
+                                    total.tokens + targets - 1, " is ", nats));
+    total.nats += nats, total.tokens += targets;
+    pairs.clear();
+    if (progress) progress(total.tokens);
+  };
+  text::for_each_pair(corpus, tokenizer, options, [&](text::Pair pair) {
+    pairs.push_back(std::move(pair));
+    if (pairs.size() == kAtOnce) score();
+  });
+  score();
+  if (total.tokens == 0)
+    throw Error(ErrorKind::file,
+                concat("the corpus has ", corpus.documents().size(),
+                       " documents and no pair of a source and a target; give more text"));
+  return total;
+}
+
 }  // namespace mote::model

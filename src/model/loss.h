@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "model/model.h"
-#include "text/corpus.h"
+#include "text/pair_batches.h"
 #include "text/tokenizer.h"
 
 namespace mote::model {
@@ -42,5 +42,14 @@ struct CorpusLossOptions {
 CorpusLoss corpus_loss(const Model& model, const text::Tokenizer& tokenizer,
                        const text::Corpus& corpus, const Pass& pass,
                        const CorpusLossOptions& options = {});
+
+// Of the targets of an encoder-decoder's pairs, their ends included; bytes are 0. `progress` gets how many
+// of them were scored, and may throw to stop.
+CorpusLoss pairs_loss(const Model& model, const text::Tokenizer& tokenizer,
+                      const text::Corpus& corpus, const text::PairOptions& options,
+                      const Pass& pass, const std::function<void(std::int64_t)>& progress = {});
+
+// A batch of `streams` sequences.
+TrainingBatch tensors_of(const text::Batch& batch, std::int64_t streams);
 
 }  // namespace mote::model

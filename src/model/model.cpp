@@ -3,7 +3,7 @@
 #include <cmath>
 
 #include "base/check.h"
-#include "model/language_model.h"
+#include "model/encoder_decoder.h"
 
 namespace mote::model {
 namespace {
@@ -117,7 +117,12 @@ ParameterCounts count_parameters(const ModelConfig& config) {
   return count_parameters(*make_model(config));
 }
 
+void Model::read_source(const Source&, ForwardState&) const {
+  throw Error(ErrorKind::unsupported, "the model has no encoder, and was given a source to read");
+}
+
 std::unique_ptr<Model> make_model(const ModelConfig& config) {
+  if (checkpoint::reads_source(config)) return std::make_unique<EncoderDecoder>(config);
   return std::make_unique<LanguageModel>(config);
 }
 

@@ -9,6 +9,18 @@
 
 namespace mote::model {
 
+// What an encoder reads: tokens [B, S], of each sequence the first ones.
+struct Source {
+  Tensor ids_BS;     // int64
+  Tensor lengths_B;  // int32; undefined: all of them
+};
+
+// Of a training step, [B, T]; targets below 0 do not count. `source`: of encoder-decoders.
+struct TrainingBatch {
+  Tensor ids_BT, targets_BT;
+  Source source = {};
+};
+
 struct TrainingLoss {
   Tensor total;       // mean token loss + penalties: what backward starts from
   Tensor token_mean;  // nats per token
@@ -19,12 +31,16 @@ class Model {
  public:
   virtual ~Model() = default;
   virtual const ModelConfig& config() const = 0;
+  // An encoder first.
   virtual std::vector<Stack*> stacks() = 0;
   // Every parameter by name, in the order of the path.
   virtual void visit(ParameterVisitor& visitor) = 0;
 
   // Tokens [B, T] as they enter the first block. Positions count from the state's cache.
   virtual Tensor embed(const Tensor& ids_BT, ForwardState& state) const = 0;
+  // What an encoder makes of the source: into the state's cache, at position 0, else into the state.
+  // Refused of a model without an encoder.
+  virtual void read_source(const Source& source, ForwardState& state) const;
   // New tokens after what the state's cache or memory holds: the normed last hidden states
   // [B, T, D]. With a cache any number of tokens at a time gives the same.
   virtual Tensor hidden(const Tensor& ids_BT, ForwardState& state) const = 0;
@@ -33,8 +49,7 @@ class Model {
   virtual Tensor token_losses(const Tensor& hidden_BTD, const Tensor& targets_BT,
                               const Pass& pass) const = 0;
   // One training step's forward pass; `memory` is read and moved on by one block.
-  virtual TrainingLoss loss(const Tensor& ids_BT, const Tensor& targets_BT, Memory& memory,
-                            const Pass& pass) const = 0;
+  virtual TrainingLoss loss(const TrainingBatch& batch, Memory& memory, const Pass& pass) const = 0;
   // `memory_tokens` before the block of each position are seen; < 0: as the config says.
   virtual Cache make_cache(std::int64_t memory_tokens = -1) const = 0;
 };

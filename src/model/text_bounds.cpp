@@ -4,12 +4,15 @@
 #include <set>
 
 #include "base/json_text.h"
+#include "text/pairs.h"
 
 namespace mote::model {
 namespace {
 
 namespace fs = std::filesystem;
 using Ids = std::vector<text::TokenId>;
+
+constexpr const char* kDecoderStart = "decoder_start_token_id";
 
 // A number, a list of them, or nothing.
 Ids ids_at(const Json& config, const char* key, const fs::path& file) {
@@ -48,17 +51,23 @@ bool TextBounds::ends_text(text::TokenId id) const {
 }
 
 Json generation_config(const TextBounds& bounds) {
-  return {{"bos_token_id", one_or_list(bounds.before)}, {"eos_token_id", one_or_list(bounds.ends)}};
+  return {
+      {bounds.after_source.empty() ? "bos_token_id" : kDecoderStart, one_or_list(bounds.before)},
+      {"eos_token_id", one_or_list(bounds.ends)}};
 }
 
-TextBounds own_bounds(const text::Tokenizer& tokenizer) {
-  return {{tokenizer.end_of_text()}, {tokenizer.end_of_text()}};
+TextBounds own_bounds(const text::Tokenizer& tokenizer, bool reads_source) {
+  if (!reads_source) return {{tokenizer.end_of_text()}, {tokenizer.end_of_text()}};
+  const text::TokenId end = text::end_token(tokenizer);
+  return {{text::start_token(tokenizer)}, {end}, {end}};
 }
 
 TextBounds own_bounds(const text::Tokenizer& tokenizer, const fs::path& folder) {
   const fs::path file = folder / kGenerationFile;
   if (!fs::exists(file)) return own_bounds(tokenizer);
-  return {ids_in(file, "bos_token_id"), sorted(ids_in(file, "eos_token_id"))};
+  const Ids start = ids_in(file, kDecoderStart), ends = sorted(ids_in(file, "eos_token_id"));
+  if (!start.empty()) return {start, ends, {text::end_token(tokenizer)}};
+  return {ids_in(file, "bos_token_id"), ends};
 }
 
 TextBounds foreign_bounds(const text::Tokenizer& tokenizer, const fs::path& folder) {
@@ -66,7 +75,13 @@ TextBounds foreign_bounds(const text::Tokenizer& tokenizer, const fs::path& fold
   if (tokenizer.roles().end) ends.push_back(*tokenizer.roles().end);
   for (const char* file : {kGenerationFile, "config.json"})
     for (const text::TokenId id : ids_in(folder / file, "eos_token_id")) ends.push_back(id);
-  return {tokenizer.around().before, sorted(std::move(ends))};
+  ends = sorted(std::move(ends));
+  for (const char* file : {kGenerationFile, "config.json"})
+    if (const Ids start = ids_in(folder / file, kDecoderStart); !start.empty()) {
+      const Ids& after = tokenizer.around().after;
+      return {start, ends, after.empty() ? Ids{text::end_token(tokenizer)} : after};
+    }
+  return {tokenizer.around().before, ends};
 }
 
 }  // namespace mote::model

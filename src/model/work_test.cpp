@@ -32,9 +32,9 @@ void expect_counted(const ModelConfig& config, double by_torch = 0) {
   const Tensor ids = torch::arange(kStreams * config.context, torch::kInt64)
                          .remainder(config.vocab_size)
                          .view({kStreams, config.context});
-  for (int step = 0; step < 2; ++step) model->loss(ids, ids, memory, pass);
+  for (int step = 0; step < 2; ++step) model->loss({ids, ids}, memory, pass);
   pass.run.multiply_adds = &count;
-  const TrainingLoss loss = model->loss(ids, ids, memory, pass);
+  const TrainingLoss loss = model->loss({ids, ids}, memory, pass);
   const std::int64_t forward = count;
   loss.total.backward();
 

@@ -21,11 +21,44 @@ std::int64_t memory_for_context(const checkpoint::ModelConfig& config, std::int6
   return context - config.context;
 }
 
+namespace {
+
+Evaluation evaluate_pairs(const model::Model& model, const text::Tokenizer& tokenizer,
+                          const text::Corpus& corpus, const text::TextFormat& format,
+                          std::int64_t context, const model::Pass& pass) {
+  if (context != 0)
+    throw Error(ErrorKind::usage,
+                concat("--ctx-size ", context, ": an encoder-decoder reads sources of ",
+                       model.config().encoder.context,
+                       " tokens (encoder.context in its config.json); leave the "
+                       "flag out"))
+        .at("--ctx-size");
+  text::PairOptions options;
+  options.task = format.target_key.empty() ? text::Task::span_corruption : text::Task::pairs;
+  options.source_tokens = model.config().encoder.context;
+  options.target_tokens = model.config().context;
+  log::info(concat("scoring targets of ", enum_name(options.task)));
+  const Stopwatch stopwatch;
+  Evaluation result;
+  result.loss = model::pairs_loss(model, tokenizer, corpus, options, pass,
+                                  [](std::int64_t) { stop_if_interrupted(); });
+  result.seconds = stopwatch.seconds();
+  return result;
+}
+
+}  // namespace
+
 Evaluation evaluate(const std::filesystem::path& model_folder, const std::string& corpus_name,
                     std::uint64_t max_bytes, std::int64_t context, const model::Pass& pass,
                     const text::TextFormat& format) {
   const auto [model, tokenizer, bounds] = open_model(model_folder, pass);
   const auto corpus = text::open_corpus(corpus_name, max_bytes, format);
+  if (checkpoint::reads_source(model->config()))
+    return evaluate_pairs(*model, *tokenizer, *corpus, format, context, pass);
+  if (!format.target_key.empty())
+    throw Error(ErrorKind::usage,
+                "--target-key: the model has no encoder, and reads no sources; leave the flag out")
+        .at("--target-key");
   log::Progress progress("evaluating", static_cast<std::int64_t>(corpus->bytes()), "bytes");
   model::CorpusLossOptions options;
   options.memory_tokens = memory_for_context(model->config(), context);

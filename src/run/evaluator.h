@@ -15,7 +15,8 @@ struct Evaluation {
 
 // `max_bytes` 0: the whole corpus. `context` 0: the model's own; else the positions that the last
 // position of a block sees, at least the block itself; of models in which a token sees all before it,
-// the tokens of a window (model/loss.h). Throws when `pass` asks for 8-bit
+// the tokens of a window (model/loss.h). Encoder-decoders are scored on the targets of pairs where `format`
+// has a key of targets, else on gaps (span corruption). Throws when `pass` asks for 8-bit
 // activations and the model has no weights for them.
 Evaluation evaluate(const std::filesystem::path& model_folder, const std::string& corpus,
                     std::uint64_t max_bytes, std::int64_t context, const model::Pass& pass,

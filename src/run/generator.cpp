@@ -8,6 +8,8 @@
 #include "base/process.h"
 #include "base/stopwatch.h"
 #include "model/nonfinite.h"
+#include "run/beam_search.h"
+#include "text/pairs.h"
 
 namespace mote::run {
 namespace {
@@ -101,7 +103,7 @@ Tensor Session::hidden_of(std::span<const text::TokenId> ids) {
   return hidden;
 }
 
-// Logits after `ids`, of which what the cache holds is not read again but for the last token.
+// Of `ids`, of which what the cache holds is not read again but for the last token.
 Tensor Session::read(std::span<const text::TokenId> ids) {
   const bool goes_on =
       read_.size() < ids.size() && std::equal(read_.begin(), read_.end(), ids.begin());
@@ -116,7 +118,26 @@ Tensor Session::read(std::span<const text::TokenId> ids) {
     left = left.subspan(count);
     stop_if_interrupted();
   }
-  return model_.logits(model::last_position(hidden), pass_);
+  return model::last_position(hidden);
+}
+
+void Session::read_source(std::span<const text::TokenId> ids) {
+  const torch::NoGradGuard no_grad;
+  const Stopwatch stopwatch;
+  cache_.reset();
+  read_.clear();
+  model::ForwardState state(pass_);
+  state.cache = &cache_;
+  model_.read_source({ids_tensor(ids), {}}, state);
+  source_tokens_ = static_cast<std::int64_t>(ids.size());
+  source_seconds_ = stopwatch.seconds();
+}
+
+text::StreamDecoder Session::decoder(std::size_t history) const {
+  const bool begins = history <= bounds_.before.size();
+  return text::StreamDecoder(
+      tokenizer_, begins ? text::StreamDecoder::From::start : text::StreamDecoder::From::middle,
+      source_tokens_ > 0 ? text::Specials::recognised : text::Specials::as_text);
 }
 
 Generated Session::go_on(std::vector<text::TokenId> history,
@@ -138,18 +159,57 @@ Generated Session::go_on(std::vector<text::TokenId> history,
         .at("-p");
   const std::size_t read_before = read_.size();
   Stopwatch stopwatch;
-  Tensor logits = read(history);
-  result.prompt_seconds = stopwatch.seconds();
+  const Tensor hidden = read(history);
+  result.prompt_seconds = source_seconds_ + stopwatch.seconds();
   result.prompt_read = static_cast<std::int64_t>(
       read_.size() > read_before ? read_.size() - read_before : read_.size());
+  if (source_tokens_ > 0) result.prompt_tokens = result.prompt_read = source_tokens_;
 
   stopwatch.restart();
-  const bool begins = history.size() <= bounds_.before.size();
-  text::StreamDecoder decoder(
-      tokenizer_, begins ? text::StreamDecoder::From::start : text::StreamDecoder::From::middle);
+  if (options_.beams > 1)
+    search(hidden, emit, result);
+  else
+    draw(hidden, std::move(history), emit, result);
+  result.new_seconds = stopwatch.seconds();
+  stop_if_interrupted();
+  return result;
+}
+
+void Session::search(const Tensor& hidden, const std::function<void(const std::string&)>& emit,
+                     Generated& result) {
+  const BeamOptions options{options_.beams, options_.length_penalty, options_.new_tokens};
+  model::Pass pass = pass_;
+  pass.buffers = nullptr;
+  const auto ends = [this](text::TokenId id) {
+    return !options_.ignore_ends && bounds_.ends_text(id);
+  };
+  Beam best = options.new_tokens > 0 ? beam_search(model_, hidden, cache_, tokenizer_.vocab_size(),
+                                                   ends, options, pass)
+                                     : Beam{};
+  result.ids = std::move(best.ids);
+  result.stop_reason = best.ended ? "end_of_text" : "length";
+  // The cache holds several texts now.
+  cache_.reset();
+  read_.clear();
+  text::StreamDecoder text = decoder(bounds_.before.size());
+  StopFilter filter(options_.stop, emit);
+  bool open = true;
+  for (const text::TokenId id : result.ids) open = open && filter.push(text.push(id));
+  if (open) open = filter.push(text.finish());
+  if (open)
+    filter.finish();
+  else
+    result.stop_reason = "stop";
+  result.text = filter.passed();
+}
+
+void Session::draw(Tensor hidden, std::vector<text::TokenId> history,
+                   const std::function<void(const std::string&)>& emit, Generated& result) {
+  text::StreamDecoder decoder = this->decoder(history.size());
   StopFilter filter(options_.stop, emit);
   result.stop_reason = "length";
   const auto vocabulary = static_cast<std::size_t>(tokenizer_.vocab_size());
+  Tensor logits = model_.logits(hidden, pass_);
   while (static_cast<std::int64_t>(result.ids.size()) < options_.new_tokens) {
     // Rows of the output layer beyond the tokenizer's ids are no text.
     const std::span<const float> of_tokens(logits.const_data_ptr<float>(), vocabulary);
@@ -179,9 +239,6 @@ Generated Session::go_on(std::vector<text::TokenId> history,
     filter.finish();
   }
   result.text = filter.passed();
-  result.new_seconds = stopwatch.seconds();
-  stop_if_interrupted();
-  return result;
 }
 
 Generated generate(const model::Model& model, const text::Tokenizer& tokenizer,
@@ -190,7 +247,18 @@ Generated generate(const model::Model& model, const text::Tokenizer& tokenizer,
                    const std::function<void(const std::string&)>& emit) {
   Session session(model, tokenizer, bounds, options, pass);
   std::vector<text::TokenId> ids = bounds.before;
-  tokenizer.encode(prompt, ids);
+  if (!checkpoint::reads_source(model.config())) {
+    tokenizer.encode(prompt, ids);
+    return session.go_on(std::move(ids), emit);
+  }
+  std::vector<text::TokenId> source;
+  tokenizer.encode(prompt, source, text::Specials::recognised);
+  if (source.empty())
+    throw Error(ErrorKind::usage, "-p: the prompt is empty; of an encoder-decoder it is the source")
+        .at("-p");
+  source.insert(source.end(), bounds.after_source.begin(), bounds.after_source.end());
+  session.read_source(source);
+  if (ids.empty()) ids = {text::start_token(tokenizer)};
   return session.go_on(std::move(ids), emit);
 }
 

@@ -20,6 +20,8 @@ struct GenerateOptions {
   std::int64_t prompt_step = 512;   // prompt tokens at a time; any number gives the same
   std::vector<std::string> stop;    // ends before any of these texts
   bool ignore_ends = false;         // tokens that end a text are never drawn
+  std::int64_t beams = 1;           // above 1: beam search (run/beam_search.h), nothing is drawn
+  double length_penalty = 1;        // of beam search
   SamplerConfig sampler;
 };
 
@@ -46,9 +48,18 @@ class Session {
   Generated go_on(std::vector<text::TokenId> ids,
                   const std::function<void(const std::string&)>& emit);
 
+  // Of encoder-decoders: what the texts to come are the targets of, its end included. They begin anew.
+  void read_source(std::span<const text::TokenId> ids);
+
  private:
   Tensor hidden_of(std::span<const text::TokenId> ids);
+  // The last hidden state after `ids`.
   Tensor read(std::span<const text::TokenId> ids);
+  void draw(Tensor hidden, std::vector<text::TokenId> history,
+            const std::function<void(const std::string&)>& emit, Generated& result);
+  void search(const Tensor& hidden, const std::function<void(const std::string&)>& emit,
+              Generated& result);
+  text::StreamDecoder decoder(std::size_t history) const;
 
   const model::Model& model_;
   const text::Tokenizer& tokenizer_;
@@ -59,10 +70,13 @@ class Session {
   const std::int64_t positions_;
   model::Cache cache_;
   std::vector<text::TokenId> read_;  // what the cache holds
+  std::int64_t source_tokens_ = 0;
+  double source_seconds_ = 0;
   Sampler sampler_;
 };
 
-// One text.
+// One text; of an encoder-decoder the target whose source is the prompt, in which special tokens are
+// recognised by their names, as in what it gives.
 Generated generate(const model::Model& model, const text::Tokenizer& tokenizer,
                    const model::TextBounds& bounds, const std::string& prompt,
                    const GenerateOptions& options, const model::Pass& pass,

@@ -88,16 +88,13 @@ Kept kept_by(const checkpoint::Peer& c, double n, double d, double, bool) {
   return {queries(c.router, n) + (c.gated ? 6 : 4) * picks(c.router, n), 2 * n * d};
 }
 
-Kept numbers_kept(const Recipe& recipe, const checkpoint::ModelConfig& config) {
+// Of the blocks of a stack over n tokens; `source`: positions of what its cross attention reads, 0: it has
+// none.
+void add_stack(const Recipe& recipe, const checkpoint::ModelConfig& config, double n, double source,
+               Kept& kept) {
   const TrainingConfig& training = recipe.training;
   const auto streams = static_cast<double>(training.streams_at_once()),
-             context = static_cast<double>(config.context), d = static_cast<double>(config.dim),
-             vocabulary = static_cast<double>(config.vocab_size);
-  const double n = streams * context;
-  Kept kept;
-  // Ids; embedding and last norm; the head's input and its gradient.
-  kept.step = 6 * n + 3 * n * d + (config.dropout > 0 ? 2 * n * d : 0);
-  kept.layer = std::min(n, 336.0) * vocabulary;  // logits (kernels/loss/head_loss)
+             context = static_cast<double>(config.context), d = static_cast<double>(config.dim);
   for (std::int64_t i = 0; i < config.layers; ++i) {
     const checkpoint::LayerConfig layer = checkpoint::layer_config(config, i);
     const auto heads = static_cast<double>(checkpoint::heads_of(layer.attention)),
@@ -116,6 +113,9 @@ Kept numbers_kept(const Recipe& recipe, const checkpoint::ModelConfig& config) {
                   (dropout ? 2 * n * d : 0);
     if (remembers) step += n * d + seen * d;  // what was before; both together
     if (xl) step += (remembers ? 2 : 1) * context * (d + inner);
+    if (source > 0)
+      step += 2 * n * d + n * (inner + outer) + source * keys_and_values + n * heads +
+              (dropout ? n * d : 0);
     double work = 2 * n * d + 4 * seen * d + n * (inner + outer) + 2 * seen * keys_and_values;
     const Kept ours = layer.feed_forward.visit(
         [&](const auto& kind) { return kept_by(kind, n, d, streams, dropout); });
@@ -123,6 +123,24 @@ Kept numbers_kept(const Recipe& recipe, const checkpoint::ModelConfig& config) {
     work = std::max(work, ours.layer);
     kept.step += step;
     kept.layer = std::max(kept.layer, work);
+  }
+}
+
+Kept numbers_kept(const Recipe& recipe, const checkpoint::ModelConfig& config) {
+  const auto streams = static_cast<double>(recipe.training.streams_at_once()),
+             d = static_cast<double>(config.dim),
+             vocabulary = static_cast<double>(config.vocab_size);
+  const double n = streams * static_cast<double>(config.context);
+  const double source =
+      checkpoint::reads_source(config) ? streams * static_cast<double>(config.encoder.context) : 0;
+  Kept kept;
+  // Ids; embedding and last norm; the head's input and its gradient.
+  kept.step = 6 * n + 3 * n * d + (config.dropout > 0 ? 2 * n * d : 0);
+  kept.layer = std::min(n, 336.0) * vocabulary;  // logits (kernels/loss/head_loss)
+  add_stack(recipe, config, n, source, kept);
+  if (source > 0) {
+    kept.step += source + 2 * source * d + (config.dropout > 0 ? 2 * source * d : 0);
+    add_stack(recipe, checkpoint::encoder_of(config), source, 0, kept);
   }
   return kept;
 }
@@ -175,6 +193,11 @@ double seconds_of_a_step(const Recipe& recipe, const checkpoint::ModelConfig& co
   const Tensor ids_BT = torch::arange(streams * config.context, torch::kInt64)
                             .remainder(config.vocab_size)
                             .view({streams, config.context});
+  model::TrainingBatch batch{ids_BT, ids_BT};
+  if (checkpoint::reads_source(config))
+    batch.source.ids_BS = torch::arange(streams * config.encoder.context, torch::kInt64)
+                              .remainder(config.vocab_size)
+                              .view({streams, config.encoder.context});
   model::Pass pass;
   pass.run = run;
   pass.precision = training_precision(training, run);
@@ -184,7 +207,7 @@ double seconds_of_a_step(const Recipe& recipe, const checkpoint::ModelConfig& co
   for (int i = 0; i < kStepsTried; ++i) {
     const Stopwatch stopwatch;
     const model::Memory before = memory;  // kept as a run keeps it
-    model->loss(ids_BT, ids_BT, memory, pass).total.backward();
+    model->loss(batch, memory, pass).total.backward();
     const model::Trainable parameters = model::trainable_parameters(*model);
     for (auto [name, value] : parameters.tensors) value.mutable_grad() = Tensor();
     for (const model::RowTablePtr& table : parameters.tables) table->take_gradient();
@@ -220,7 +243,8 @@ Estimate dry_run(const Recipe& recipe, const fs::path& folder, const kernels::Ru
   const checkpoint::ModelConfig config = model_of(recipe, vocab_size);
   Estimate e;
   e.steps = training.steps - done;
-  e.tokens = e.steps * training.streams * config.context;
+  e.tokens = e.steps * training.streams *
+             (config.context + (checkpoint::reads_source(config) ? config.encoder.context : 0));
   e.parameters = model::count_parameters(config);
   const double least = least_memory(recipe, vocab_size);
   e.memory_bytes = static_cast<double>(rss_bytes()) + least;

@@ -113,6 +113,18 @@ void validate(const Recipe& recipe, const std::string& file) {
     throw_config_error({file, "model.vocab_size"},
                        "is set; it follows from data.tokenizer and data.vocab_size");
   checkpoint::validate_layers(recipe.model, {file, "model"});
+  if (const bool reads = checkpoint::reads_source(recipe.model);
+      reads == (recipe.data.task == text::Task::text))
+    throw_config_error(
+        {file, "data.task"},
+        concat("is ", enum_name(recipe.data.task), ", and model.encoder.layers is ",
+               recipe.model.encoder.layers,
+               reads ? "; an encoder-decoder learns span_corruption or pairs"
+                     : "; only an encoder-decoder reads sources, without one it is text"));
+  if (recipe.data.task == text::Task::pairs && recipe.data.text_key == recipe.data.target_key)
+    throw_config_error({file, "data.target_key"}, concat("is '", recipe.data.target_key,
+                                                         "', as text_key is; a source and its "
+                                                         "target are two texts"));
   if (recipe.data.tokenizer.empty())
     throw_config_error({file, "data.tokenizer"},
                        "is empty; choose bytes, bpe, unigram or a folder with a tokenizer");
@@ -148,6 +160,16 @@ void validate(const Recipe& recipe, const std::string& file) {
                        concat("is ", recipe.training.streams, ", and with model.context = ",
                               recipe.model.context, " and training.steps = ", recipe.training.steps,
                               " a run has more than ", kMostTokens, " tokens; make one smaller"));
+}
+
+text::PairOptions pair_options(const Recipe& recipe) {
+  text::PairOptions options;
+  options.task = recipe.data.task;
+  options.spans = recipe.data.spans;
+  options.source_tokens = recipe.model.encoder.context;
+  options.target_tokens = recipe.model.context;
+  options.seed = static_cast<std::uint64_t>(recipe.training.seed);
+  return options;
 }
 
 Recipe recipe_from(Json table, const std::string& file) {

@@ -5,7 +5,7 @@
 
 #include "checkpoint/families/mote.h"
 #include "checkpoint/model_config.h"
-#include "text/corpus.h"
+#include "text/pairs.h"
 
 namespace mote::train {
 
@@ -46,8 +46,13 @@ struct DataConfig {
   std::int64_t valid_bytes = 300000;
   std::string text_key = "text";
   bool binary = false;
+  text::Task task = text::Task::text;
+  std::string target_key = "target";
+  text::SpanConfig spans;
 
-  text::TextFormat format() const { return {text_key, binary}; }
+  text::TextFormat format() const {
+    return {text_key, binary, task == text::Task::pairs ? target_key : ""};
+  }
 
   static auto fields() {
     using C = DataConfig;
@@ -59,8 +64,13 @@ struct DataConfig {
               "bytes, bpe or unigram (learned from train), or a folder with a tokenizer"},
         Field{&C::vocab_size, "vocab_size", "tokens of a bpe tokenizer", 257.0, 1e6},
         Field{&C::valid_bytes, "valid_bytes", "evaluate on the first bytes of valid; 0: all", 0.0},
-        Field{&C::text_key, "text_key", "key of the text in JSON lines"},
-        Field{&C::binary, "binary", "take files that are no text byte by byte"}};
+        Field{&C::text_key, "text_key", "key of the text in JSON lines; of pairs, of the source"},
+        Field{&C::binary, "binary", "take files that are no text byte by byte"},
+        Field{&C::task, "task",
+              "text (go on with it), or of encoder-decoders span_corruption (fill gaps) or pairs "
+              "(JSON lines with a source and a target)"},
+        Field{&C::target_key, "target_key", "of pairs: key of the target in JSON lines"},
+        Field{&C::spans, "spans", "of span_corruption"}};
   }
 };
 
@@ -148,6 +158,8 @@ Recipe recipe_from(Json table, const std::string& file);
 [[noreturn]] void blame_overrides(const Error& error, const std::string& path,
                                   const std::vector<std::string>& overrides,
                                   const std::function<void()>& without);
+// Of a task that is not text: sources of model.encoder.context tokens, targets of model.context.
+text::PairOptions pair_options(const Recipe& recipe);
 // Checks what does not need the tokenizer; `file` is for messages.
 void validate(const Recipe& recipe, const std::string& file);
 

@@ -15,7 +15,7 @@
 #include "model/saved.h"
 #include "model/usage.h"
 #include "report/training.h"
-#include "text/batches.h"
+#include "text/pair_batches.h"
 #include "train/estimate.h"
 #include "train/first_model.h"
 #include "train/metrics.h"
@@ -30,6 +30,26 @@ namespace mote::train {
 namespace {
 
 constexpr const char* kState = "training_state.safetensors";
+
+std::unique_ptr<text::Batches> make_batches(const Recipe& recipe,
+                                            std::shared_ptr<const text::TokenFile> tokens) {
+  const std::int64_t streams = recipe.training.streams;
+  if (recipe.data.task != text::Task::text)
+    return text::make_pair_batches(std::move(tokens), streams, pair_options(recipe));
+  return std::make_unique<text::BatchStream>(std::move(tokens), streams, recipe.model.context);
+}
+
+double targets_in(const model::TrainingBatch& batch) {
+  return static_cast<double>((batch.targets_BT >= 0).sum().item<std::int64_t>());
+}
+
+model::TrainingBatch sequences_of(const model::TrainingBatch& batch, std::int64_t first,
+                                  std::int64_t count) {
+  const auto some = [&](const Tensor& x) { return x.defined() ? x.narrow(0, first, count) : x; };
+  return {some(batch.ids_BT),
+          some(batch.targets_BT),
+          {some(batch.source.ids_BS), some(batch.source.lengths_B)}};
+}
 
 class Trainer {
  public:
@@ -67,8 +87,7 @@ class Trainer {
   std::string find_nonfinite_layer(const text::Batch& batch, model::Memory memory);
   model::Pass training_pass(std::int64_t step) const;
   model::Pass quiet_pass(std::int64_t step) const;
-  Tensor ids_of(const std::vector<text::TokenId>& ids) const;
-  std::int64_t tokens_per_step() const { return recipe_.training.streams * recipe_.model.context; }
+  std::int64_t tokens_per_step() const { return batches_->tokens_per_step(); }
 
   const Recipe recipe_;
   RunFolder& folder_;
@@ -76,7 +95,7 @@ class Trainer {
   const kernels::Precision precision_;
   const std::shared_ptr<const text::TokenFile> tokens_;
   const std::unique_ptr<text::Tokenizer> tokenizer_;
-  const std::unique_ptr<text::BatchStream> batches_;
+  const std::unique_ptr<text::Batches> batches_;
   const Origin origin_;
   std::unique_ptr<model::Model> model_;
   std::unique_ptr<Optimizer> optimizer_;
@@ -97,8 +116,7 @@ Trainer::Trainer(RunFolder& folder, const kernels::Run& run)
       precision_(training_precision(recipe_.training, run)),
       tokens_(std::make_shared<const text::TokenFile>(folder.data())),
       tokenizer_(tokens_->tokenizer()),
-      batches_(std::make_unique<text::BatchStream>(tokens_, recipe_.training.streams,
-                                                   recipe_.model.context)),
+      batches_(make_batches(recipe_, tokens_)),
       origin_{recipe_, checkpoint::xxh64_of_file(folder.data() / text::kIdsFile), isa_of(run),
               precision_ == kernels::Precision::bf16 ? "bf16" : "f32", version()} {
   const std::optional<fs::path> latest = folder_.latest();
@@ -172,27 +190,22 @@ model::Pass Trainer::quiet_pass(std::int64_t step) const {
   return quiet;
 }
 
-Tensor Trainer::ids_of(const std::vector<text::TokenId>& ids) const {
-  return torch::tensor(at::ArrayRef<text::TokenId>(ids), torch::kInt64)
-      .view({recipe_.training.streams, recipe_.model.context});
-}
-
 // Of the parts of a batch, one after the other; where `learn`, backward as well, of the mean of all.
 Trainer::StepLoss Trainer::pass_parts(const text::Batch& batch, std::int64_t index, bool learn,
                                       model::Memory& memory, model::Observer* observer) {
   const std::int64_t parts = recipe_.training.accumulate,
                      streams = recipe_.training.streams_at_once();
-  const Tensor ids_BT = ids_of(batch.ids), targets_BT = ids_of(batch.targets);
+  const model::TrainingBatch whole = model::tensors_of(batch, recipe_.training.streams);
+  const double targets = targets_in(whole);
   std::vector<model::Memory> remembered;
   StepLoss result;
   for (std::int64_t part = 0; part < parts && result.finite; ++part) {
     model::Pass pass = training_pass(index * parts + part);
     pass.observer = observer;
     remembered.push_back(memory.of_sequences(part * streams, streams));
-    const auto loss =
-        model_->loss(ids_BT.narrow(0, part * streams, streams),
-                     targets_BT.narrow(0, part * streams, streams), remembered.back(), pass);
-    const double share = 1 / static_cast<double>(parts);
+    const model::TrainingBatch some = sequences_of(whole, part * streams, streams);
+    const auto loss = model_->loss(some, remembered.back(), pass);
+    const double share = targets_in(some) / targets;
     result.mean += share * loss.token_mean.item<double>();
     result.finite = std::isfinite(result.mean) && std::isfinite(loss.total.item<double>());
     if (!learn || !result.finite) continue;
@@ -228,9 +241,7 @@ std::string Trainer::find_nonfinite_layer(const text::Batch& batch, model::Memor
   NonfiniteSearch search;
   model::Pass watched = quiet_pass(0);
   watched.observer = &search;
-  model::ForwardState state(watched);
-  state.memory = &memory;
-  model_->hidden(ids_of(batch.ids), state);
+  model_->loss(model::tensors_of(batch, recipe_.training.streams), memory, watched);
   return search.found().empty() ? "head" : search.found();
 }
 
@@ -254,6 +265,9 @@ std::string Trainer::advice_after_nonfinite() const {
 model::CorpusLoss Trainer::valid_loss(std::int64_t steps_done, const model::Pass& pass,
                                       const model::CorpusLossOptions& options) const {
   try {
+    if (recipe_.data.task != text::Task::text)
+      return model::pairs_loss(*model_, *tokenizer_, *folder_.valid(), pair_options(recipe_), pass,
+                               options.progress);
     return model::corpus_loss(*model_, *tokenizer_, *folder_.valid(), pass, options);
   } catch (const Error& error) {
     if (error.kind() != ErrorKind::numeric) throw;
@@ -275,13 +289,16 @@ void Trainer::evaluate(std::int64_t steps_done) {
   };
   const model::CorpusLoss loss = valid_loss(steps_done, quiet, options);
   result_.valid_loss = loss.mean();
-  result_.valid_bits_per_byte = loss.bits_per_byte();
-  metrics_->write({{"step", steps_done},
-                   {"seconds", metrics_->seconds() + stopwatch_.seconds()},
-                   {"valid_loss", loss.mean()},
-                   {"valid_bits_per_byte", loss.bits_per_byte()}});
-  log::info(concat("step ", steps_done, ": valid loss ", loss.mean(), ", ", loss.bits_per_byte(),
-                   " bits per byte"));
+  Json line = {{"step", steps_done},
+               {"seconds", metrics_->seconds() + stopwatch_.seconds()},
+               {"valid_loss", loss.mean()}};
+  std::string per_byte;
+  if (loss.bytes > 0) {
+    result_.valid_bits_per_byte = line["valid_bits_per_byte"] = loss.bits_per_byte();
+    per_byte = concat(", ", loss.bits_per_byte(), " bits per byte");
+  }
+  metrics_->write(line);
+  log::info(concat("step ", steps_done, ": valid loss ", loss.mean(), per_byte));
   const std::optional<RunFolder::Best> best = folder_.best();
   if (!best || loss.mean() < best->valid_loss) {
     save();
@@ -298,7 +315,9 @@ void Trainer::save() {
   check_next_loss();
   folder_.save(steps, [&](const fs::path& folder) {
     model::save_model(*model_, folder);
-    model::save_tokenizer(*tokenizer_, model::own_bounds(*tokenizer_), folder);
+    model::save_tokenizer(*tokenizer_,
+                          model::own_bounds(*tokenizer_, checkpoint::reads_source(recipe_.model)),
+                          folder);
     save_state(folder / kState, *optimizer_, memory_, window_, origin_);
   });
   saved_step_ = steps;

@@ -96,7 +96,7 @@ Dense dense_run(const Recipe& recipe, const fs::path& data) {
       return torch::tensor(at::ArrayRef<text::TokenId>(list), torch::kInt64)
           .view({t.streams, config.context});
     };
-    run.model->loss(ids(batch.ids), ids(batch.targets), memory, pass).total.backward();
+    run.model->loss({ids(batch.ids), ids(batch.targets)}, memory, pass).total.backward();
     for (auto& [table, leaf] : run.leaves.tables) {
       const model::RowGradient gradient = table->take_gradient();
       leaf.mutable_grad() =

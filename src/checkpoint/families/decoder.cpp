@@ -40,11 +40,6 @@ constexpr NameRule kNames[] = {
     {"blocks.#.feed_forward.down.bias", "model.layers.#.mlp.down_proj.bias"},
 };
 
-bool same(const Tensor& a, const Tensor& b) {
-  return a.dtype == b.dtype && a.shape == b.shape &&
-         std::equal(a.bytes.begin(), a.bytes.end(), b.bytes.begin(), b.bytes.end());
-}
-
 // Of model.layers.N.*; -1: it is of none.
 std::int64_t layer_of(std::string_view tensor) {
   constexpr std::string_view kLayers = "model.layers.";
@@ -78,18 +73,21 @@ Dense& dense_of(ModelConfig& model) {
   return *model.feed_forward.get_if<Dense>();
 }
 
-NeuronActivation read_activation(const HfConfig& config, const std::string& key,
-                                 const std::string& otherwise) {
-  const std::string name = config.word(key, otherwise);
+NeuronActivation activation_named(const std::string& name, const Place& place) {
   if (name == "silu" || name == "swish") return NeuronActivation::silu;
   if (name == "gelu") return NeuronActivation::gelu;
   if (name == "gelu_new" || name == "gelu_pytorch_tanh") return NeuronActivation::gelu_tanh;
   if (name == "relu") return NeuronActivation::relu;
   throw Error(ErrorKind::unsupported,
-              concat(config.file(), ": ", key, " is '", name,
+              concat(place.file, ": ", place.key, " is '", name,
                      "'; silu, gelu, gelu_new, gelu_pytorch_tanh and relu are read"))
-      .in(config.file())
-      .at(key);
+      .in(place.file)
+      .at(place.key);
+}
+
+NeuronActivation read_activation(const HfConfig& config, const std::string& key,
+                                 const std::string& otherwise) {
+  return activation_named(config.word(key, otherwise), {config.file(), key});
 }
 
 ModelConfig read_decoder(const HfConfig& config, double rope_base, bool tied,
@@ -166,7 +164,7 @@ FamilyModel finished(const HfConfig& config, ModelConfig model, std::span<const 
   if (source.tensors && (model.tied || has_alternatives(names))) tensors = source.tensors();
   bool second_copy = false;
   if (model.tied && tensors && tensors->has(kHead) && tensors->has(kEmbedding))
-    model.tied = second_copy = same(tensors->at(kHead), tensors->at(kEmbedding));
+    model.tied = second_copy = same_values(tensors->at(kHead), tensors->at(kEmbedding));
   FamilyModel read;
   read.ignored = [second_copy, layers = model.layers](const std::string& tensor) {
     return (second_copy && tensor == kHead) || tensor.ends_with(".rotary_emb.inv_freq") ||

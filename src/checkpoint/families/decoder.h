@@ -19,7 +19,8 @@ ModelConfig read_decoder(const HfConfig& config, double rope_base, bool tied = f
 Rotary& attention_of(ModelConfig& model);
 Dense& dense_of(ModelConfig& model);
 
-// transformers' name of an activation.
+// By transformers' name.
+NeuronActivation activation_named(const std::string& name, const Place& place);
 NeuronActivation read_activation(const HfConfig& config, const std::string& key,
                                  const std::string& otherwise);
 

@@ -90,6 +90,14 @@ void complete_experts(Json& model) {
   if (router == layer.end() || !router->is_object()) return;
   for (const char* key : {"selection_bias", "gate_scale"})
     if (!router->contains(key)) (*router)[key] = defaults["router"][key];
+}
+
+// Before version 6 there were no encoders, and Switch's loss was of a batch.
+void complete_switch_losses(Json& model) {
+  const auto layer = model.find("feed_forward");
+  if (layer == model.end() || !layer->is_object() || kind_of(*layer, "") != Mixture::kKind) return;
+  const auto router = layer->find("router");
+  if (router == layer->end() || !router->is_object()) return;
   const auto losses = router->find("balance");
   if (losses == router->end() || !losses->is_array()) return;
   for (Json& loss : *losses)
@@ -152,6 +160,10 @@ FamilyModel read_mote(Json json, const std::string& file) {
     add_later_keys(json, {{"residual_scale", 1.0}}, {});
     if (const auto head = json.find("head"); head != json.end() && head->is_object())
       add_later_keys(*head, to_json(HeadConfig{}), {"bias"});
+  }
+  if (found < 6) {
+    complete_switch_losses(json);
+    add_later_keys(json, {{"encoder", to_json(EncoderConfig{})}}, {});
   }
   FamilyModel model;
   model.config = read_config<ModelConfig>(json, file);

@@ -1,7 +1,8 @@
 // mote's own checkpoints: config.json and the names of tensors, of this version and those before.
 //
-// Version 5 (`format_version` in config.json, `version` in recipes) has the fields of ModelConfig.
-// Version 4 lacks `residual_scale`, `head.scale` and what a mixture got since: `activation`, `gated`, `bias`, `unit`, `shared`, of its
+// Version 6 (`format_version` in config.json, `version` in recipes) has the fields of ModelConfig.
+// Version 5 lacks `encoder`, and of the loss `switch` `over` and `dropped_as_first`.
+// Version 4 lacks besides `residual_scale`, `head.scale` and what a mixture got since: `activation`, `gated`, `bias`, `unit`, `shared`, of its
 // router `selection_bias` and `gate_scale`, of the loss `switch` `of_all_layers`.
 // Version 3 lacks besides `norms`, `embedding_scale` and what a dense layer got since: `activation`, `gated`,
 // `bias`.
@@ -16,7 +17,7 @@
 
 namespace mote::checkpoint {
 
-inline constexpr std::int64_t kMoteVersion = 5;
+inline constexpr std::int64_t kMoteVersion = 6;
 
 FamilyModel read_mote(Json json, const std::string& file);
 // config.json of a model, without its quantization_config.

@@ -32,11 +32,12 @@ SelfAttention::SelfAttention(const checkpoint::AttentionConfig& config,
       key_heads_(checkpoint::key_heads_of(config)),
       width_(checkpoint::head_dim_of(config)),
       xl_(config_.get_if<checkpoint::TransformerXl>()),
-      rotary_(config_.get_if<checkpoint::Rotary>()) {
-  const bool fixed = rotary_ && rotary_->scale > 0;
+      rotary_(config_.get_if<checkpoint::Rotary>()),
+      bucketed_(config_.get_if<checkpoint::Bucketed>()) {
+  const double usual = bucketed_ ? 1 : 1 / std::sqrt(static_cast<double>(width_));
   if (!xl_)
-    scale_ = torch::full({1}, fixed ? rotary_->scale : 1 / std::sqrt(static_cast<double>(width_)),
-                         torch::kFloat32);
+    scale_ =
+        torch::full({1}, rotary_ && rotary_->scale > 0 ? rotary_->scale : usual, torch::kFloat32);
   if (!rotary_) return;
   turns_ = rotary_table(rotary_->rotary, width_, place);
   if (rotary_->head_norm == checkpoint::HeadNorm::none) return;
@@ -121,28 +122,40 @@ Tensor SelfAttention::values(const Tensor& h_BTD, const Pass& pass) const {
 
 Tensor SelfAttention::attend(const Tensor& h_BTD, const Tensor& k_BSI, const Tensor& v_BSI,
                              std::int64_t keys, const Tensor& r_DHC,
-                             const kernels::AttentionSight& sight, const Pass& pass) const {
+                             const kernels::AttentionSight& sight,
+                             const ForwardState& state) const {
+  const Pass& pass = state.pass;
   ops::AttentionTerms terms;
   terms.r_DHC = r_DHC;
   terms.u_HC = content_bias_HC_;
   terms.w_HC = position_bias_HC_;
   terms.sink_H = sink_H_;
+  if (bucketed_) {
+    terms.bias_HD = state.position_bias_HD;
+    terms.bias_farthest = bucketed_->max_distance;
+  }
+  if (place_.encoder) terms.lengths_B = state.lengths_B;
   const Tensor o_BTI = ops::attention(queries(h_BTD, sight.first_query, pass), k_BSI, v_BSI,
                                       {heads_, key_heads_, keys}, terms, scale_, sight, pass);
   return out_.forward(o_BTI, pass);
 }
 
-Tensor SelfAttention::forward(const Tensor& h_BSD, std::int64_t asking, const Pass& pass) const {
+Tensor SelfAttention::forward(const Tensor& h_BSD, std::int64_t asking,
+                              const ForwardState& state) const {
+  const Pass& pass = state.pass;
   const std::int64_t count = h_BSD.size(1);
   kernels::AttentionSight sight;
   sight.first_query = count - asking;
+  sight.ahead = place_.encoder;
   if (rotary_) sight.window = rotary_->window;
   const Tensor k_BSI = keys(h_BSD, 0, pass), v_BSI = values(h_BSD, pass);
   return attend(h_BSD.narrow(1, count - asking, asking), k_BSI, v_BSI, count,
-                relative_positions(count, pass), sight, pass);
+                relative_positions(count, pass), sight, state);
 }
 
-Tensor SelfAttention::forward(const Tensor& h_BTD, Cache& cache, const Pass& pass) const {
+Tensor SelfAttention::forward(const Tensor& h_BTD, const ForwardState& state) const {
+  const Pass& pass = state.pass;
+  Cache& cache = *state.cache;
   Cache::Layer& layer = cache.layer(place_.index);
   const Tensor k_BTI = keys(h_BTD, cache.position(), pass), v_BTI = values(h_BTD, pass);
   const Cache::Seen seen = cache.append(place_.index, k_BTI, v_BTI);
@@ -160,7 +173,7 @@ Tensor SelfAttention::forward(const Tensor& h_BTD, Cache& cache, const Pass& pas
   kernels::AttentionSight sight{cache.position(), seen.first, layer.sight.block,
                                 layer.sight.memory};
   if (rotary_) sight.window = rotary_->window;
-  return attend(h_BTD, seen.k_BCI, seen.v_BCI, seen.count, layer.relative_DHC, sight, pass);
+  return attend(h_BTD, seen.k_BCI, seen.v_BCI, seen.count, layer.relative_DHC, sight, state);
 }
 
 }  // namespace mote::model

@@ -1,5 +1,5 @@
-// Self-attention of one block (specs/sparse-ffn 3.1: Transformer-XL, Dai et al. 2019; or plain
-// causal attention).
+// Self-attention of one block (specs/sparse-ffn 3.1: Transformer-XL, Dai et al. 2019; plain causal
+// attention; or T5's, layers/position_bias.h).
 //
 //   q = Wq h_i,  k_j = Wk h_j,  v_j = Wv h_j,  h the layer norm of the residual stream and memory
 //   logit_ij = c ((q_i + u) . k_j + (q_i + w) . (Wp pe(j - i))),
@@ -32,10 +32,11 @@ class Attention {
   // Positions of the past that training remembers.
   virtual std::int64_t memory_positions() const { return 0; }
   // h_BSD: normed memory and block, of which the last `asking` positions ask. Every key is seen
-  // from every later position.
-  virtual Tensor forward(const Tensor& h_BSD, std::int64_t asking, const Pass& pass) const = 0;
-  // h_BTD: normed new positions; what they see of the past is in the cache.
-  virtual Tensor forward(const Tensor& h_BTD, Cache& cache, const Pass& pass) const = 0;
+  // from every later position, in an encoder from every one.
+  virtual Tensor forward(const Tensor& h_BSD, std::int64_t asking,
+                         const ForwardState& state) const = 0;
+  // h_BTD: normed new positions; what they see of the past is in the state's cache.
+  virtual Tensor forward(const Tensor& h_BTD, const ForwardState& state) const = 0;
   virtual void visit(const std::string& name, ParameterVisitor& visitor) = 0;
 };
 
@@ -48,14 +49,16 @@ class SelfAttention final : public Attention {
   SelfAttention(const checkpoint::AttentionConfig& config, const checkpoint::NormsConfig& norms,
                 const LayerPlace& place);
   std::int64_t memory_positions() const override;
-  Tensor forward(const Tensor& h_BSD, std::int64_t asking, const Pass& pass) const override;
-  Tensor forward(const Tensor& h_BTD, Cache& cache, const Pass& pass) const override;
+  Tensor forward(const Tensor& h_BSD, std::int64_t asking,
+                 const ForwardState& state) const override;
+  Tensor forward(const Tensor& h_BTD, const ForwardState& state) const override;
   void visit(const std::string& name, ParameterVisitor& visitor) override;
 
  private:
   // Queries of h_BTD against the first `keys` keys; `r_DHC` is undefined for plain attention.
   Tensor attend(const Tensor& h_BTD, const Tensor& k_BSI, const Tensor& v_BSI, std::int64_t keys,
-                const Tensor& r_DHC, const kernels::AttentionSight& sight, const Pass& pass) const;
+                const Tensor& r_DHC, const kernels::AttentionSight& sight,
+                const ForwardState& state) const;
   // What queries and keys are made of, from the position `first` on.
   Tensor queries(const Tensor& h_BTD, std::int64_t first, const Pass& pass) const;
   Tensor keys(const Tensor& h_BTD, std::int64_t first, const Pass& pass) const;
@@ -69,7 +72,8 @@ class SelfAttention final : public Attention {
   const std::int64_t heads_, key_heads_, width_;
   const checkpoint::TransformerXl* const xl_;  // into config_; null: another kind
   const checkpoint::Rotary* const rotary_;     // the same
-  std::shared_ptr<const RotaryTable> turns_;   // with rotary_
+  const checkpoint::Bucketed* const bucketed_;
+  std::shared_ptr<const RotaryTable> turns_;  // with rotary_
   std::optional<Norm> q_norm_, k_norm_;
   Linear q_, k_, v_, position_, out_;
   Tensor content_bias_HC_, position_bias_HC_, scale_, sink_H_;

@@ -55,7 +55,8 @@ TEST(Attention, VectorH_OutputMatches) {
   attention.visit("attention", setter);
   ASSERT_TRUE(setter.all_used());
   const Tensor h = torch::cat({fill(11, {3, 4}), fill(10, {2, 4})}).unsqueeze(0);
-  const Tensor out = attention.forward(h, 2, test_pass());
+  const Pass pass = test_pass();
+  const Tensor out = attention.forward(h, 2, ForwardState(pass));
   expect_values(out[0][0], {-1.055346, .335735, 1.156218, .011652}, 2e-6);
   expect_values(out[0][1], {.865166, -.262326, -.943982, -.021295}, 2e-6);
 }
@@ -271,7 +272,8 @@ TEST(LatentAttention, EqualsTheNaiveExpressionAndItsGradients) {
     for (const auto& [name, value] : c.weights) inputs.push_back(value);
     testing::check_operation(
         [&](const std::vector<Tensor>& f) {
-          return latent_attention(c, f).forward(f[0], 5, test_pass(true));
+          const Pass pass = test_pass(true);
+          return latent_attention(c, f).forward(f[0], 5, ForwardState(pass));
         },
         [&](const std::vector<Tensor>& d) { return naive_latent(c, d); }, inputs);
   }
@@ -283,13 +285,16 @@ TEST(LatentAttention, GivesTheSameWithACacheForAnyNumberOfTokensAtATime) {
   for (const auto& [name, value] : c.weights) w.push_back(value.to(torch::kFloat32));
   const torch::NoGradGuard no_grad;
   const LatentAttention attention = latent_attention(c, w);
-  const Tensor whole = attention.forward(w[0], 7, test_pass());
+  const Pass pass = test_pass();
+  const Tensor whole = attention.forward(w[0], 7, ForwardState(pass));
   for (const std::int64_t step : {1, 3, 7}) {
     Cache cache(std::vector<Cache::Sight>(1));
+    ForwardState state(pass);
+    state.cache = &cache;
     std::vector<Tensor> parts;
     for (std::int64_t t = 0; t < 7; t += step) {
       const std::int64_t count = std::min<std::int64_t>(step, 7 - t);
-      parts.push_back(attention.forward(w[0].narrow(1, t, count), cache, test_pass()));
+      parts.push_back(attention.forward(w[0].narrow(1, t, count), state));
       cache.advance(count);
     }
     expect_close(torch::cat(parts, 1), whole, 1e-6);

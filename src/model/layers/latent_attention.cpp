@@ -72,7 +72,9 @@ Tensor LatentAttention::attend(const Tensor& h_BTD, const Tensor& k_BSI, const T
   return out_.forward(o_BTI, pass);
 }
 
-Tensor LatentAttention::forward(const Tensor& h_BSD, std::int64_t asking, const Pass& pass) const {
+Tensor LatentAttention::forward(const Tensor& h_BSD, std::int64_t asking,
+                                const ForwardState& state) const {
+  const Pass& pass = state.pass;
   const std::int64_t count = h_BSD.size(1);
   kernels::AttentionSight sight;
   sight.first_query = count - asking;
@@ -81,7 +83,9 @@ Tensor LatentAttention::forward(const Tensor& h_BSD, std::int64_t asking, const 
                 pass);
 }
 
-Tensor LatentAttention::forward(const Tensor& h_BTD, Cache& cache, const Pass& pass) const {
+Tensor LatentAttention::forward(const Tensor& h_BTD, const ForwardState& state) const {
+  const Pass& pass = state.pass;
+  Cache& cache = *state.cache;
   const KeysAndValues added = keys_and_values(h_BTD, cache.position(), pass);
   const Cache::Seen seen = cache.append(place_.index, added.k_BTI, added.v_BTI);
   kernels::AttentionSight sight;

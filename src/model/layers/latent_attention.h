@@ -15,8 +15,9 @@ namespace mote::model {
 class LatentAttention final : public Attention {
  public:
   LatentAttention(const checkpoint::Latent& config, const LayerPlace& place);
-  Tensor forward(const Tensor& h_BSD, std::int64_t asking, const Pass& pass) const override;
-  Tensor forward(const Tensor& h_BTD, Cache& cache, const Pass& pass) const override;
+  Tensor forward(const Tensor& h_BSD, std::int64_t asking,
+                 const ForwardState& state) const override;
+  Tensor forward(const Tensor& h_BTD, const ForwardState& state) const override;
   void visit(const std::string& name, ParameterVisitor& visitor) override;
 
  private:

@@ -6,9 +6,20 @@
 namespace mote::model {
 namespace {
 
-Tensor share_of_tokens(const Routed& r) {
-  return torch::bincount(r.selected.expert_R, {}, r.scores_NE.size(1)).to(torch::kFloat32) /
-         static_cast<double>(r.scores_NE.size(0));
+// Of each `group` consecutive tokens.
+Tensor share_of_tokens(const Routed& r, std::int64_t group, bool dropped_as_first) {
+  const std::int64_t tokens = r.scores_NE.size(0), experts = r.scores_NE.size(1);
+  const Tensor first_N1 = dropped_as_first ? r.within_capacity.first_N1 : r.selected.first_N1,
+               expert_R = dropped_as_first ? r.within_capacity.expert_R : r.selected.expert_R;
+  const Tensor rows_N = first_N1.diff().to(torch::kInt64),
+               group_N = torch::arange(tokens).div(group, "floor");
+  const Tensor group_R = torch::repeat_interleave(group_N, rows_N);
+  Tensor count_GE =
+      torch::bincount(group_R * experts + expert_R.to(torch::kInt64), {}, tokens / group * experts)
+          .view({-1, experts});
+  if (dropped_as_first)
+    count_GE.select(1, 0) += (r.selected.first_N1.diff() - rows_N).view({-1, group}).sum(1);
+  return count_GE.to(torch::kFloat32) / static_cast<double>(group);
 }
 
 Tensor sum_of_gates(const Routed& r) {
@@ -29,6 +40,11 @@ Tensor expected_tokens(const Routed& r, const Pass& pass) {
   return (0.5 * (1 + torch::erf(far_NE / std::numbers::sqrt2))).sum(0);
 }
 
+Tensor mean_probabilities(const Tensor& scores_NE, std::int64_t group) {
+  if (group == scores_NE.size(0)) return log_mean_probability(scores_NE).exp().unsqueeze(0);
+  return torch::softmax(scores_NE, -1).view({-1, group, scores_NE.size(1)}).mean(1);
+}
+
 }  // namespace
 
 RoutingStatistics routing_statistics(const std::string& layer,
@@ -37,8 +53,12 @@ RoutingStatistics routing_statistics(const std::string& layer,
   RoutingStatistics s{layer, {}, config.entropy_weight, config.balance};
   bool probabilities = config.entropy_weight > 0;
   for (const checkpoint::BalanceConfig& loss : config.balance) {
-    if (loss.get_if<checkpoint::SwitchLoss>())
-      probabilities = true, s.share_E = share_of_tokens(routed);
+    if (const auto* balance = loss.get_if<checkpoint::SwitchLoss>()) {
+      const bool by_sequence = balance->over == checkpoint::Scope::sequence;
+      const std::int64_t group = by_sequence ? routed.sequence : routed.scores_NE.size(0);
+      s.share_GE = share_of_tokens(routed, group, balance->dropped_as_first);
+      s.mean_p_GE = mean_probabilities(routed.scores_NE, group);
+    }
     if (loss.get_if<checkpoint::ImportanceLoss>()) s.importance_E = sum_of_gates(routed);
     if (loss.get_if<checkpoint::LoadLoss>()) s.load_E = expected_tokens(routed, pass);
     if (loss.get_if<checkpoint::ZLoss>())

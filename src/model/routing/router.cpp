@@ -138,11 +138,15 @@ ops::Assignment Router::route(const Tensor& x_ND, const MatrixBank& bank,
   const Tensor keep_NE = hidden_experts(scores_NE, pass);
   const Selection chosen = selected(compared(noisy_NE), keep_NE, state);
   const Tensor gate_R = gates(config_, noisy_NE, keep_NE, chosen, pass);
-  if (pass.train && (config_.entropy_weight > 0 || !config_.balance.empty()) &&
-      scores_NE.size(0) > 0)
+  const ops::Assignment assignment = within_capacity(chosen, gate_R, state);
+  const std::int64_t tokens = scores_NE.size(0);
+  if (pass.train && (config_.entropy_weight > 0 || !config_.balance.empty()) && tokens > 0)
     state.routing.push_back(
-        routing_statistics(name_, config_, {scores_NE, noisy_NE, std_NE, chosen, gate_R}, pass));
-  return within_capacity(chosen, gate_R, state);
+        routing_statistics(name_, config_,
+                           {scores_NE, noisy_NE, std_NE, chosen, gate_R, assignment,
+                            group_of(Scope::sequence, tokens, state)},
+                           pass));
+  return assignment;
 }
 
 void Router::visit(const std::string& name, const MatrixBank& bank, ParameterVisitor& visitor) {

@@ -116,13 +116,13 @@ TEST(SparseMixer, HasTheGradientOfItsSoftmaxes) {
 }
 
 TEST(SwitchLoss, OfAllLayersIsOfTheMeansOverThem) {
-  const Tensor share = torch::tensor({1.f, 0.f}), other = torch::tensor({.25f, .75f}),
-               p = torch::tensor({.5f, .5f}), q = torch::tensor({.1f, .9f});
+  const Tensor share = torch::tensor({{1.f, 0.f}}), other = torch::tensor({{.25f, .75f}}),
+               p = torch::tensor({{.5f, .5f}}), q = torch::tensor({{.1f, .9f}});
   const Pass pass = test_pass();
   ForwardState state(pass);
   const std::vector<checkpoint::BalanceConfig> balance = {
       checkpoint::SwitchLoss{0.5, checkpoint::SwitchScale::paper, true}};
-  state.routing = {{"a", p.log(), 0, balance, share}, {"b", q.log(), 0, balance, other}};
+  state.routing = {{"a", {}, 0, balance, share, p}, {"b", {}, 0, balance, other, q}};
   // 2 (.625 .3 + .375 .7) / 2
   EXPECT_NEAR(penalties(state).item<double>(), 0.45, 1e-6);
 }
@@ -266,10 +266,56 @@ Tensor penalty_of(const Tensor& z, std::int64_t k, Gate gate, const BalanceConfi
   config.gate = gate;
   config.balance = {loss};
   const Tensor gate_R = gates(config, ranked, {}, chosen, pass);
+  const ops::Assignment all{z.size(1), chosen.first_N1, chosen.expert_R, gate_R};
   ForwardState state(pass);
-  state.routing.push_back(
-      routing_statistics("l", config, {z, ranked, noise_std, chosen, gate_R}, pass));
+  state.routing.push_back(routing_statistics(
+      "l", config, {z, ranked, noise_std, chosen, gate_R, all, z.size(0)}, pass));
   return penalties(state);
+}
+
+// specs/checkpoints 2.3: a token that capacity drops counts as one of expert 0, in transformers.
+TEST(SwitchLoss, OfSequencesMatchesTransformersSwitch) {
+  const Pass pass = test_pass(true);
+  const Tensor z = torch::tensor({{2.f, 0.f},
+                                  {1.f, 0.f},
+                                  {0.f, 1.f},
+                                  {3.f, 0.f},  // vector [C]
+                                  {0.f, 1.f},
+                                  {0.f, 2.f},
+                                  {0.f, 3.f},
+                                  {1.f, 0.f}});
+  const auto loss_of = [&](std::int64_t tokens, bool dropped_as_first) {
+    checkpoint::Mixture mixture;
+    mixture.experts = 2, mixture.expert_width = 4;
+    RouterConfig& router = mixture.router;
+    router.experts_per_token = 1;
+    router.gate = Gate::softmax_before;
+    router.capacity = checkpoint::CapacityCount{2, checkpoint::Scope::sequence, true};
+    router.balance = {checkpoint::SwitchLoss{1, checkpoint::SwitchScale::paper, true,
+                                             checkpoint::Scope::sequence, dropped_as_first}};
+    const Selection chosen = select_topk(z.narrow(0, 0, tokens), 1, pass);
+    const std::vector<std::int64_t> rows = rows_within(chosen, 2, 2, 4);
+    std::vector<std::int32_t> first{0};
+    for (std::int64_t n = 0; n < tokens; ++n)
+      first.push_back(first.back() +
+                      static_cast<std::int32_t>(std::count(rows.begin(), rows.end(), n)));
+    const Tensor gate_R = torch::ones({tokens});
+    const ops::Assignment kept{2, torch::tensor(first, torch::kInt32),
+                               chosen.expert_R.index_select(0, torch::tensor(rows, torch::kInt64)),
+                               gate_R};
+    ForwardState state(pass);
+    const Tensor some = z.narrow(0, 0, tokens);
+    state.routing.push_back(
+        routing_statistics("l", router, {some, some, {}, chosen, gate_R, kept, 4}, pass));
+    return penalties(state).item<double>();
+  };
+  EXPECT_NEAR(loss_of(4, true), 1.208343, 1e-5);
+  EXPECT_NEAR(loss_of(4, false), 1.208343, 1e-5) << "the dropped token chose expert 0";
+  // The second sequence: experts 1, 1, 1 (dropped), 0.
+  const Tensor p = torch::softmax(z.narrow(0, 4, 4), -1).mean(0);
+  const double p0 = p[0].item<double>(), p1 = p[1].item<double>();
+  EXPECT_NEAR(loss_of(8, true), (1.208343 + 2 * (0.5 * p0 + 0.5 * p1)) / 2, 1e-5);
+  EXPECT_NEAR(loss_of(8, false), (1.208343 + 2 * (0.25 * p0 + 0.75 * p1)) / 2, 1e-5);
 }
 
 TEST(SwitchLoss, MatchesVectorD) {
@@ -327,7 +373,15 @@ TEST(LoadLoss, CountsHowOftenNewNoiseWouldSelect) {
   const Selection chosen = select_topk(noisy, k, pass);
   const Tensor gate_R = gates(config, noisy, {}, chosen, pass);
   const RoutingStatistics s =
-      routing_statistics("l", config, {z, noisy, std, chosen, gate_R}, pass);
+      routing_statistics("l", config,
+                         {z,
+                          noisy,
+                          std,
+                          chosen,
+                          gate_R,
+                          {z.size(1), chosen.first_N1, chosen.expert_R, gate_R},
+                          z.size(0)},
+                         pass);
   // Three sums of shares, each with a standard deviation of at most 0.5 / sqrt(draws) = 0.0025.
   expect_close(s.load_E, counted, 0.015);
 }
@@ -1130,7 +1184,7 @@ TEST(PublishedRouters, TrainWithAGradientForEveryParameter) {
     Memory memory;
     const Tensor ids = some_ids(4, 9);
     const TrainingLoss loss =
-        model->loss(ids.narrow(1, 0, 8), ids.narrow(1, 1, 8), memory, test_pass(true));
+        model->loss({ids.narrow(1, 0, 8), ids.narrow(1, 1, 8)}, memory, test_pass(true));
     ASSERT_TRUE(loss.total.isfinite().item<bool>());
     loss.total.backward();
     for (const auto& [parameter, value] : trainable_parameters(*model).tensors) {
