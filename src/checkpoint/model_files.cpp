@@ -6,6 +6,7 @@
 #include <set>
 #include <string>
 
+#include "checkpoint/qmoe.h"
 #include "checkpoint/refuse.h"
 #include "checkpoint/shard_index.h"
 
@@ -84,6 +85,17 @@ void check_links(const fs::path& folder) {
                          entry.path().filename().string()));
 }
 
+// Experts of sparse block 0, of block 1, ...; which of them there must be, the config says.
+std::vector<fs::path> files_of_qmoe(const fs::path& folder) {
+  std::vector<fs::path> files = {folder / kQmoeMain};
+  for (int block = 0;; ++block) {
+    char name[32];
+    std::snprintf(name, sizeof name, "exp%02d.pt", block);
+    if (!fs::exists(folder / name)) return files;
+    files.push_back(folder / name);
+  }
+}
+
 std::vector<fs::path> files_of_folder(const fs::path& folder) {
   check_links(folder);
   for (const char* single : kSingles) {
@@ -91,6 +103,7 @@ std::vector<fs::path> files_of_folder(const fs::path& folder) {
     if (const fs::path index = folder / (std::string(single) + kIndex); fs::exists(index))
       return files_of_index(index);
   }
+  if (fs::exists(folder / kQmoeMain)) return files_of_qmoe(folder);
   const std::set<std::string> kinds[] = {{".safetensors"}, {".gguf"}, {".bin", ".pt", ".pth"}};
   for (const auto& extensions : kinds) {
     const std::vector<fs::path> files = files_with(folder, extensions);

@@ -14,6 +14,7 @@ namespace mote::checkpoint {
 //   pytorch_model.bin                   pytorch_model.bin.index.json
 //   all other *.safetensors but adapters and a run's state
 //   one *.gguf, or the parts of one
+//   noexp.pt and exp00.pt, exp01.pt, ... of a folder in QMoE's layout (qmoe.h)
 //   one *.bin, *.pt or *.pth, or the parts of one, but what trainers write beside a model
 // Or `path` itself where it is a file. Refuses a folder that has none, that has several models, or
 // where some of the files that an index or names like `x-00001-of-00003.bin` speak of are missing.

@@ -211,6 +211,56 @@ TEST(FixturesEncoderDecoders, ComputeWhatTransformersDoes) {
   }
 }
 
+// Folders in the layout of QMoE's published models: ternary experts, run where they are packed.
+TEST(FixturesQmoeFolders, ComputeWhatTheDequantisedModelDoes) {
+  const auto found = test::fixtures_of_kind("quant:qmoe-folder");
+  if (found.empty()) GTEST_SKIP() << "no folder of QMoE's at " << test::fixtures_folder();
+  const torch::NoGradGuard no_grad;
+  for (const fs::path& folder : found) {
+    SCOPED_TRACE(folder.string());
+    const Expected expected(folder);
+    const Pass pass = testing::test_pass();
+    const auto model = load_model(folder, serial());
+    Weights weights(*model);
+    std::int64_t packed = 0;
+    for (const auto& [name, weight] : weights.weights) packed += weight->storage() == "ternary q16";
+    EXPECT_GT(packed, 0);
+    ForwardState state(pass);
+    model->read_source(source_of(expected), state);
+    expected.expect(model->logits(model->hidden(expected.ints("decoder_input_ids"), state), pass),
+                    "logits");
+    expected.expect_all_compared({});
+  }
+}
+
+// Every byte of the experts' parts that is changed, and every file that is cut short, gives another model or
+// an error, never a crash.
+TEST(FixturesQmoeFolders, AreRefusedWhereTheirPartsDisagree) {
+  const auto found = test::fixtures_of_kind("quant:qmoe-folder");
+  if (found.empty()) GTEST_SKIP() << "no folder of QMoE's at " << test::fixtures_folder();
+  const test::TemporaryFolder scratch;
+  for (const char* missing : {"exp00.pt", "exp01.pt"}) {
+    const fs::path copy = scratch.path() / missing;
+    fs::create_directories(copy);
+    for (const auto& entry : fs::directory_iterator(found.front()))
+      if (entry.path().filename() != missing)
+        fs::copy(entry.path(), copy / entry.path().filename());
+    EXPECT_THROW(load_model(copy, serial()), Error) << missing;
+  }
+  const fs::path cut = scratch.path() / "cut";
+  fs::create_directories(cut);
+  for (const auto& entry : fs::directory_iterator(found.front()))
+    fs::copy(entry.path(), cut / entry.path().filename());
+  const std::string whole = read_file(cut / "exp00.pt");
+  for (const double share : {0.1, 0.5, 0.99}) {
+    fs::remove(cut / "exp00.pt");
+    write_file(
+        cut / "exp00.pt",
+        whole.substr(0, static_cast<std::size_t>(share * static_cast<double>(whole.size()))));
+    EXPECT_THROW(load_model(cut, serial()), Error) << share;
+  }
+}
+
 TEST(FixturesEncoderDecoders, AreSavedAndLoadedAgainByteForByte) {
   const test::TemporaryFolder scratch;
   std::int64_t saved = 0;

@@ -40,6 +40,7 @@ const std::set<std::string> kHandled = {"checkpoint:deepseek_v2",
                                         "layer:sigma-MoE",
                                         "quant:gptq",
                                         "quant:q16",
+                                        "quant:qmoe-folder",
                                         "tokenizer:byte-level-bpe",
                                         "tokenizer:sentencepiece"};
 

@@ -10,6 +10,7 @@
 #include "checkpoint/families/mote.h"
 #include "checkpoint/gguf_tokenizer.h"
 #include "checkpoint/pypi.h"
+#include "checkpoint/qmoe.h"
 #include "model/packed_weight.h"
 
 namespace mote::model {
@@ -147,7 +148,9 @@ class Filler final : public ParameterVisitor {
       return;
     }
     const checkpoint::StoredTensor stored = saved_.stored(p.name);
-    if (checkpoint::has_experts(stored.name))
+    if (checkpoint::is_qmoe_stack(file_, stored))
+      weight = of_qmoe(p, stored);
+    else if (checkpoint::has_experts(stored.name))
       weight = make_stack_of(stored_matrices(p, stored, file_, owner_));
     else if (const kernels::Coder* coder = coder_of(stored.name))
       weight = in_blocks(p, stored.name, *coder);
@@ -184,6 +187,13 @@ class Filler final : public ParameterVisitor {
     w.parts[0] = {stored.bytes.data(), static_cast<kernels::Index>(stored.bytes.size())};
     kernels::validate(w, concat(file_.path().string(), ": ", name), executor_);
     return make_packed_weight(w, owner_, p.name, shape.stacked);
+  }
+
+  WeightPtr of_qmoe(const Parameter& p, const checkpoint::StoredTensor& stored) const {
+    const WeightShape shape = weight_shape(p);
+    const auto stack =
+        checkpoint::read_qmoe_stack(file_, stored, {shape.experts, shape.out, shape.in}, executor_);
+    return make_packed_weight(stack->view(), stack, p.name, shape.stacked);
   }
 
   Tensor find(const Parameter& p) const {
