@@ -1,3 +1,4 @@
+#include <map>
 #include <set>
 
 #include "base/check.h"
@@ -65,13 +66,17 @@ class Inspect final : public Verb {
     Json facts = {{"family", saved.family},
                   {"format", saved.quantization ? concat("compressed to ", saved.quantization->bits,
                                                          " by ", saved.quantization->method)
-                                                : "safetensors"},
+                                                : source->format()},
                   {"parameters", parameters_of(*model)}};
     add_experts(saved.model, facts);
     facts["layers"] = saved.model.layers;
+    if (checkpoint::reads_source(saved.model)) {
+      facts["encoder"] = {{"layers", saved.model.encoder.layers}};
+      add_experts(checkpoint::encoder_of(saved.model), facts["encoder"]);
+    }
     facts["dtype"] = dtype_of(*source);
     facts["bytes"] = model::model_bytes(folder);
-    facts["bytes_in"] = bytes_in(*source, model::model_bytes(folder));
+    facts["bytes_in"] = bytes_in(*source, parameters_in(lister, saved), model::model_bytes(folder));
     if (saved.quantization) facts["made_from"] = to_json(saved.quantization->made_from);
     if (tensors_) facts["tensors"] = lister.tensors;
     return facts;
@@ -137,23 +142,46 @@ class Inspect final : public Verb {
     }
   }
 
+  // Tensors of the files, of experts apart those of expert 0, and the parameters that they are.
+  static std::map<std::string, std::string> parameters_in(const Lister& lister,
+                                                          const model::SavedConfig& saved) {
+    std::map<std::string, std::string> parameters;
+    for (const Json& tensor : lister.tensors) {
+      const std::string parameter = tensor["name"], stored = saved.stored(parameter).name;
+      parameters[checkpoint::has_experts(stored) ? checkpoint::name_of_expert(stored, 0) : stored] =
+          parameter;
+    }
+    return parameters;
+  }
+
   // Bytes of the files by part of the model; headers and padding are "rest".
-  static Json bytes_in(const checkpoint::TensorSource& source, std::uint64_t of) {
-    constexpr std::pair<const char*, const char*> kParts[] = {
-        {"_norm.", "norms"},         {".attention.", "attention"},
-        {".experts.", "experts"},    {".router.", "routers"},
-        {"router_cell.", "routers"}, {".feed_forward.", "feed_forward"},
-        {"embedding.", "embedding"}, {"positions.", "embedding"},
-        {"head.", "head"},           {"norm.", "norms"}};
+  static Json bytes_in(const checkpoint::TensorSource& source,
+                       const std::map<std::string, std::string>& parameters, std::uint64_t of) {
+    constexpr std::pair<const char*, const char*> kParts[] = {{"_norm.", "norms"},
+                                                              {"attention.", "attention"},
+                                                              {".experts.", "experts"},
+                                                              {".router.", "routers"},
+                                                              {"router_cell.", "routers"},
+                                                              {".feed_forward.", "feed_forward"},
+                                                              {"embedding.", "embedding"},
+                                                              {"positions.", "embedding"},
+                                                              {"position_bias.", "attention"},
+                                                              {"head.", "head"},
+                                                              {"norm.", "norms"}};
     Json bytes = Json::object();
     std::uint64_t counted = 0;
-    for (const auto& [name, tensor] : source.tensors())
+    std::set<const std::byte*> seen;  // tied tensors of torch.save's files lie in one place
+    for (const auto& [stored, tensor] : source.tensors()) {
+      if (!tensor.bytes.empty() && !seen.insert(tensor.bytes.data()).second) continue;
+      const auto known = parameters.find(stored);
+      const std::string& name = known == parameters.end() ? stored : known->second;
       for (const auto& [mark, part] : kParts) {
         if (name.find(mark) == std::string::npos) continue;
         bytes[part] = bytes.value(part, std::uint64_t{0}) + tensor.bytes.size();
         counted += tensor.bytes.size();
         break;
       }
+    }
     bytes["rest"] = of - counted;
     return bytes;
   }

@@ -80,6 +80,9 @@ class EncoderDecoderTest(ProgramTest):
         score = mote("eval", run, "--data", self.text(), "--max-bytes", "2000", "--json").json()
         self.assertGreater(score["tokens"], 0)
         self.assertNotIn("bits_per_byte", score)
+        seen = mote("inspect", run, "--json").json()
+        self.assertEqual(seen["encoder"], {"layers": 2, "experts_per_layer": [0, 4], "experts_per_token": [0, 1]})
+        self.assertEqual(sum(seen["bytes_in"].values()), seen["bytes"])
         config = json.loads((run / "generation_config.json").read_text())
         self.assertEqual(config, {"decoder_start_token_id": 0, "eos_token_id": 1})
         text = mote("generate", run, "-p", "the old <extra_id_0> the fox old near the hill", "-n", "8", "--temperature", "0",
