@@ -7,6 +7,13 @@ namespace {
 
 constexpr const char* kEmbedding = "token_embd.weight";
 
+constexpr StoredLayout flat() {
+  StoredLayout layout;
+  layout.flat = true;
+  return layout;
+}
+constexpr StoredLayout kFlat = flat();
+
 constexpr NameRule kNames[] = {
     {"embedding.weight", kEmbedding},
     {"head.weight", "output.weight"},
@@ -31,15 +38,23 @@ constexpr NameRule kNames[] = {
     {"blocks.#.feed_forward.gate.bias", "blk.#.ffn_gate.bias"},
     {"blocks.#.feed_forward.up.bias", "blk.#.ffn_up.bias"},
     {"blocks.#.feed_forward.down.bias", "blk.#.ffn_down.bias"},
+    {"blocks.#.feed_forward.router.weight", "blk.#.ffn_gate_inp.weight"},
+    {"blocks.#.feed_forward.experts.gate", "blk.#.ffn_gate_exps.weight"},
+    {"blocks.#.feed_forward.experts.up", "blk.#.ffn_up_exps.weight"},
+    {"blocks.#.feed_forward.experts.down", "blk.#.ffn_down_exps.weight"},
+    {"blocks.#.feed_forward.shared.gate.weight", "blk.#.ffn_gate_shexp.weight"},
+    {"blocks.#.feed_forward.shared.up.weight", "blk.#.ffn_up_shexp.weight"},
+    {"blocks.#.feed_forward.shared.down.weight", "blk.#.ffn_down_shexp.weight"},
+    {"blocks.#.feed_forward.shared_gate.weight", "blk.#.ffn_gate_inp_shexp.weight", kFlat},
 };
 
 }  // namespace
 
-std::span<const NameRule> gguf_decoder_names() {
+std::span<const NameRule> gguf_names() {
   return kNames;
 }
 
-ModelConfig read_gguf_decoder(const GgufConfig& config, const GgufFile& file, double rope_base) {
+ModelConfig read_gguf_decoder(const GgufConfig& config, const GgufSource& file, double rope_base) {
   ModelConfig model;
   const Tensor& embedding = file.at(kEmbedding);
   model.vocab_size =
@@ -69,14 +84,14 @@ ModelConfig read_gguf_decoder(const GgufConfig& config, const GgufFile& file, do
   return model;
 }
 
-FamilyModel finished(const GgufConfig& config, ModelConfig model, std::span<const NameRule> names) {
+FamilyModel finished(const GgufConfig& config, ModelConfig model) {
   config.check_all_used();
   check_ranges(model, config.file());
   validate(model, {config.file(), ""});
   FamilyModel read;
   read.config = std::move(model);
-  read.stored = [names](const std::string& parameter) {
-    return stored_by(names, parameter, [](const std::string&) { return true; });
+  read.stored = [](const std::string& parameter) {
+    return stored_by(kNames, parameter, [](const std::string&) { return true; });
   };
   return read;
 }
