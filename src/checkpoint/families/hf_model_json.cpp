@@ -1,0 +1,144 @@
+#include "checkpoint/families/hf_model_json.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/check.h"
+
+namespace mote::checkpoint {
+namespace {
+
+constexpr std::pair<const char*, const char*> kClasses[] = {
+    {"llama", "LlamaForCausalLM"},        {"mixtral", "MixtralForCausalLM"},
+    {"qwen2", "Qwen2ForCausalLM"},        {"qwen3", "Qwen3ForCausalLM"},
+    {"gemma3_text", "Gemma3ForCausalLM"}, {"olmoe", "OlmoeForCausalLM"},
+    {"qwen2_moe", "Qwen2MoeForCausalLM"}, {"qwen3_moe", "Qwen3MoeForCausalLM"}};
+
+const char* class_of(const std::string& model_type) {
+  for (const auto& [type, name] : kClasses)
+    if (model_type == type) return name;
+  throw Error(ErrorKind::unsupported, concat("no config.json is written of ", model_type));
+}
+
+// Llama 3's scaling where a file has it as divisors: their largest is the factor, and the published models
+// have 1, 4 and 8192 tokens besides.
+std::optional<Llama3Scaling> as_llama3(const RotaryConfig& rotary, std::int64_t head_dim) {
+  const auto* divided = rotary.scaling.get_if<LongScaling>();
+  if (!divided || divided->short_factors != divided->long_factors) return std::nullopt;
+  Llama3Scaling llama3;
+  llama3.factor =
+      std::round(*std::max_element(divided->long_factors.begin(), divided->long_factors.end()));
+  RotaryConfig other = rotary;
+  other.scaling = llama3;
+  const auto want = rotary_frequencies(rotary, head_dim),
+             found = rotary_frequencies(other, head_dim);
+  for (std::size_t i = 0; i < want.of_pair.size(); ++i)
+    if (std::abs(found.of_pair[i] / want.of_pair[i] - 1) > 1e-6) return std::nullopt;
+  return llama3;
+}
+
+Json scaling_json(const RotaryConfig& rotary, std::int64_t head_dim) {
+  if (const auto llama3 = as_llama3(rotary, head_dim)) {
+    return {{"rope_type", "llama3"},
+            {"factor", llama3->factor},
+            {"low_freq_factor", llama3->low},
+            {"high_freq_factor", llama3->high},
+            {"original_max_position_embeddings", llama3->context}};
+  }
+  if (const auto* linear = rotary.scaling.get_if<LinearScaling>())
+    return {{"rope_type", "linear"}, {"factor", linear->factor}};
+  if (const auto* yarn = rotary.scaling.get_if<YarnScaling>())
+    return {{"rope_type", "yarn"},
+            {"factor", yarn->factor},
+            {"beta_fast", yarn->fast},
+            {"beta_slow", yarn->slow},
+            {"attention_factor", yarn->attention_factor},
+            {"original_max_position_embeddings", yarn->context}};
+  if (const auto* divided = rotary.scaling.get_if<LongScaling>())
+    return {{"rope_type", "longrope"},
+            {"short_factor", divided->short_factors},
+            {"long_factor", divided->long_factors},
+            {"attention_factor", divided->long_scale},
+            {"original_max_position_embeddings", divided->context}};
+  return nullptr;
+}
+
+void add_gemma3(const ModelConfig& config, const Rotary& attention, Json& json) {
+  json["hidden_activation"] = "gelu_pytorch_tanh";
+  json["query_pre_attn_scalar"] = 1 / (attention.scale * attention.scale);
+  // Published models have a whole number there.
+  if (const double scalar = json["query_pre_attn_scalar"];
+      std::abs(scalar - std::round(scalar)) < 1e-9 * scalar)
+    json["query_pre_attn_scalar"] = static_cast<std::int64_t>(std::round(scalar));
+  Json types = Json::array();
+  for (std::int64_t i = 0; i < config.layers; ++i) {
+    const LayerConfig layer = layer_config(config, i);
+    const auto* of_layer = layer.attention.get_if<Rotary>();
+    types.push_back(of_layer->window > 0 ? "sliding_attention" : "full_attention");
+    if (of_layer->window == 0) continue;
+    json["sliding_window"] = of_layer->window;
+    json["rope_local_base_freq"] = of_layer->rotary.base;
+  }
+  json["layer_types"] = types;
+}
+
+void add_experts(const std::string& model_type, const ModelConfig& config, Json& json) {
+  std::optional<Mixture> mixture;
+  std::vector<std::int64_t> dense_layers;
+  for (std::int64_t i = 0; i < config.layers; ++i) {
+    const LayerConfig layer = layer_config(config, i);
+    if (const auto* found = layer.feed_forward.get_if<Mixture>())
+      mixture = *found;
+    else
+      dense_layers.push_back(i);
+    if (const auto* dense = layer.feed_forward.get_if<Dense>())
+      json["intermediate_size"] = dense->width;
+  }
+  if (!mixture) return;
+  const bool qwen = model_type.starts_with("qwen");
+  json[model_type == "mixtral" ? "num_local_experts" : "num_experts"] = mixture->experts;
+  json["num_experts_per_tok"] = mixture->router.experts_per_token;
+  json[qwen ? "moe_intermediate_size" : "intermediate_size"] = mixture->expert_width;
+  if (model_type != "mixtral") json["norm_topk_prob"] = mixture->router.renormalise;
+  if (!qwen) return;
+  if (!json.contains("intermediate_size")) json["intermediate_size"] = mixture->expert_width;
+  json["decoder_sparse_step"] = 1;
+  json["mlp_only_layers"] = dense_layers;
+  if (mixture->shared.width > 0) json["shared_expert_intermediate_size"] = mixture->shared.width;
+}
+
+}  // namespace
+
+Json hf_model_json(const std::string& model_type, const ModelConfig& config,
+                   const std::string& dtype) {
+  const auto* attention = config.attention.get_if<Rotary>();
+  MOTE_CHECK(attention != nullptr, "attention.kind is ", config.attention.kind(), "; models of ",
+             model_type, " have rotary attention");
+  Json json = {{"architectures", {class_of(model_type)}},
+               {"model_type", model_type},
+               {"dtype", dtype},
+               {"vocab_size", config.vocab_size},
+               {"hidden_size", config.dim},
+               {"num_hidden_layers", config.layers},
+               {"num_attention_heads", attention->heads},
+               {"num_key_value_heads", attention->key_heads},
+               {"head_dim", attention->head_dim},
+               {"max_position_embeddings", config.context},
+               {"rms_norm_eps", config.norms.epsilon},
+               {"rope_theta", attention->rotary.base},
+               {"tie_word_embeddings", config.tied}};
+  if (Json scaling = scaling_json(attention->rotary, attention->head_dim); !scaling.is_null())
+    json["rope_scaling"] = std::move(scaling);
+  if (model_type == "gemma3_text")
+    add_gemma3(config, *attention, json);
+  else
+    json["hidden_act"] = "silu";
+  if (model_type == "qwen2_moe")
+    json["qkv_bias"] = attention->bias;
+  else if (model_type != "qwen2" && model_type != "mixtral")
+    json["attention_bias"] = attention->bias;
+  add_experts(model_type, config, json);
+  return json;
+}
+
+}  // namespace mote::checkpoint
