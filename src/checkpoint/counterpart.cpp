@@ -19,10 +19,11 @@ struct Counterpart {
   const char* architecture;
 };
 // Of several of a kind the first that says the same is taken.
-constexpr Counterpart kCounterparts[] = {
-    {"llama", "llama"}, {"mistral", "llama"},      {"mixtral", "llama"},
-    {"qwen2", "qwen2"}, {"qwen3", "qwen3"},        {"gemma3_text", "gemma3"},
-    {"olmoe", "olmoe"}, {"qwen2_moe", "qwen2moe"}, {"qwen3_moe", "qwen3moe"}};
+constexpr Counterpart kCounterparts[] = {{"llama", "llama"},        {"mistral", "llama"},
+                                         {"mixtral", "llama"},      {"qwen2", "qwen2"},
+                                         {"qwen3", "qwen3"},        {"gemma3_text", "gemma3"},
+                                         {"olmoe", "olmoe"},        {"qwen2_moe", "qwen2moe"},
+                                         {"qwen3_moe", "qwen3moe"}, {"gpt_oss", "gpt-oss"}};
 
 std::vector<std::string> architectures_of(const std::string& family) {
   std::vector<std::string> found;
@@ -81,20 +82,26 @@ Form first_that_fits(const std::vector<std::string>& candidates, const ModelConf
 
 }  // namespace
 
-StoredTensor gguf_name(const std::string& parameter) {
-  return stored_by(gguf_names(), parameter, [](const std::string&) { return true; });
+std::string gguf_name(const std::string& parameter) {
+  return stored_by(gguf_names(), parameter, [](const std::string&) { return true; }).name;
 }
 
 GgufForm gguf_form(const std::string& family, const ModelConfig& config,
                    std::span<const TensorSpec> specs, const fs::path& file) {
+  if (!config.attention.get_if<Rotary>())
+    refuse_file(file.string(), "attention.kind",
+                concat("attention.kind is ", config.attention.kind(),
+                       "; the architectures of GGUF that are written have rotary attention; keep "
+                       "it as safetensors"),
+                ErrorKind::unsupported);
   return first_that_fits<GgufForm>(
       architectures_of(family), config, file.string(), "GGUF",
       [&](const std::string& architecture) {
         GgufForm form{gguf_model_keys(architecture, config), gguf_rotary_divisors(config), {}};
         GgufPlan plan(file, form.keys, specs);
         if (!form.rotary_divisors.empty()) plan.add(kGgufRotaryDivisors, form.rotary_divisors);
-        form.config = read_gguf_model(plan).config;
-        ModelConfig as_read = form.config;
+        form.model = read_gguf_model(plan);
+        ModelConfig as_read = form.model.config;
         return std::pair{std::move(form), std::move(as_read)};
       });
 }

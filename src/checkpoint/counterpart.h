@@ -12,14 +12,14 @@
 
 namespace mote::checkpoint {
 
-// Where a parameter lies in a GGUF file of any architecture; an empty name: GGUF has none for it.
-StoredTensor gguf_name(const std::string& parameter);
+// What a parameter is called in GGUF files of most architectures; empty: GGUF has no name for it.
+std::string gguf_name(const std::string& parameter);
 
 struct GgufForm {
   GgufKeyList keys;  // of the model; the file's own come after them
   std::vector<float>
       rotary_divisors;  // of kGgufRotaryDivisors, a tensor besides; none: there is none
-  ModelConfig config;   // as the file says it
+  FamilyModel model;    // as the file says it
 };
 inline constexpr const char* kGgufRotaryDivisors = "rope_freqs.weight";
 // `family`: a model_type, an architecture, or "mote", whose models may be any architecture's. `specs`: the

@@ -154,6 +154,26 @@ TEST_F(GgufFamily, OfMixturesHasTheGatesOfItsArchitecture) {
   EXPECT_EQ(mixture_of(config(keys, all).feed_forward).expert_width, 48);
 }
 
+TEST_F(GgufFamily, OfGptOssSeesAWindowInEverySecondLayer) {
+  Keys keys = mixture("gpt-oss");
+  keys["gpt-oss.attention.sliding_window"] = number(std::uint32_t{9});
+  keys["gpt-oss.rope.scaling.type"] = word("yarn");
+  keys["gpt-oss.rope.scaling.factor"] = number(32.0f);
+  keys["gpt-oss.rope.scaling.original_context_length"] = number(std::uint32_t{16});
+  const ModelConfig model = config(keys, routers({0, 1, 2, 3, 4, 5, 6}));
+  for (const std::int64_t layer : {0, 2, 4, 6}) EXPECT_EQ(attention_of(model, layer).window, 9);
+  for (const std::int64_t layer : {1, 3, 5}) EXPECT_EQ(attention_of(model, layer).window, 0);
+  EXPECT_TRUE(attention_of(model, 0).sinks);
+  const RotaryConfig rotary = attention_of(model, 0).rotary;
+  EXPECT_FALSE(rotary.scaling.get_if<YarnScaling>()->truncate);
+  const Mixture found = mixture_of(model.feed_forward);
+  EXPECT_EQ(found.router.gate, Gate::softmax_after);
+  EXPECT_EQ(found.unit.limit, 7);
+  EXPECT_TRUE(found.bias);
+  keys["gpt-oss.expert_gating_func"] = number(std::uint32_t{1});
+  EXPECT_TRUE(contains(refusal(keys), "expert_gating_func"));
+}
+
 TEST_F(GgufFamily, OfMixturesHasDenseLayersWhereThereIsNoRouter) {
   const ModelConfig model = config(mixture("qwen2moe"), routers({1, 2, 3, 4, 6}));
   for (const std::int64_t layer : {0, 5}) EXPECT_EQ(kind_of(model, layer), "dense");

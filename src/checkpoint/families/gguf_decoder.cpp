@@ -32,6 +32,7 @@ constexpr NameRule kNames[] = {
     {"blocks.#.attention.out.bias", "blk.#.attn_output.bias"},
     {"blocks.#.attention.q_norm.weight", "blk.#.attn_q_norm.weight"},
     {"blocks.#.attention.k_norm.weight", "blk.#.attn_k_norm.weight"},
+    {"blocks.#.attention.sinks", "blk.#.attn_sinks.weight"},
     {"blocks.#.feed_forward.gate.weight", "blk.#.ffn_gate.weight"},
     {"blocks.#.feed_forward.up.weight", "blk.#.ffn_up.weight"},
     {"blocks.#.feed_forward.down.weight", "blk.#.ffn_down.weight"},
@@ -39,6 +40,10 @@ constexpr NameRule kNames[] = {
     {"blocks.#.feed_forward.up.bias", "blk.#.ffn_up.bias"},
     {"blocks.#.feed_forward.down.bias", "blk.#.ffn_down.bias"},
     {"blocks.#.feed_forward.router.weight", "blk.#.ffn_gate_inp.weight"},
+    {"blocks.#.feed_forward.router.bias", "blk.#.ffn_gate_inp.bias"},
+    {"blocks.#.feed_forward.experts.gate.bias", "blk.#.ffn_gate_exps.bias"},
+    {"blocks.#.feed_forward.experts.up.bias", "blk.#.ffn_up_exps.bias"},
+    {"blocks.#.feed_forward.experts.down.bias", "blk.#.ffn_down_exps.bias"},
     {"blocks.#.feed_forward.experts.gate", "blk.#.ffn_gate_exps.weight"},
     {"blocks.#.feed_forward.experts.up", "blk.#.ffn_up_exps.weight"},
     {"blocks.#.feed_forward.experts.down", "blk.#.ffn_down_exps.weight"},
@@ -84,14 +89,16 @@ ModelConfig read_gguf_decoder(const GgufConfig& config, const GgufSource& file, 
   return model;
 }
 
-FamilyModel finished(const GgufConfig& config, ModelConfig model) {
+FamilyModel finished(const GgufConfig& config, ModelConfig model, std::span<const NameRule> own) {
   config.check_all_used();
   check_ranges(model, config.file());
   validate(model, {config.file(), ""});
   FamilyModel read;
   read.config = std::move(model);
-  read.stored = [](const std::string& parameter) {
-    return stored_by(kNames, parameter, [](const std::string&) { return true; });
+  read.stored = [own](const std::string& parameter) {
+    const auto any = [](const std::string&) { return true; };
+    StoredTensor stored = stored_by(own, parameter, any);
+    return stored.name.empty() ? stored_by(kNames, parameter, any) : stored;
   };
   return read;
 }

@@ -17,9 +17,11 @@ namespace mote::checkpoint {
 ModelConfig read_gguf_decoder(const GgufConfig& config, const GgufSource& file, double rope_base);
 
 // Checks what was read, and that the file says nothing else of the model.
-FamilyModel finished(const GgufConfig& config, ModelConfig model);
+// `own` names come before those of all architectures, and must outlive the model.
+FamilyModel finished(const GgufConfig& config, ModelConfig model,
+                     std::span<const NameRule> own = {});
 
-// Of decoders and of experts, which are stacked: [E, out, in].
+// Of all architectures; experts are stacked: [E, out, in].
 std::span<const NameRule> gguf_names();
 
 }  // namespace mote::checkpoint

@@ -3,10 +3,8 @@
 namespace mote::checkpoint {
 namespace {
 
-constexpr std::int64_t kSoftmax = 1;  // of expert_gating_func
-
-void check_gates(const GgufConfig& config, bool renormalise) {
-  config.only("expert_gating_func", kSoftmax);
+void check_gates(const GgufConfig& config, GgufGates gates, bool renormalise) {
+  config.only("expert_gating_func", static_cast<std::int64_t>(gates));
   if (config.flag("expert_weights_norm", renormalise) != renormalise)
     config.refuse("expert_weights_norm",
                   concat("is ", !renormalise ? "true" : "false", "; of ", config.architecture(),
@@ -19,15 +17,16 @@ void check_gates(const GgufConfig& config, bool renormalise) {
 }  // namespace
 
 void set_gguf_mixture(const GgufConfig& config, const GgufSource& file, std::int64_t width,
-                      bool renormalise, ModelConfig& model) {
-  check_gates(config, renormalise);
+                      GgufGates gates, bool renormalise, ModelConfig& model) {
+  check_gates(config, gates, renormalise);
   Mixture mixture;
   mixture.experts = config.integer("expert_count");
   mixture.expert_width = config.integer("expert_feed_forward_length", width);
   mixture.activation = model.feed_forward.get_if<Dense>()->activation;
   mixture.gated = true;
   mixture.router.experts_per_token = config.integer("expert_used_count");
-  mixture.router.gate = Gate::softmax_before;
+  mixture.router.gate =
+      gates == GgufGates::softmax_of_all ? Gate::softmax_before : Gate::softmax_after;
   mixture.router.renormalise = renormalise;
   if (config.has("expert_shared_feed_forward_length"))
     mixture.shared = {config.integer("expert_shared_feed_forward_length"), true};

@@ -5,12 +5,17 @@
 
 namespace mote::checkpoint {
 
-// Gated experts, softmax over all before the best are taken, in the layers that have a router
+// What gates are made of, by their number in expert_gating_func: softmax over all experts, or over those
+// that a token is sent to.
+enum class GgufGates { softmax_of_all = 1, softmax_of_selected = 3 };
+
+// Gated experts in the layers that have a router
 // (blk.N.ffn_gate_inp.weight); the others keep the dense layer of read_gguf_decoder().
 //   expert_count, expert_used_count, expert_feed_forward_length (else `width`)
-// `renormalise`: gates of a token are divided by their sum, which the architecture says; a file that says
+// `gates`, and by `renormalise` whether those of a token are divided by their sum, are what the
+// architecture says; a file that says
 // something else of gates is refused.
 void set_gguf_mixture(const GgufConfig& config, const GgufSource& file, std::int64_t width,
-                      bool renormalise, ModelConfig& model);
+                      GgufGates gates, bool renormalise, ModelConfig& model);
 
 }  // namespace mote::checkpoint

@@ -35,7 +35,7 @@ FamilyModel read_gguf_llama(const GgufSource& file) {
   const std::int64_t dense_width = model.feed_forward.get_if<Dense>()->width;
   model.attention.get_if<Rotary>()->rotary.pairs = RotaryPairs::adjacent;
   if (config.integer("expert_count", 0) > 0)
-    set_gguf_mixture(config, file, dense_width, true, model);
+    set_gguf_mixture(config, file, dense_width, GgufGates::softmax_of_all, true, model);
   else
     config.only("expert_used_count", 0);
   config.only("attention.sliding_window", 0);

@@ -68,8 +68,8 @@ void add_scaling(const RotaryConfig& rotary, const Keys& keys) {
   }
 }
 
-// Windows: every n-th layer sees all, or a flag for each layer.
-void add_windows(const ModelConfig& config, const Keys& keys) {
+// Windows; with a pattern every n-th layer sees all, or there is a flag for each layer.
+void add_windows(const ModelConfig& config, bool pattern, const Keys& keys) {
   std::int64_t window = 0, first_whole = config.layers;
   double local_base = 0;
   std::vector<std::uint8_t> slides;
@@ -86,6 +86,7 @@ void add_windows(const ModelConfig& config, const Keys& keys) {
   }
   if (window == 0) return;
   keys.size("attention.sliding_window", window);
+  if (!pattern) return;
   keys.number("rope.freq_base_swa", local_base);
   const std::int64_t every = first_whole + 1;
   bool regular = true;
@@ -118,7 +119,8 @@ GgufKeyList gguf_model_keys(const std::string& architecture, const ModelConfig& 
     keys.size("rope.dimension_count", rotary.dim > 0 ? rotary.dim : attention->head_dim);
     add_scaling(rotary, keys);
   }
-  if (architecture == "gemma3") add_windows(config, keys);  // no other has them
+  if (architecture == "gemma3" || architecture == "gpt-oss")  // no other has them
+    add_windows(config, architecture == "gemma3", keys);
   add_experts(config, keys);
   return list;
 }

@@ -17,7 +17,8 @@ ModelConfig read_qwen(const GgufConfig& config, const GgufSource& file, HeadNorm
 // `width` of experts is a key of its own; files without it are not read.
 void set_mixture(const GgufConfig& config, const GgufSource& file, bool renormalise,
                  ModelConfig& model) {
-  set_gguf_mixture(config, file, config.integer("expert_feed_forward_length"), renormalise, model);
+  set_gguf_mixture(config, file, config.integer("expert_feed_forward_length"),
+                   GgufGates::softmax_of_all, renormalise, model);
 }
 
 }  // namespace

@@ -12,7 +12,8 @@ constexpr std::pair<const char*, const char*> kClasses[] = {
     {"llama", "LlamaForCausalLM"},        {"mixtral", "MixtralForCausalLM"},
     {"qwen2", "Qwen2ForCausalLM"},        {"qwen3", "Qwen3ForCausalLM"},
     {"gemma3_text", "Gemma3ForCausalLM"}, {"olmoe", "OlmoeForCausalLM"},
-    {"qwen2_moe", "Qwen2MoeForCausalLM"}, {"qwen3_moe", "Qwen3MoeForCausalLM"}};
+    {"qwen2_moe", "Qwen2MoeForCausalLM"}, {"qwen3_moe", "Qwen3MoeForCausalLM"},
+    {"gpt_oss", "GptOssForCausalLM"}};
 
 const char* class_of(const std::string& model_type) {
   for (const auto& [type, name] : kClasses)
@@ -47,13 +48,16 @@ Json scaling_json(const RotaryConfig& rotary, std::int64_t head_dim) {
   }
   if (const auto* linear = rotary.scaling.get_if<LinearScaling>())
     return {{"rope_type", "linear"}, {"factor", linear->factor}};
-  if (const auto* yarn = rotary.scaling.get_if<YarnScaling>())
-    return {{"rope_type", "yarn"},
-            {"factor", yarn->factor},
-            {"beta_fast", yarn->fast},
-            {"beta_slow", yarn->slow},
-            {"attention_factor", yarn->attention_factor},
-            {"original_max_position_embeddings", yarn->context}};
+  if (const auto* yarn = rotary.scaling.get_if<YarnScaling>()) {
+    Json json = {{"rope_type", "yarn"},
+                 {"factor", yarn->factor},
+                 {"beta_fast", yarn->fast},
+                 {"beta_slow", yarn->slow},
+                 {"attention_factor", yarn->attention_factor},
+                 {"original_max_position_embeddings", yarn->context}};
+    if (!yarn->truncate) json["truncate"] = false;
+    return json;
+  }
   if (const auto* divided = rotary.scaling.get_if<LongScaling>())
     return {{"rope_type", "longrope"},
             {"short_factor", divided->short_factors},
@@ -63,13 +67,8 @@ Json scaling_json(const RotaryConfig& rotary, std::int64_t head_dim) {
   return nullptr;
 }
 
-void add_gemma3(const ModelConfig& config, const Rotary& attention, Json& json) {
-  json["hidden_activation"] = "gelu_pytorch_tanh";
-  json["query_pre_attn_scalar"] = 1 / (attention.scale * attention.scale);
-  // Published models have a whole number there.
-  if (const double scalar = json["query_pre_attn_scalar"];
-      std::abs(scalar - std::round(scalar)) < 1e-9 * scalar)
-    json["query_pre_attn_scalar"] = static_cast<std::int64_t>(std::round(scalar));
+// Which layers see a window, and the base of their positions under `base_key`; null: that of all.
+void add_windows(const ModelConfig& config, const char* base_key, Json& json) {
   Json types = Json::array();
   for (std::int64_t i = 0; i < config.layers; ++i) {
     const LayerConfig layer = layer_config(config, i);
@@ -77,9 +76,19 @@ void add_gemma3(const ModelConfig& config, const Rotary& attention, Json& json) 
     types.push_back(of_layer->window > 0 ? "sliding_attention" : "full_attention");
     if (of_layer->window == 0) continue;
     json["sliding_window"] = of_layer->window;
-    json["rope_local_base_freq"] = of_layer->rotary.base;
+    if (base_key) json[base_key] = of_layer->rotary.base;
   }
   json["layer_types"] = types;
+}
+
+void add_gemma3(const ModelConfig& config, const Rotary& attention, Json& json) {
+  json["hidden_activation"] = "gelu_pytorch_tanh";
+  json["query_pre_attn_scalar"] = 1 / (attention.scale * attention.scale);
+  // Published models have a whole number there.
+  if (const double scalar = json["query_pre_attn_scalar"];
+      std::abs(scalar - std::round(scalar)) < 1e-9 * scalar)
+    json["query_pre_attn_scalar"] = static_cast<std::int64_t>(std::round(scalar));
+  add_windows(config, "rope_local_base_freq", json);
 }
 
 void add_experts(const std::string& model_type, const ModelConfig& config, Json& json) {
@@ -96,10 +105,11 @@ void add_experts(const std::string& model_type, const ModelConfig& config, Json&
   }
   if (!mixture) return;
   const bool qwen = model_type.starts_with("qwen");
-  json[model_type == "mixtral" ? "num_local_experts" : "num_experts"] = mixture->experts;
+  const bool local = model_type == "mixtral" || model_type == "gpt_oss";
+  json[local ? "num_local_experts" : "num_experts"] = mixture->experts;
   json["num_experts_per_tok"] = mixture->router.experts_per_token;
   json[qwen ? "moe_intermediate_size" : "intermediate_size"] = mixture->expert_width;
-  if (model_type != "mixtral") json["norm_topk_prob"] = mixture->router.renormalise;
+  if (!local) json["norm_topk_prob"] = mixture->router.renormalise;
   if (!qwen) return;
   if (!json.contains("intermediate_size")) json["intermediate_size"] = mixture->expert_width;
   json["decoder_sparse_step"] = 1;
@@ -133,6 +143,7 @@ Json hf_model_json(const std::string& model_type, const ModelConfig& config,
     add_gemma3(config, *attention, json);
   else
     json["hidden_act"] = "silu";
+  if (model_type == "gpt_oss") add_windows(config, nullptr, json);
   if (model_type == "qwen2_moe")
     json["qkv_bias"] = attention->bias;
   else if (model_type != "qwen2" && model_type != "mixtral")
