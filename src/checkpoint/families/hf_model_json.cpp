@@ -1,6 +1,7 @@
 #include "checkpoint/families/hf_model_json.h"
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
 
 #include "base/check.h"
@@ -19,6 +20,16 @@ const char* class_of(const std::string& model_type) {
   for (const auto& [type, name] : kClasses)
     if (model_type == type) return name;
   throw Error(ErrorKind::unsupported, concat("no config.json is written of ", model_type));
+}
+
+// The shortest decimal number that is the same float32, where it is one: GGUF's 1e-5 is 9.99...e-6.
+double as_people_write(double value) {
+  const auto as_float = static_cast<float>(value);
+  if (static_cast<double>(as_float) != value) return value;
+  char text[32];
+  const auto [end, error] = std::to_chars(text, text + sizeof text, as_float);
+  std::from_chars(text, end, value);
+  return value;
 }
 
 // Llama 3's scaling where a file has it as divisors: their largest is the factor, and the published models
@@ -134,11 +145,13 @@ Json hf_model_json(const std::string& model_type, const ModelConfig& config,
                {"num_key_value_heads", attention->key_heads},
                {"head_dim", attention->head_dim},
                {"max_position_embeddings", config.context},
-               {"rms_norm_eps", config.norms.epsilon},
-               {"rope_theta", attention->rotary.base},
+               {"rms_norm_eps", as_people_write(config.norms.epsilon)},
+               {"rope_theta", as_people_write(attention->rotary.base)},
                {"tie_word_embeddings", config.tied}};
   if (Json scaling = scaling_json(attention->rotary, attention->head_dim); !scaling.is_null())
     json["rope_scaling"] = std::move(scaling);
+  else if (model_type == "gpt_oss")  // without a word of it transformers scales by YaRN
+    json["rope_scaling"] = {{"rope_type", "default"}};
   if (model_type == "gemma3_text")
     add_gemma3(config, *attention, json);
   else
