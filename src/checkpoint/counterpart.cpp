@@ -19,11 +19,11 @@ struct Counterpart {
   const char* architecture;
 };
 // Of several of a kind the first that says the same is taken.
-constexpr Counterpart kCounterparts[] = {{"llama", "llama"},        {"mistral", "llama"},
-                                         {"mixtral", "llama"},      {"qwen2", "qwen2"},
-                                         {"qwen3", "qwen3"},        {"gemma3_text", "gemma3"},
-                                         {"olmoe", "olmoe"},        {"qwen2_moe", "qwen2moe"},
-                                         {"qwen3_moe", "qwen3moe"}, {"gpt_oss", "gpt-oss"}};
+constexpr Counterpart kCounterparts[] = {
+    {"llama", "llama"},           {"mistral", "llama"},         {"mixtral", "llama"},
+    {"qwen2", "qwen2"},           {"qwen3", "qwen3"},           {"gemma3_text", "gemma3"},
+    {"olmoe", "olmoe"},           {"qwen2_moe", "qwen2moe"},    {"qwen3_moe", "qwen3moe"},
+    {"deepseek_v2", "deepseek2"}, {"deepseek_v3", "deepseek2"}, {"gpt_oss", "gpt-oss"}};
 
 std::vector<std::string> architectures_of(const std::string& family) {
   std::vector<std::string> found;
@@ -88,11 +88,11 @@ std::string gguf_name(const std::string& parameter) {
 
 GgufForm gguf_form(const std::string& family, const ModelConfig& config,
                    std::span<const TensorSpec> specs, const fs::path& file) {
-  if (!config.attention.get_if<Rotary>())
+  if (!config.attention.get_if<Rotary>() && !config.attention.get_if<Latent>())
     refuse_file(file.string(), "attention.kind",
                 concat("attention.kind is ", config.attention.kind(),
-                       "; the architectures of GGUF that are written have rotary attention; keep "
-                       "it as safetensors"),
+                       "; the architectures of GGUF that are written have rotary or latent "
+                       "attention; keep it as safetensors"),
                 ErrorKind::unsupported);
   return first_that_fits<GgufForm>(
       architectures_of(family), config, file.string(), "GGUF",

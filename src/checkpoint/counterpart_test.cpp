@@ -107,8 +107,8 @@ TEST(Counterpart, IsRefusedWhereAFieldHasNoPlaceInIt) {
   config = llama();
   config.attention.get_if<Rotary>()->clip = 8;
   EXPECT_TRUE(contains(refusal(config), "as llama: layer 0: attention.clip is 8.0 and 0.0"));
-  config.attention = Latent{};
-  EXPECT_TRUE(contains(refusal(config), "attention.kind is latent"));
+  config.attention = TransformerXl{};
+  EXPECT_TRUE(contains(refusal(config), "attention.kind is transformer_xl"));
   EXPECT_THROW(gguf_form("granitemoe", llama(), specs(), "model"), Error);
 }
 

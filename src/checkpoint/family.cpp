@@ -36,7 +36,8 @@ constexpr Architecture kArchitectures[] = {
     {"llama", read_gguf_llama},       {"gemma3", read_gguf_gemma3},
     {"qwen2", read_gguf_qwen2},       {"qwen3", read_gguf_qwen3},
     {"olmoe", read_gguf_olmoe},       {"qwen2moe", read_gguf_qwen2moe},
-    {"qwen3moe", read_gguf_qwen3moe}, {"gpt-oss", read_gguf_gpt_oss}};
+    {"qwen3moe", read_gguf_qwen3moe}, {"deepseek2", read_gguf_deepseek2},
+    {"gpt-oss", read_gguf_gpt_oss}};
 constexpr const char* kArchitecture = "general.architecture";
 
 const Architecture* find_architecture(const GgufSource& file) {

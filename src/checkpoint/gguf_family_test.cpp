@@ -174,6 +174,55 @@ TEST_F(GgufFamily, OfGptOssSeesAWindowInEverySecondLayer) {
   EXPECT_TRUE(contains(refusal(keys), "expert_gating_func"));
 }
 
+Latent latent_of(const ModelConfig& model) {
+  return *model.attention.get_if<Latent>();
+}
+
+TEST_F(GgufFamily, OfDeepseekHasLatentAttentionAndItsOwnGates) {
+  Keys keys = mixture("deepseek2");
+  const auto set = [&](const char* name, const auto& value) {
+    keys[std::string("deepseek2.") + name] = value;
+  };
+  set("attention.kv_lora_rank", number(std::uint32_t{12}));
+  set("attention.key_length", number(std::uint32_t{24}));
+  set("attention.value_length", number(std::uint32_t{16}));
+  set("rope.dimension_count", number(std::uint32_t{8}));
+  set("expert_shared_count", number(std::uint32_t{2}));
+  set("leading_dense_block_count", number(std::uint32_t{1}));
+  set("expert_weights_scale", number(2.5f));
+  ModelConfig model = config(keys);
+  EXPECT_EQ(latent_of(model).kv_rank, 12);
+  EXPECT_EQ(latent_of(model).head_dim, 24);
+  EXPECT_EQ(latent_of(model).rope_dim, 8);
+  EXPECT_EQ(latent_of(model).value_dim, 16);
+  EXPECT_EQ(latent_of(model).scale, 0) << "1 / sqrt(head_dim)";
+  EXPECT_EQ(kind_of(model, 0), "dense");
+  Mixture found = mixture_of(model.feed_forward);
+  EXPECT_EQ(found.shared.width, 48);
+  EXPECT_EQ(found.router.gate, Gate::softmax_before);
+  EXPECT_EQ(found.router.gate_scale, 2.5);
+  EXPECT_FALSE(found.router.selection_bias);
+
+  set("expert_gating_func", number(std::uint32_t{2}));
+  set("expert_weights_norm", number(true));
+  set("expert_group_count", number(std::uint32_t{2}));
+  set("expert_group_used_count", number(std::uint32_t{1}));
+  set("rope.scaling.type", word("yarn"));
+  set("rope.scaling.factor", number(40.0f));
+  set("rope.scaling.yarn_log_multiplier", number(0.1f));
+  model = config(keys, {"blk.1.exp_probs_b.bias"});
+  found = mixture_of(model.feed_forward);
+  EXPECT_EQ(found.router.gate, Gate::sigmoid);
+  EXPECT_TRUE(found.router.renormalise);
+  EXPECT_TRUE(found.router.selection_bias);
+  EXPECT_EQ(found.router.select.kind(), std::string("grouped"));
+  const double m = 1 + static_cast<double>(0.1f) * std::log(40);
+  EXPECT_NEAR(latent_of(model).scale, m * m / std::sqrt(24), 1e-12);
+
+  set("attention.key_length_mla", number(std::uint32_t{24}));
+  EXPECT_TRUE(contains(refusal(keys), "key_length_mla")) << "keys and values apart";
+}
+
 TEST_F(GgufFamily, OfMixturesHasDenseLayersWhereThereIsNoRouter) {
   const ModelConfig model = config(mixture("qwen2moe"), routers({1, 2, 3, 4, 6}));
   for (const std::int64_t layer : {0, 5}) EXPECT_EQ(kind_of(model, layer), "dense");

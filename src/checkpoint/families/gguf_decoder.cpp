@@ -40,6 +40,7 @@ constexpr NameRule kNames[] = {
     {"blocks.#.feed_forward.up.bias", "blk.#.ffn_up.bias"},
     {"blocks.#.feed_forward.down.bias", "blk.#.ffn_down.bias"},
     {"blocks.#.feed_forward.router.weight", "blk.#.ffn_gate_inp.weight"},
+    {"blocks.#.feed_forward.router.selection_bias", "blk.#.exp_probs_b.bias"},
     {"blocks.#.feed_forward.router.bias", "blk.#.ffn_gate_inp.bias"},
     {"blocks.#.feed_forward.experts.gate.bias", "blk.#.ffn_gate_exps.bias"},
     {"blocks.#.feed_forward.experts.up.bias", "blk.#.ffn_up_exps.bias"},
@@ -78,7 +79,8 @@ ModelConfig read_gguf_decoder(const GgufConfig& config, const GgufSource& file, 
     config.refuse("attention.head_count", concat("is ", attention.heads, "; it must be 1 or more"));
   attention.key_heads = config.per_layer("attention.head_count_kv", model.layers, attention.heads);
   attention.head_dim = config.integer("attention.key_length", model.dim / attention.heads);
-  config.only("attention.value_length", attention.head_dim);
+  if (!config.has("attention.kv_lora_rank"))  // else values have a width of their own
+    config.only("attention.value_length", attention.head_dim);
   attention.bias = file.has("blk.0.attn_q.bias");
   attention.output_bias = file.has("blk.0.attn_output.bias");
   attention.rotary = config.rotary(rope_base, model.context);

@@ -17,6 +17,7 @@ class Keys {
   void number(const char* name, double value) const {
     list_.add(full(name), static_cast<float>(value));
   }
+  void flag(const char* name, bool value) const { list_.add(full(name), value); }
   void word(const char* name, const std::string& value) const { list_.add_text(full(name), value); }
   void flags(const char* name, const std::vector<std::uint8_t>& values) const {
     list_.add(full(name),
@@ -39,7 +40,22 @@ std::optional<Kind> first_feed_forward(const ModelConfig& config) {
   return std::nullopt;
 }
 
-void add_experts(const ModelConfig& config, const Keys& keys) {
+// Gates are a setting of this architecture alone.
+void add_deepseek_experts(const ModelConfig& config, const Mixture& mixture, const Keys& keys) {
+  std::int64_t dense = 0;
+  while (layer_config(config, dense).feed_forward.kind() == std::string_view(Dense::kKind)) ++dense;
+  keys.size("leading_dense_block_count", dense);
+  keys.size("expert_shared_count", mixture.shared.width / mixture.expert_width);
+  keys.size("expert_gating_func", mixture.router.gate == Gate::sigmoid ? 2 : 1);
+  keys.flag("expert_weights_norm", mixture.router.renormalise);
+  keys.number("expert_weights_scale", mixture.router.gate_scale);
+  if (const auto* grouped = mixture.router.select.get_if<GroupedTop>()) {
+    keys.size("expert_group_count", grouped->groups);
+    keys.size("expert_group_used_count", grouped->groups_per_token);
+  }
+}
+
+void add_experts(const ModelConfig& config, bool deepseek, const Keys& keys) {
   const auto dense = first_feed_forward<Dense>(config);
   const auto mixture = first_feed_forward<Mixture>(config);
   if (dense || mixture)
@@ -48,11 +64,12 @@ void add_experts(const ModelConfig& config, const Keys& keys) {
   keys.size("expert_count", mixture->experts);
   keys.size("expert_used_count", mixture->router.experts_per_token);
   keys.size("expert_feed_forward_length", mixture->expert_width);
-  if (mixture->shared.width > 0)
+  if (mixture->shared.width > 0 && !deepseek)
     keys.size("expert_shared_feed_forward_length", mixture->shared.width);
+  if (deepseek) add_deepseek_experts(config, *mixture, keys);
 }
 
-void add_scaling(const RotaryConfig& rotary, const Keys& keys) {
+void add_scaling(const RotaryConfig& rotary, bool latent, const Keys& keys) {
   if (const auto* linear = rotary.scaling.get_if<LinearScaling>()) {
     keys.word("rope.scaling.type", "linear");
     keys.number("rope.scaling.factor", linear->factor);
@@ -63,9 +80,23 @@ void add_scaling(const RotaryConfig& rotary, const Keys& keys) {
     keys.number("rope.scaling.yarn_beta_fast", yarn->fast);
     keys.number("rope.scaling.yarn_beta_slow", yarn->slow);
     const double usual = yarn->factor <= 1 ? 1 : 0.1 * std::log(yarn->factor) + 1;
-    if (yarn->attention_factor != usual)
+    if (yarn->attention_factor != usual && !latent)
       keys.number("rope.scaling.attn_factor", yarn->attention_factor / usual);
   }
+}
+
+void add_latent(const Latent& latent, const Keys& keys) {
+  if (latent.q_rank > 0) keys.size("attention.q_lora_rank", latent.q_rank);
+  keys.size("attention.kv_lora_rank", latent.kv_rank);
+  keys.number("rope.freq_base", latent.rotary.base);
+  keys.size("rope.dimension_count", latent.rope_dim);
+  add_scaling(latent.rotary, true, keys);
+  const auto* yarn = latent.rotary.scaling.get_if<YarnScaling>();
+  if (!yarn || yarn->factor <= 1) return;
+  const double sharpening =
+      latent.scale > 0 ? latent.scale * std::sqrt(static_cast<double>(latent.head_dim)) : 1;
+  keys.number("rope.scaling.yarn_log_multiplier",
+              (std::sqrt(sharpening) - 1) / std::log(yarn->factor));
 }
 
 // Windows; with a pattern every n-th layer sees all, or there is a flag for each layer.
@@ -117,11 +148,12 @@ GgufKeyList gguf_model_keys(const std::string& architecture, const ModelConfig& 
     const RotaryConfig& rotary = attention->rotary;
     keys.number("rope.freq_base", rotary.base);
     keys.size("rope.dimension_count", rotary.dim > 0 ? rotary.dim : attention->head_dim);
-    add_scaling(rotary, keys);
+    add_scaling(rotary, false, keys);
   }
   if (architecture == "gemma3" || architecture == "gpt-oss")  // no other has them
     add_windows(config, architecture == "gemma3", keys);
-  add_experts(config, keys);
+  if (const auto* latent = config.attention.get_if<Latent>()) add_latent(*latent, keys);
+  add_experts(config, architecture == "deepseek2", keys);
   return list;
 }
 

@@ -10,11 +10,12 @@ namespace mote::checkpoint {
 namespace {
 
 constexpr std::pair<const char*, const char*> kClasses[] = {
-    {"llama", "LlamaForCausalLM"},        {"mixtral", "MixtralForCausalLM"},
-    {"qwen2", "Qwen2ForCausalLM"},        {"qwen3", "Qwen3ForCausalLM"},
-    {"gemma3_text", "Gemma3ForCausalLM"}, {"olmoe", "OlmoeForCausalLM"},
-    {"qwen2_moe", "Qwen2MoeForCausalLM"}, {"qwen3_moe", "Qwen3MoeForCausalLM"},
-    {"gpt_oss", "GptOssForCausalLM"}};
+    {"llama", "LlamaForCausalLM"},           {"mixtral", "MixtralForCausalLM"},
+    {"qwen2", "Qwen2ForCausalLM"},           {"qwen3", "Qwen3ForCausalLM"},
+    {"gemma3_text", "Gemma3ForCausalLM"},    {"olmoe", "OlmoeForCausalLM"},
+    {"qwen2_moe", "Qwen2MoeForCausalLM"},    {"qwen3_moe", "Qwen3MoeForCausalLM"},
+    {"gpt_oss", "GptOssForCausalLM"},        {"deepseek_v2", "DeepseekV2ForCausalLM"},
+    {"deepseek_v3", "DeepseekV3ForCausalLM"}};
 
 const char* class_of(const std::string& model_type) {
   for (const auto& [type, name] : kClasses)
@@ -130,8 +131,73 @@ void add_experts(const std::string& model_type, const ModelConfig& config, Json&
 
 }  // namespace
 
+// Sizes and the scale of scores, of which YaRN's mscale_all_dim says how they are sharpened.
+void add_latent(const Latent& latent, Json& json) {
+  json["num_attention_heads"] = json["num_key_value_heads"] = latent.heads;
+  json["q_lora_rank"] = latent.q_rank > 0 ? Json(latent.q_rank) : Json(nullptr);
+  json["kv_lora_rank"] = latent.kv_rank;
+  json["qk_rope_head_dim"] = latent.rope_dim;
+  json["qk_nope_head_dim"] = latent.head_dim - latent.rope_dim;
+  json["v_head_dim"] = latent.value_dim;
+  json["attention_bias"] = latent.bias;
+  json["rope_theta"] = as_people_write(latent.rotary.base);
+  Json scaling = scaling_json(latent.rotary, latent.rope_dim);
+  if (scaling.is_null()) return;
+  const auto* yarn = latent.rotary.scaling.get_if<YarnScaling>();
+  if (yarn && latent.scale > 0 && yarn->factor > 1) {
+    const double m = std::sqrt(latent.scale * std::sqrt(static_cast<double>(latent.head_dim)));
+    scaling["mscale"] = scaling["mscale_all_dim"] = (m - 1) / (0.1 * std::log(yarn->factor));
+    scaling.erase("attention_factor");
+  }
+  json["rope_scaling"] = std::move(scaling);
+}
+
+void add_deepseek_experts(const std::string& model_type, const ModelConfig& config, Json& json) {
+  const LayerConfig last = layer_config(config, config.layers - 1);
+  const auto* mixture = last.feed_forward.get_if<Mixture>();
+  MOTE_CHECK(mixture != nullptr, "the last layer has no experts; models of ", model_type, " have");
+  std::int64_t dense = 0;
+  json["intermediate_size"] = mixture->expert_width;
+  for (; dense < config.layers; ++dense) {
+    const LayerConfig layer = layer_config(config, dense);
+    const auto* found = layer.feed_forward.get_if<Dense>();
+    if (!found) break;
+    json["intermediate_size"] = found->width;
+  }
+  const RouterConfig& router = mixture->router;
+  json["first_k_dense_replace"] = dense;
+  json["moe_intermediate_size"] = mixture->expert_width;
+  json["n_routed_experts"] = mixture->experts;
+  json["n_shared_experts"] = mixture->shared.width / mixture->expert_width;
+  json["num_experts_per_tok"] = router.experts_per_token;
+  json["norm_topk_prob"] = router.renormalise;
+  json["routed_scaling_factor"] = as_people_write(router.gate_scale);
+  if (const auto* grouped = router.select.get_if<GroupedTop>()) {
+    json["n_group"] = grouped->groups;
+    json["topk_group"] = grouped->groups_per_token;
+  } else {
+    json["n_group"] = json["topk_group"] = 1;
+  }
+}
+
 Json hf_model_json(const std::string& model_type, const ModelConfig& config,
                    const std::string& dtype) {
+  const auto* latent = config.attention.get_if<Latent>();
+  if (latent && model_type.starts_with("deepseek")) {
+    Json json = {{"architectures", {class_of(model_type)}},
+                 {"model_type", model_type},
+                 {"dtype", dtype},
+                 {"vocab_size", config.vocab_size},
+                 {"hidden_size", config.dim},
+                 {"num_hidden_layers", config.layers},
+                 {"max_position_embeddings", config.context},
+                 {"rms_norm_eps", as_people_write(config.norms.epsilon)},
+                 {"tie_word_embeddings", config.tied},
+                 {"hidden_act", "silu"}};
+    add_latent(*latent, json);
+    add_deepseek_experts(model_type, config, json);
+    return json;
+  }
   const auto* attention = config.attention.get_if<Rotary>();
   MOTE_CHECK(attention != nullptr, "attention.kind is ", config.attention.kind(), "; models of ",
              model_type, " have rotary attention");
