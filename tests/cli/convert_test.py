@@ -1,13 +1,17 @@
 """Models in another format: what is written, that it says what it was made from, and what is refused."""
 
 import json
+import math
 import resource
 import signal
+import struct
+import subprocess
+import time
 import unittest
 
 from foreign_test import mixtral, write_tensors, write_tokenizer
 from gguf_test import gguf_model
-from program import TrainedTest, header_of, mote
+from program import PROGRAM, TrainedTest, header_of, mote
 
 
 class Convert(TrainedTest):
@@ -115,6 +119,38 @@ class Convert(TrainedTest):
             result = mote("convert", folder, self.scratch / out, "--to", to, preexec_fn=limit)
             self.assert_refused(result, 1, out)
             self.assertEqual([p.name for p in self.scratch.iterdir()], ["mixtral"])
+
+    def large(self):
+        """A mixtral of a quarter of a gigabyte, nearly all of it zeros that take no room on the disk."""
+        folder = self.scratch / "large"
+        folder.mkdir()
+        config, tensors = mixtral()
+        config["vocab_size"], header, end = 2_000_000, {}, 0
+        for name, (shape, _) in tensors.items():
+            shape = [config["vocab_size"], shape[1]] if name in ("model.embed_tokens.weight", "lm_head.weight") else shape
+            size = 4 * math.prod(shape)
+            header[name] = {"dtype": "F32", "shape": shape, "data_offsets": [end, end + size]}
+            end += size
+        text = json.dumps(header).encode()
+        with open(folder / "model.safetensors", "wb") as file:
+            file.write(struct.pack("<Q", len(text)) + text)
+            file.truncate(8 + len(text) + end)
+        (folder / "config.json").write_text(json.dumps(config))
+        return folder
+
+    def test_an_interrupt_leaves_nothing(self):
+        folder = self.large()
+        for out, to in (("out", "safetensors"), ("m.gguf", "gguf")):
+            process = subprocess.Popen([PROGRAM, "convert", folder, self.scratch / out, "--to", to, "--dtype", "bf16"],
+                                       stderr=subprocess.PIPE, stdout=subprocess.PIPE)
+            deadline = time.monotonic() + 60
+            while not list(self.scratch.glob(".*tmp-*")) and process.poll() is None and time.monotonic() < deadline:
+                time.sleep(0.005)
+            process.send_signal(signal.SIGINT)
+            _, stderr = process.communicate(timeout=60)
+            self.assertEqual(process.returncode, 130, stderr)
+            self.assertIn(b"nothing was written", stderr)
+            self.assertEqual([p.name for p in self.scratch.iterdir()], ["large"])
 
 
 if __name__ == "__main__":
