@@ -84,6 +84,16 @@ class Convert(TrainedTest):
         self.assertNotIn("quantization_config", json.loads((out / "config.json").read_text()))
         self.assertAlmostEqual(self.loss(out), self.loss(small), delta=1e-5)
 
+    def test_compressed_experts_become_numbers_for_other_programs(self):
+        small, file = self.scratch / "small", self.scratch / "m.gguf"
+        self.done("compress", self.mixtral(), small, "--bits", "ternary", "--method", "rtn", "--validation", self.shared / "valid.txt")
+        self.done("convert", small, file, "--to", "gguf")
+        self.assertAlmostEqual(self.loss(file), self.loss(small), delta=1e-6)
+        types = {t["name"]: t["dtype"] for t in self.done("inspect", file, "--tensors")["tensors"]}
+        self.assertEqual(types["blk.0.ffn_up_exps.weight"], "BF16", "which holds three values of a row exactly")
+        result = mote("convert", small, self.scratch / "t.gguf", "--to", "gguf", "--dtype", "tq1_0")
+        self.assert_refused(result, 1, "blocks.0.feed_forward.experts", "ternary", "rows of 16", "--dtype bf16")
+
     def test_what_gguf_has_no_way_to_say_is_refused_by_its_name(self):
         self.assert_refused(mote("convert", self.model, self.scratch / "m.gguf", "--to", "gguf"), 1, "GGUF", "attention")
         self.assertEqual(list(self.scratch.iterdir()), [])
