@@ -61,6 +61,7 @@ class Convert(TrainedTest):
         config = json.loads((out / "config.json").read_text())
         self.assertEqual((config["model_type"], config["dtype"]), ("mixtral", "bfloat16"))
         self.assertEqual({t["dtype"] for t in header_of(out / "model.safetensors").values()}, {"BF16"})
+        self.assertNotIn(b"__pad", (out / "model.safetensors").read_bytes(), "no program would know it")
         for name in ("tokenizer.json", "tokenizer_config.json", "generation_config.json", "chat_template.jinja"):
             self.assertEqual((out / name).read_bytes(), (folder / name).read_bytes(), name)
         self.assertAlmostEqual(self.loss(out), self.loss(folder), delta=0.05)

@@ -251,7 +251,9 @@ ConvertReport Converter::to_safetensors() {
         transformers_name(usual_type(tensors));
 
   StagedFolder staged(out_);
-  checkpoint::ModelWriter writer(staged.path(), specs_of(tensors), kMostShardBytes);
+  checkpoint::ModelWriter writer(
+      staged.path(), specs_of(tensors), kMostShardBytes,
+      is_mote() ? checkpoint::Padding::to_64 : checkpoint::Padding::none);
   write(tensors, writer);
   write_text_files(model_, config(), staged.path(), json);
   write_file(staged.path() / kConfigFile, json_text(json, 2) + "\n");
