@@ -144,6 +144,7 @@ std::unique_ptr<Verb> make_generate();
 std::unique_ptr<Verb> make_chat();
 std::unique_ptr<Verb> make_compress();
 std::unique_ptr<Verb> make_inspect();
+std::unique_ptr<Verb> make_convert();
 std::unique_ptr<Verb> make_bench();
 std::unique_ptr<Verb> make_doctor();
 

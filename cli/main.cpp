@@ -31,6 +31,7 @@ constexpr Command kCommands[] = {
     {"generate", "continue a text", make_generate, " (default: a fresh one, which is printed)"},
     {"chat", "talk with a model", make_chat, " (default: a fresh one)"},
     {"compress", "shrink a checkpoint", make_compress},
+    {"convert", "write a model in another format", make_convert, kNoSeed},
     {"inspect", "list a checkpoint's tensors, experts and bits", make_inspect, kNoSeed},
     {"bench", "measure this machine and mote on it", make_bench, kNoSeed},
     {"doctor", "say what this machine has and what is missing", make_doctor, kNoSeed},

@@ -33,13 +33,17 @@ constexpr Family kFamilies[] = {{"mote", read_own},
 // By general.architecture of a GGUF file.
 struct Architecture {
   const char* name;
-  FamilyModel (*read)(const GgufFile& file);
+  FamilyModel (*read)(const GgufSource& file);
 };
-constexpr Architecture kArchitectures[] = {{"llama", read_gguf_llama},
-                                           {"gemma3", read_gguf_gemma3}};
+constexpr Architecture kArchitectures[] = {
+    {"llama", read_gguf_llama},       {"gemma3", read_gguf_gemma3},
+    {"qwen2", read_gguf_qwen2},       {"qwen3", read_gguf_qwen3},
+    {"olmoe", read_gguf_olmoe},       {"qwen2moe", read_gguf_qwen2moe},
+    {"qwen3moe", read_gguf_qwen3moe}, {"deepseek2", read_gguf_deepseek2},
+    {"gpt-oss", read_gguf_gpt_oss}};
 constexpr const char* kArchitecture = "general.architecture";
 
-const Architecture* find_architecture(const GgufFile& file) {
+const Architecture* find_architecture(const GgufSource& file) {
   const std::string_view name = file.keys().text(kArchitecture);
   for (const Architecture& each : kArchitectures)
     if (name == each.name) return &each;
@@ -73,11 +77,11 @@ const Family& family_of(const Json& config, const std::string& file) {
       .at("model_type");
 }
 
-bool is_gguf_model(const GgufFile& file) {
+bool is_gguf_model(const GgufSource& file) {
   return file.keys().has(kArchitecture) && find_architecture(file) != nullptr;
 }
 
-FamilyModel read_gguf_model(const GgufFile& file) {
+FamilyModel read_gguf_model(const GgufSource& file) {
   if (const Architecture* found = find_architecture(file)) return found->read(file);
   std::string known;
   for (const Architecture& each : kArchitectures)

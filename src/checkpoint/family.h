@@ -10,7 +10,7 @@
 
 namespace mote::checkpoint {
 
-class GgufFile;
+class GgufSource;
 
 // What a family is told apart and read by.
 struct FamilySource {
@@ -40,9 +40,9 @@ struct Family {
 
 // The model of a GGUF file, by its general.architecture, of which every key must be known. Throws an
 // error that names it when no family has it.
-FamilyModel read_gguf_model(const GgufFile& file);
+FamilyModel read_gguf_model(const GgufSource& file);
 // Whether one has it.
-bool is_gguf_model(const GgufFile& file);
+bool is_gguf_model(const GgufSource& file);
 
 // By the config's model_type; null when no family has it.
 const Family* find_family(const Json& config);

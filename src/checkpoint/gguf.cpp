@@ -142,6 +142,16 @@ GgufValue read_value(Reader& reader, const std::string& key) {
   return value;
 }
 
+GgufKeys read_keys(Reader& reader, std::uint64_t count, const std::string& file) {
+  GgufKeys keys(file);
+  for (std::uint64_t i = 0; i < count; ++i) {
+    const std::string key = reader.text(kLongestKey, "a key");
+    if (!keys.add(key, read_value(reader, key)))
+      reader.refuse(key, concat("has the key '", key, "' twice"));
+  }
+  return keys;
+}
+
 struct Info {
   std::string name;
   Dtype dtype = Dtype::f32;
@@ -215,6 +225,12 @@ std::uint64_t padded(std::uint64_t size, std::uint64_t alignment) {
 
 }  // namespace
 
+GgufKeys parse_gguf_keys(std::span<const std::byte> bytes, std::uint64_t count,
+                         const std::string& file) {
+  Reader reader(bytes, file);
+  return read_keys(reader, count, file);
+}
+
 Gguf parse_gguf(std::span<const std::byte> bytes, const std::string& file) {
   Reader reader(bytes, file);
   check_header(reader);
@@ -223,12 +239,7 @@ Gguf parse_gguf(std::span<const std::byte> bytes, const std::string& file) {
   if (num_tensors > kMostTensors || num_keys > kMostKeys)
     reader.refuse("", concat("says that it has ", num_tensors, " tensors and ", num_keys,
                              " keys; at most ", kMostTensors, " and ", kMostKeys, " are read"));
-  Gguf contents{GgufKeys(file), {}, {}};
-  for (std::uint64_t i = 0; i < num_keys; ++i) {
-    const std::string key = reader.text(kLongestKey, "a key");
-    if (!contents.keys.add(key, read_value(reader, key)))
-      reader.refuse(key, concat("has the key '", key, "' twice"));
-  }
+  Gguf contents{read_keys(reader, num_keys, file), {}, {}};
   const std::uint64_t alignment = alignment_of(contents.keys, file);
 
   std::vector<Info> infos;
@@ -327,10 +338,6 @@ GgufFile::GgufFile(const fs::path& path) {
     refuse_file(this->path().string(), "split.tensors.count",
                 concat("split.tensors.count is ", keys().integer("split.tensors.count"),
                        ", the parts have ", tensors_.size(), " tensors"));
-}
-
-std::string GgufFile::format() const {
-  return "GGUF";
 }
 
 std::vector<fs::path> GgufFile::files() const {

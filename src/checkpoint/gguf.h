@@ -38,16 +38,26 @@ struct Gguf {
 // what it returns points into `bytes`.
 Gguf parse_gguf(std::span<const std::byte> bytes, const std::string& file);
 
+// Keys as they stand in a file, `count` of them and nothing else; what it returns points into `bytes`.
+GgufKeys parse_gguf_keys(std::span<const std::byte> bytes, std::uint64_t count,
+                         const std::string& file);
+
+// Tensors with keys: a file, or one that is to be written (gguf_plan.h).
+class GgufSource : public TensorSource {
+ public:
+  std::string format() const override { return "GGUF"; }
+  virtual const GgufKeys& keys() const = 0;
+};
+
 // A mapped model, with all files that it is split over; `path` may be any of them.
-class GgufFile final : public TensorSource {
+class GgufFile final : public GgufSource {
  public:
   explicit GgufFile(const fs::path& path);
 
   const std::map<std::string, Tensor>& tensors() const override { return tensors_; }
   const fs::path& path() const override { return files_.front()->path(); }
-  std::string format() const override;
   std::vector<fs::path> files() const override;
-  const GgufKeys& keys() const { return parts_.front().keys; }
+  const GgufKeys& keys() const override { return parts_.front().keys; }
   // A part for each file.
   const std::vector<Gguf>& parts() const { return parts_; }
 

@@ -6,7 +6,7 @@
 
 namespace mote::checkpoint {
 
-GgufConfig::GgufConfig(const GgufFile& file)
+GgufConfig::GgufConfig(const GgufSource& file)
     : keys_(file.keys()),
       file_(file.path().string()),
       architecture_(keys_.text("general.architecture")) {}
@@ -32,6 +32,10 @@ double GgufConfig::number(const std::string& name) const {
 
 double GgufConfig::number(const std::string& name, double otherwise) const {
   return has(name) ? number(name) : otherwise;
+}
+
+bool GgufConfig::flag(const std::string& name, bool otherwise) const {
+  return has(name) ? keys_.boolean(full(name)) : otherwise;
 }
 
 std::string GgufConfig::text(const std::string& name, const std::string& otherwise) const {

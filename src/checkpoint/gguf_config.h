@@ -16,7 +16,7 @@ namespace mote::checkpoint {
 
 class GgufConfig {
  public:
-  explicit GgufConfig(const GgufFile& file);
+  explicit GgufConfig(const GgufSource& file);
 
   const std::string& architecture() const { return architecture_; }
   const std::string& file() const { return file_; }
@@ -27,6 +27,7 @@ class GgufConfig {
   std::int64_t integer(const std::string& name, std::int64_t otherwise) const;
   double number(const std::string& name) const;
   double number(const std::string& name, double otherwise) const;
+  bool flag(const std::string& name, bool otherwise) const;
   // A whole number, or an array of `count` equal ones, as some writers have it for layers.
   std::int64_t per_layer(const std::string& name, std::int64_t count, std::int64_t otherwise) const;
 

@@ -111,6 +111,143 @@ TEST_F(GgufFamily, OfLlamaTurnsNeighboursAndTiesWhereThereIsNoOutput) {
   EXPECT_TRUE(attention_of(config(sizes("llama"), {"blk.0.attn_q.bias"}), 0).bias);
 }
 
+// With experts in every layer.
+Keys mixture(const std::string& a) {
+  Keys keys = sizes(a);
+  keys[a + ".expert_count"] = number(std::uint32_t{4});
+  keys[a + ".expert_used_count"] = number(std::uint32_t{2});
+  keys[a + ".expert_feed_forward_length"] = number(std::uint32_t{24});
+  return keys;
+}
+Mixture mixture_of(const FeedForwardConfig& config) {
+  return *config.get_if<Mixture>();
+}
+std::string kind_of(const ModelConfig& model, std::int64_t layer) {
+  return layer_config(model, layer).feed_forward.kind();
+}
+std::vector<std::string> routers(std::initializer_list<int> layers) {
+  std::vector<std::string> names;
+  for (const int layer : layers) names.push_back(concat("blk.", layer, ".ffn_gate_inp.weight"));
+  return names;
+}
+
+TEST_F(GgufFamily, OfMixturesHasTheGatesOfItsArchitecture) {
+  const auto all = routers({0, 1, 2, 3, 4, 5, 6});
+  const auto read = [&](const char* a) { return mixture_of(config(mixture(a), all).feed_forward); };
+  for (const char* a : {"llama", "olmoe", "qwen2moe", "qwen3moe"}) {
+    const Mixture mixture = read(a);
+    EXPECT_EQ(mixture.experts, 4);
+    EXPECT_EQ(mixture.expert_width, 24);
+    EXPECT_EQ(mixture.router.experts_per_token, 2);
+    EXPECT_EQ(mixture.router.gate, Gate::softmax_before);
+    EXPECT_TRUE(mixture.gated);
+  }
+  EXPECT_TRUE(read("llama").router.renormalise);
+  EXPECT_FALSE(read("olmoe").router.renormalise);
+  EXPECT_FALSE(read("qwen2moe").router.renormalise);
+  EXPECT_TRUE(read("qwen3moe").router.renormalise);
+  EXPECT_EQ(attention_of(config(mixture("olmoe"), all), 0).head_norm, HeadNorm::all);
+  EXPECT_EQ(attention_of(config(mixture("qwen3moe"), all), 0).head_norm, HeadNorm::head);
+  EXPECT_EQ(attention_of(config(mixture("qwen3moe"), all), 0).rotary.pairs, RotaryPairs::halves);
+  Keys keys = mixture("llama");
+  keys.erase("llama.expert_feed_forward_length");
+  EXPECT_EQ(mixture_of(config(keys, all).feed_forward).expert_width, 48);
+}
+
+TEST_F(GgufFamily, OfGptOssSeesAWindowInEverySecondLayer) {
+  Keys keys = mixture("gpt-oss");
+  keys["gpt-oss.attention.sliding_window"] = number(std::uint32_t{9});
+  keys["gpt-oss.rope.scaling.type"] = word("yarn");
+  keys["gpt-oss.rope.scaling.factor"] = number(32.0f);
+  keys["gpt-oss.rope.scaling.original_context_length"] = number(std::uint32_t{16});
+  const ModelConfig model = config(keys, routers({0, 1, 2, 3, 4, 5, 6}));
+  for (const std::int64_t layer : {0, 2, 4, 6}) EXPECT_EQ(attention_of(model, layer).window, 9);
+  for (const std::int64_t layer : {1, 3, 5}) EXPECT_EQ(attention_of(model, layer).window, 0);
+  EXPECT_TRUE(attention_of(model, 0).sinks);
+  const RotaryConfig rotary = attention_of(model, 0).rotary;
+  EXPECT_FALSE(rotary.scaling.get_if<YarnScaling>()->truncate);
+  const Mixture found = mixture_of(model.feed_forward);
+  EXPECT_EQ(found.router.gate, Gate::softmax_after);
+  EXPECT_EQ(found.unit.limit, 7);
+  EXPECT_TRUE(found.bias);
+  keys["gpt-oss.expert_gating_func"] = number(std::uint32_t{1});
+  EXPECT_TRUE(contains(refusal(keys), "expert_gating_func"));
+}
+
+Latent latent_of(const ModelConfig& model) {
+  return *model.attention.get_if<Latent>();
+}
+
+TEST_F(GgufFamily, OfDeepseekHasLatentAttentionAndItsOwnGates) {
+  Keys keys = mixture("deepseek2");
+  const auto set = [&](const char* name, const auto& value) {
+    keys[std::string("deepseek2.") + name] = value;
+  };
+  set("attention.kv_lora_rank", number(std::uint32_t{12}));
+  set("attention.key_length", number(std::uint32_t{24}));
+  set("attention.value_length", number(std::uint32_t{16}));
+  set("rope.dimension_count", number(std::uint32_t{8}));
+  set("expert_shared_count", number(std::uint32_t{2}));
+  set("leading_dense_block_count", number(std::uint32_t{1}));
+  set("expert_weights_scale", number(2.5f));
+  ModelConfig model = config(keys);
+  EXPECT_EQ(latent_of(model).kv_rank, 12);
+  EXPECT_EQ(latent_of(model).head_dim, 24);
+  EXPECT_EQ(latent_of(model).rope_dim, 8);
+  EXPECT_EQ(latent_of(model).value_dim, 16);
+  EXPECT_EQ(latent_of(model).scale, 0) << "1 / sqrt(head_dim)";
+  EXPECT_EQ(kind_of(model, 0), "dense");
+  Mixture found = mixture_of(model.feed_forward);
+  EXPECT_EQ(found.shared.width, 48);
+  EXPECT_EQ(found.router.gate, Gate::softmax_before);
+  EXPECT_EQ(found.router.gate_scale, 2.5);
+  EXPECT_FALSE(found.router.selection_bias);
+
+  set("expert_gating_func", number(std::uint32_t{2}));
+  set("expert_weights_norm", number(true));
+  set("expert_group_count", number(std::uint32_t{2}));
+  set("expert_group_used_count", number(std::uint32_t{1}));
+  set("rope.scaling.type", word("yarn"));
+  set("rope.scaling.factor", number(40.0f));
+  set("rope.scaling.yarn_log_multiplier", number(0.1f));
+  model = config(keys, {"blk.1.exp_probs_b.bias"});
+  found = mixture_of(model.feed_forward);
+  EXPECT_EQ(found.router.gate, Gate::sigmoid);
+  EXPECT_TRUE(found.router.renormalise);
+  EXPECT_TRUE(found.router.selection_bias);
+  EXPECT_EQ(found.router.select.kind(), std::string("grouped"));
+  const double m = 1 + static_cast<double>(0.1f) * std::log(40);
+  EXPECT_NEAR(latent_of(model).scale, m * m / std::sqrt(24), 1e-12);
+
+  set("attention.key_length_mla", number(std::uint32_t{24}));
+  EXPECT_TRUE(contains(refusal(keys), "key_length_mla")) << "keys and values apart";
+}
+
+TEST_F(GgufFamily, OfMixturesHasDenseLayersWhereThereIsNoRouter) {
+  const ModelConfig model = config(mixture("qwen2moe"), routers({1, 2, 3, 4, 6}));
+  for (const std::int64_t layer : {0, 5}) EXPECT_EQ(kind_of(model, layer), "dense");
+  EXPECT_EQ(kind_of(model, 6), "mixture");
+  Keys keys = mixture("qwen2moe");
+  keys["qwen2moe.expert_shared_feed_forward_length"] = number(std::uint32_t{40});
+  const SharedExpert shared =
+      mixture_of(config(keys, routers({0, 1, 2, 3, 4, 5, 6})).feed_forward).shared;
+  EXPECT_EQ(shared.width, 40);
+  EXPECT_TRUE(shared.gated_output);
+}
+
+TEST_F(GgufFamily, RefusesGatesThatItsArchitectureHasNot) {
+  const auto refused = [&](const char* key,
+                           const std::function<void(GgufKeyList&, const std::string&)>& add) {
+    Keys keys = mixture("qwen3moe");
+    keys[std::string("qwen3moe.") + key] = add;
+    return refusal(keys);
+  };
+  EXPECT_TRUE(
+      contains(refused("expert_gating_func", number(std::uint32_t{2})), "expert_gating_func"));
+  EXPECT_TRUE(contains(refused("expert_weights_norm", number(false)), "only true is read"));
+  EXPECT_TRUE(contains(refused("expert_weights_scale", number(2.5f)), "expert_weights_scale"));
+}
+
 TEST_F(GgufFamily, ReadsRotaryScalings) {
   Keys keys = sizes("llama");
   keys["llama.rope.freq_base"] = number(5e5f);
@@ -178,7 +315,8 @@ TEST_F(GgufFamily, RefusesWhatItDoesNotKnowByName) {
   EXPECT_TRUE(
       contains(refusal(with("llama.new_feature", number(std::uint32_t{1}))), "llama.new_feature"));
   EXPECT_TRUE(contains(refusal(with("llama.expert_count", number(std::uint32_t{8}))),
-                       "llama.expert_count"));
+                       "llama.expert_used_count"));
+  EXPECT_TRUE(contains(refusal(mixture("olmoe")), "no layer has a router"));
   EXPECT_TRUE(contains(refusal(with("llama.attention.value_length", number(std::uint32_t{4}))),
                        "llama.attention.value_length"));
   EXPECT_TRUE(contains(refusal(with("llama.attention.head_count", number(std::uint32_t{0}))),

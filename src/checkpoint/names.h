@@ -17,6 +17,8 @@ struct StoredLayout {
   bool transposed = false;  // the last two axes are the other way round in the file
   // Codes and scales of MXFP4 in two tensors, NAME_blocks and NAME_scales, as gpt-oss has them.
   bool mxfp4 = false;
+  // A matrix of one row lies as a vector, as GGUF has it.
+  bool flat = false;
 };
 
 // In `name`, * stands for the number of an expert: a stack has a tensor for each.
@@ -36,8 +38,8 @@ struct NameRule {
   StoredLayout layout = {};
 };
 
-// Where a parameter lies: by the first rule for it whose tensor is there, else by the first for it; an
-// empty name: there is none. `is_there` is asked for names of tensors.
+// Where a parameter lies: by the first rule for it whose tensor is there, else by the first for it, which is
+// how the family's own programs write it; an empty name: there is none. `is_there` is asked for names of tensors.
 StoredTensor stored_by(std::span<const NameRule> rules, const std::string& ours,
                        const std::function<bool(const std::string&)>& is_there);
 }  // namespace mote::checkpoint

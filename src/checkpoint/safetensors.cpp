@@ -279,7 +279,7 @@ void check_names(const std::vector<TensorSpec>& specs) {
 
 // The length, the JSON and spaces up to a multiple of the alignment.
 std::string header_for(const std::vector<TensorSpec>& specs,
-                       const std::map<std::string, std::string>& metadata) {
+                       const std::map<std::string, std::string>& metadata, Padding between) {
   check_names(specs);
   nlohmann::ordered_json header = nlohmann::ordered_json::object();
   if (!metadata.empty()) header[kMetadata] = metadata;
@@ -296,7 +296,8 @@ std::string header_for(const std::vector<TensorSpec>& specs,
   for (std::size_t i = 0; i < specs.size(); ++i) {
     const std::uint64_t bytes = num_bytes(specs[i]);
     add(specs[i].name, specs[i].dtype, specs[i].shape, bytes);
-    if (const std::uint64_t padding = padding_after(bytes))
+    if (const std::uint64_t padding = padding_after(bytes);
+        padding > 0 && between == Padding::to_64)
       add(kPadding + std::to_string(i), Dtype::u8, std::vector<std::uint64_t>{padding}, padding);
   }
   std::string json;
@@ -340,11 +341,14 @@ Safetensors parse_safetensors(std::span<const std::byte> bytes, const std::strin
 }
 
 SafetensorsWriter::SafetensorsWriter(const fs::path& path, const std::vector<TensorSpec>& specs,
-                                     const std::map<std::string, std::string>& metadata)
-    : writer_(path, header_for(specs, metadata), specs, kAlignment) {}
+                                     const std::map<std::string, std::string>& metadata,
+                                     Padding padding)
+    : writer_(path, header_for(specs, metadata, padding), specs,
+              padding == Padding::to_64 ? kAlignment : 1) {}
 
-ModelWriter::ModelWriter(fs::path folder, std::vector<TensorSpec> specs, std::uint64_t most_bytes)
-    : folder_(std::move(folder)) {
+ModelWriter::ModelWriter(fs::path folder, std::vector<TensorSpec> specs, std::uint64_t most_bytes,
+                         Padding padding)
+    : folder_(std::move(folder)), padding_(padding) {
   std::uint64_t filled = 0;
   for (TensorSpec& spec : specs) {
     const std::uint64_t bytes = num_bytes(spec);
@@ -368,9 +372,9 @@ std::string ModelWriter::file_name(std::size_t shard) const {
 
 void ModelWriter::open_next() {
   if (writer_) writer_->commit();
-  writer_ =
-      std::make_unique<SafetensorsWriter>(folder_ / file_name(next_), shards_[next_],
-                                          std::map<std::string, std::string>{{"format", "pt"}});
+  writer_ = std::make_unique<SafetensorsWriter>(
+      folder_ / file_name(next_), shards_[next_],
+      std::map<std::string, std::string>{{"format", "pt"}}, padding_);
   here_.clear();
   for (const TensorSpec& spec : shards_[next_]) here_.insert(spec.name);
   ++next_;

@@ -8,7 +8,8 @@
 // Files written here have 8 + N a multiple of 64, and every tensor starts at a multiple of 64: a
 // tensor whose size is no multiple of 64 is followed by a U8 tensor `__pad.I` of up to 63 zero
 // bytes, I the index of the tensor before it. The format's own library opens such files; readers
-// here leave the padding out. Files from elsewhere may start a tensor at any byte.
+// here leave the padding out. Files for other programs, which would take it for tensors, are written without;
+// those and files from elsewhere may start a tensor at any byte.
 #pragma once
 
 #include <cstddef>
@@ -52,11 +53,15 @@ class SafetensorsFile final : public TensorSource {
   Safetensors contents_;
 };
 
+// Between tensors: up to the next multiple of 64 bytes, or nothing.
+enum class Padding { to_64, none };
+
 // Writes a file in one pass: all names and shapes first, then the data (tensor_writer.h).
 class SafetensorsWriter {
  public:
   SafetensorsWriter(const fs::path& path, const std::vector<TensorSpec>& specs,
-                    const std::map<std::string, std::string>& metadata = {});
+                    const std::map<std::string, std::string>& metadata = {},
+                    Padding padding = Padding::to_64);
 
   void write(const std::string& tensor, std::span<const std::byte> bytes) {
     writer_.write(tensor, bytes);
@@ -73,7 +78,8 @@ class SafetensorsWriter {
 // more than one file is open.
 class ModelWriter {
  public:
-  ModelWriter(fs::path folder, std::vector<TensorSpec> specs, std::uint64_t most_bytes);
+  ModelWriter(fs::path folder, std::vector<TensorSpec> specs, std::uint64_t most_bytes,
+              Padding padding = Padding::to_64);
   void write(const std::string& tensor, std::span<const std::byte> bytes);
   void commit();
 
@@ -82,6 +88,7 @@ class ModelWriter {
   void open_next();
 
   const fs::path folder_;
+  const Padding padding_;
   std::vector<std::vector<TensorSpec>> shards_;
   std::size_t next_ = 0;  // the shard to open after the one being written
   std::unique_ptr<SafetensorsWriter> writer_;

@@ -346,6 +346,20 @@ TEST_F(SafetensorsWritten, EveryTensorStartsAtAMultipleOf64) {
     EXPECT_EQ(reinterpret_cast<std::uintptr_t>(tensor.bytes.data()) % 64, 0u) << name;
 }
 
+TEST_F(SafetensorsWritten, ForOtherProgramsTensorsTouch) {
+  SafetensorsWriter writer(path(), {{"a", Dtype::u8, {3}}, {"b", Dtype::f32, {2}}}, {},
+                           Padding::none);
+  const auto codes = counted<std::uint8_t>(3);
+  const auto floats = counted<float>(2);
+  writer.write("a", std::as_bytes(std::span(codes)));
+  writer.write("b", std::as_bytes(std::span(floats)));
+  writer.commit();
+  const SafetensorsFile file(path());
+  EXPECT_EQ(file.at("a").bytes.data() + 3, file.at("b").bytes.data());
+  EXPECT_EQ(file.at("b").copied<float>(), floats);
+  EXPECT_EQ(read_file(path()).find("__pad"), std::string::npos);
+}
+
 TEST_F(SafetensorsWritten, NothingAppearsBeforeCommit) {
   {
     SafetensorsWriter writer(path(), {{"t", Dtype::u8, {2}}});

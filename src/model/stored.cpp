@@ -25,6 +25,7 @@ constexpr Element kElements[] = {
 std::string shape_in_file(std::vector<std::int64_t> shape, const StoredLayout& layout) {
   shape[static_cast<std::size_t>(layout.axis)] *= layout.parts;
   if (layout.transposed) std::iter_swap(shape.end() - 1, shape.end() - 2);
+  if (layout.flat) shape.erase(shape.begin());
   return checkpoint::in_brackets(shape);
 }
 
@@ -135,6 +136,7 @@ Tensor stored_tensor(const Parameter& p, const checkpoint::StoredTensor& where,
   if (checkpoint::in_brackets(stored.shape) != wanted)
     throw_shape(file, name, wanted, checkpoint::in_brackets(stored.shape));
   Tensor x = tensor_over(stored, std::move(owner), name, file);
+  if (layout.flat) x = x.view(p.shape);
   if (layout.transposed) x = x.transpose(-1, -2);
   if (layout.parts > 1) {
     const std::int64_t axis = layout.axis, size = p.shape[static_cast<std::size_t>(axis)],

@@ -28,4 +28,13 @@ struct GgufVocabulary {
 // is unknown. end_of_text is <|endoftext|> where there is one, else the end or begin token.
 std::unique_ptr<Tokenizer> make_gguf_tokenizer(GgufVocabulary vocabulary, const std::string& file);
 
+// The other way. Ids, kinds of tokens and merges are the tokenizer's; `pre` is the first name of its
+// patterns. `file` is used in messages only. Throws Error(unsupported) for a tokenizer that GGUF has no way
+// to say: of SentencePiece's library, unigram, with patterns that have no name, with a normalizer that
+// changes more than composed characters (which llama.cpp leaves as they are).
+GgufVocabulary gguf_vocabulary(const Tokenizer& tokenizer, const std::string& file);
+
+// Unused tokens behind the others up to `count`, the rows of the embedding, as llama.cpp wants them.
+void pad_vocabulary(GgufVocabulary& vocabulary, std::int64_t count);
+
 }  // namespace mote::text

@@ -4,6 +4,7 @@
 
 #include "base/check.h"
 #include "tests/support/files.h"
+#include "tests/support/fixture_kinds.h"
 #include "text/byte_alphabet.h"
 
 namespace mote::text {
@@ -200,6 +201,66 @@ TEST(GgufVocabulary, RefusesListsThatDisagree) {
   v = scored();
   v.tokens[kA] = "\xFF";
   expect_refused(v, "tokens", "not UTF-8");
+}
+
+// ---- the other way
+
+void expect_same_cuts(const Tokenizer& wanted, const GgufVocabulary& v) {
+  const auto got = make_gguf_tokenizer(v, "x.gguf");
+  for (const char* text : {"", "the the12", "<x> the", "ab abc a", "caf\xC3\xA9 \n\n x"}) {
+    EXPECT_EQ(got->encode_alone(text), wanted.encode_alone(text)) << text;
+    const Ids ids = wanted.encode(text, Specials::recognised);
+    EXPECT_EQ(got->encode(text, Specials::recognised), ids) << text;
+    EXPECT_EQ(got->decode(ids), wanted.decode(ids)) << text;
+  }
+}
+
+TEST(GgufVocabulary, IsMadeOfATokenizerAsItWas) {
+  for (const char* pre : {"gpt-2", "smollm", "llama-bpe", "qwen2"}) {
+    GgufVocabulary v = byte_level(pre);
+    v.roles.begin = 260;
+    v.add_begin = true;
+    const auto tokenizer = make_gguf_tokenizer(v, "x.gguf");
+    const GgufVocabulary made = gguf_vocabulary(*tokenizer, "x");
+    EXPECT_EQ(made.pre, pre);
+    EXPECT_EQ(made.tokens, v.tokens);
+    EXPECT_EQ(made.types, v.types);
+    EXPECT_EQ(made.merges, v.merges);
+    EXPECT_EQ(made.add_begin, true);
+    expect_same_cuts(*tokenizer, made);
+  }
+  const auto tokenizer = make_gguf_tokenizer(scored(), "x.gguf");
+  const GgufVocabulary made = gguf_vocabulary(*tokenizer, "x");
+  EXPECT_EQ(made.tokens, scored().tokens);
+  EXPECT_EQ(made.types, scored().types);
+  EXPECT_EQ(made.scores, scored().scores);
+  expect_same_cuts(*tokenizer, made);
+}
+
+TEST(GgufVocabulary, IsMadeOfMergesOfCharactersInTheirOrder) {
+  // As published folders have SentencePiece's BPE: merges instead of scores.
+  const test::TemporaryFolder folder;
+  make_gguf_tokenizer(scored(), "x.gguf")->save(folder.path());
+  const auto tokenizer = load_tokenizer(folder.path());
+  expect_same_cuts(*tokenizer, gguf_vocabulary(*tokenizer, "x"));
+}
+
+TEST(GgufVocabulary, IsPaddedByUnusedTokens) {
+  GgufVocabulary v = byte_level("gpt-2");
+  pad_vocabulary(v, 264);
+  EXPECT_EQ(v.tokens.size(), 264u);
+  EXPECT_EQ(v.types.back(), 5);
+  EXPECT_EQ(make_gguf_tokenizer(v, "x")->vocab_size(), 264);
+}
+
+TEST(FixturesGgufVocabulary, CutsAsThePublishedTokenizersDo) {
+  const auto folders = test::fixtures_of_kind("tokenizer:byte-level-bpe");
+  if (folders.empty()) GTEST_SKIP() << "no reference outputs at " << test::fixtures_folder();
+  for (const fs::path& folder : folders) {
+    SCOPED_TRACE(folder);
+    const auto tokenizer = load_tokenizer(folder);
+    expect_same_cuts(*tokenizer, gguf_vocabulary(*tokenizer, folder.string()));
+  }
 }
 
 }  // namespace

@@ -39,6 +39,8 @@ struct DecodeRules {
   bool each_byte = false;
 };
 
+struct TokenizerModel;
+
 class Tokenizer {
  public:
   virtual ~Tokenizer() = default;
@@ -66,6 +68,8 @@ class Tokenizer {
   virtual const std::vector<std::string>& warnings() const;
   // Whether decode(encode(text)) is text for all bytes; not where text is normalized.
   virtual bool lossless() const { return true; }
+  // What it is made of (tokenizer_model.h); null where that is not ours: SentencePiece's.
+  virtual const TokenizerModel* model() const { return nullptr; }
   // Separates documents.
   virtual TokenId end_of_text() const = 0;
   // Writes the tokenizer's files into `folder`.

@@ -71,6 +71,7 @@ class ModelTokenizer final : public Tokenizer {
 
   using Tokenizer::encode;
   int vocab_size() const override { return static_cast<int>(model_.tokens.size()); }
+  const TokenizerModel* model() const override { return &model_; }
   TokenId end_of_text() const override { return model_.end_of_text; }
   void encode(std::string_view text, std::vector<TokenId>& ids, Specials specials) const override;
   std::vector<std::string_view> parts(std::string_view text, std::size_t bytes) const override;

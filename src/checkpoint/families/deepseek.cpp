@@ -16,7 +16,13 @@ std::vector<NameRule> names() {
        {"blocks.#.attention.kv_down.weight", "model.layers.#.self_attn.kv_a_proj_with_mqa.weight"},
        {"blocks.#.attention.kv_down.bias", "model.layers.#.self_attn.kv_a_proj_with_mqa.bias"},
        {"blocks.#.attention.kv_norm.weight", "model.layers.#.self_attn.kv_a_layernorm.weight"},
-       {"blocks.#.attention.kv_up.weight", "model.layers.#.self_attn.kv_b_proj.weight"}});
+       {"blocks.#.attention.kv_up.weight", "model.layers.#.self_attn.kv_b_proj.weight"},
+       {"blocks.#.feed_forward.shared.gate.weight",
+        "model.layers.#.mlp.shared_experts.gate_proj.weight"},
+       {"blocks.#.feed_forward.shared.up.weight",
+        "model.layers.#.mlp.shared_experts.up_proj.weight"},
+       {"blocks.#.feed_forward.shared.down.weight",
+        "model.layers.#.mlp.shared_experts.down_proj.weight"}});
 }
 
 // By how much longer contexts sharpen attention: m^2, m = 0.1 mscale_all_dim ln(factor) + 1, as in

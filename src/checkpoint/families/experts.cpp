@@ -40,11 +40,6 @@ constexpr NameRule kExperts[] = {
     {"blocks.#.feed_forward.shared.up.weight", "model.layers.#.mlp.shared_expert.up_proj.weight"},
     {"blocks.#.feed_forward.shared.down.weight",
      "model.layers.#.mlp.shared_expert.down_proj.weight"},
-    {"blocks.#.feed_forward.shared.gate.weight",
-     "model.layers.#.mlp.shared_experts.gate_proj.weight"},
-    {"blocks.#.feed_forward.shared.up.weight", "model.layers.#.mlp.shared_experts.up_proj.weight"},
-    {"blocks.#.feed_forward.shared.down.weight",
-     "model.layers.#.mlp.shared_experts.down_proj.weight"},
 };
 
 }  // namespace

@@ -7,6 +7,13 @@ namespace {
 
 constexpr const char* kEmbedding = "token_embd.weight";
 
+constexpr StoredLayout flat() {
+  StoredLayout layout;
+  layout.flat = true;
+  return layout;
+}
+constexpr StoredLayout kFlat = flat();
+
 constexpr NameRule kNames[] = {
     {"embedding.weight", kEmbedding},
     {"head.weight", "output.weight"},
@@ -25,21 +32,35 @@ constexpr NameRule kNames[] = {
     {"blocks.#.attention.out.bias", "blk.#.attn_output.bias"},
     {"blocks.#.attention.q_norm.weight", "blk.#.attn_q_norm.weight"},
     {"blocks.#.attention.k_norm.weight", "blk.#.attn_k_norm.weight"},
+    {"blocks.#.attention.sinks", "blk.#.attn_sinks.weight"},
     {"blocks.#.feed_forward.gate.weight", "blk.#.ffn_gate.weight"},
     {"blocks.#.feed_forward.up.weight", "blk.#.ffn_up.weight"},
     {"blocks.#.feed_forward.down.weight", "blk.#.ffn_down.weight"},
     {"blocks.#.feed_forward.gate.bias", "blk.#.ffn_gate.bias"},
     {"blocks.#.feed_forward.up.bias", "blk.#.ffn_up.bias"},
     {"blocks.#.feed_forward.down.bias", "blk.#.ffn_down.bias"},
+    {"blocks.#.feed_forward.router.weight", "blk.#.ffn_gate_inp.weight"},
+    {"blocks.#.feed_forward.router.selection_bias", "blk.#.exp_probs_b.bias"},
+    {"blocks.#.feed_forward.router.bias", "blk.#.ffn_gate_inp.bias"},
+    {"blocks.#.feed_forward.experts.gate.bias", "blk.#.ffn_gate_exps.bias"},
+    {"blocks.#.feed_forward.experts.up.bias", "blk.#.ffn_up_exps.bias"},
+    {"blocks.#.feed_forward.experts.down.bias", "blk.#.ffn_down_exps.bias"},
+    {"blocks.#.feed_forward.experts.gate", "blk.#.ffn_gate_exps.weight"},
+    {"blocks.#.feed_forward.experts.up", "blk.#.ffn_up_exps.weight"},
+    {"blocks.#.feed_forward.experts.down", "blk.#.ffn_down_exps.weight"},
+    {"blocks.#.feed_forward.shared.gate.weight", "blk.#.ffn_gate_shexp.weight"},
+    {"blocks.#.feed_forward.shared.up.weight", "blk.#.ffn_up_shexp.weight"},
+    {"blocks.#.feed_forward.shared.down.weight", "blk.#.ffn_down_shexp.weight"},
+    {"blocks.#.feed_forward.shared_gate.weight", "blk.#.ffn_gate_inp_shexp.weight", kFlat},
 };
 
 }  // namespace
 
-std::span<const NameRule> gguf_decoder_names() {
+std::span<const NameRule> gguf_names() {
   return kNames;
 }
 
-ModelConfig read_gguf_decoder(const GgufConfig& config, const GgufFile& file, double rope_base) {
+ModelConfig read_gguf_decoder(const GgufConfig& config, const GgufSource& file, double rope_base) {
   ModelConfig model;
   const Tensor& embedding = file.at(kEmbedding);
   model.vocab_size =
@@ -58,7 +79,8 @@ ModelConfig read_gguf_decoder(const GgufConfig& config, const GgufFile& file, do
     config.refuse("attention.head_count", concat("is ", attention.heads, "; it must be 1 or more"));
   attention.key_heads = config.per_layer("attention.head_count_kv", model.layers, attention.heads);
   attention.head_dim = config.integer("attention.key_length", model.dim / attention.heads);
-  config.only("attention.value_length", attention.head_dim);
+  if (!config.has("attention.kv_lora_rank"))  // else values have a width of their own
+    config.only("attention.value_length", attention.head_dim);
   attention.bias = file.has("blk.0.attn_q.bias");
   attention.output_bias = file.has("blk.0.attn_output.bias");
   attention.rotary = config.rotary(rope_base, model.context);
@@ -69,14 +91,16 @@ ModelConfig read_gguf_decoder(const GgufConfig& config, const GgufFile& file, do
   return model;
 }
 
-FamilyModel finished(const GgufConfig& config, ModelConfig model, std::span<const NameRule> names) {
+FamilyModel finished(const GgufConfig& config, ModelConfig model, std::span<const NameRule> own) {
   config.check_all_used();
   check_ranges(model, config.file());
   validate(model, {config.file(), ""});
   FamilyModel read;
   read.config = std::move(model);
-  read.stored = [names](const std::string& parameter) {
-    return stored_by(names, parameter, [](const std::string&) { return true; });
+  read.stored = [own](const std::string& parameter) {
+    const auto any = [](const std::string&) { return true; };
+    StoredTensor stored = stored_by(own, parameter, any);
+    return stored.name.empty() ? stored_by(kNames, parameter, any) : stored;
   };
   return read;
 }

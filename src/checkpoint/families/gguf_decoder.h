@@ -14,11 +14,14 @@ namespace mote::checkpoint {
 //   token_embd), attention.head_count, attention.head_count_kv, attention.key_length (else
 //   embedding_length / head_count), attention.layer_norm_rms_epsilon, rope.* (gguf_config.h)
 // The output layer is the embedding where the file has no output.weight.
-ModelConfig read_gguf_decoder(const GgufConfig& config, const GgufFile& file, double rope_base);
+ModelConfig read_gguf_decoder(const GgufConfig& config, const GgufSource& file, double rope_base);
 
 // Checks what was read, and that the file says nothing else of the model.
-FamilyModel finished(const GgufConfig& config, ModelConfig model, std::span<const NameRule> names);
+// `own` names come before those of all architectures, and must outlive the model.
+FamilyModel finished(const GgufConfig& config, ModelConfig model,
+                     std::span<const NameRule> own = {});
 
-std::span<const NameRule> gguf_decoder_names();
+// Of all architectures; experts are stacked: [E, out, in].
+std::span<const NameRule> gguf_names();
 
 }  // namespace mote::checkpoint

@@ -9,7 +9,7 @@ namespace {
 constexpr std::size_t kMostLayers = 10000;
 
 // Which layers see all: every n-th, or those that a list of flags does not name.
-std::vector<std::int64_t> sliding_layers(const GgufConfig& config, const GgufFile& file,
+std::vector<std::int64_t> sliding_layers(const GgufConfig& config, const GgufSource& file,
                                          std::int64_t layers) {
   constexpr const char* kPattern = "attention.sliding_window_pattern";
   std::vector<std::int64_t> sliding;
@@ -32,7 +32,7 @@ std::vector<std::int64_t> sliding_layers(const GgufConfig& config, const GgufFil
 
 // Gemma 3, text. Unlike Hugging Face's form norms are stored as they multiply, and the embedding's
 // scale is not rounded, since llama.cpp, whose format it is, does not.
-FamilyModel read_gguf_gemma3(const GgufFile& file) {
+FamilyModel read_gguf_gemma3(const GgufSource& file) {
   const GgufConfig config(file);
   ModelConfig model = read_gguf_decoder(config, file, 1e6);
   model.norms.after = true;
@@ -58,7 +58,7 @@ FamilyModel read_gguf_gemma3(const GgufFile& file) {
               {config.file(), ""});
     model.rules.push_back(rule);
   }
-  return finished(config, std::move(model), gguf_decoder_names());
+  return finished(config, std::move(model));
 }
 
 }  // namespace mote::checkpoint
