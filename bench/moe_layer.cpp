@@ -58,6 +58,7 @@ void time_experts_alone(const Report& report, const Sizes& s, std::int64_t token
   };
   const Tensor up = leaf({s.experts, s.width, s.dim}), down = leaf({s.experts, s.dim, s.width}),
                gate = leaf({tokens * s.per_token}), x = leaf({tokens, s.dim});
+  const auto up_weight = model::make_dense_weight(up), down_weight = model::make_dense_weight(down);
   const auto routes = model::ops::sort_routes(
       {s.experts, model::ops::equal_rows(tokens, s.per_token, report.options().pass),
        chosen.to(torch::kInt32).reshape({-1}), gate},
@@ -65,7 +66,9 @@ void time_experts_alone(const Report& report, const Sizes& s, std::int64_t token
   std::vector<Tensor> leaves = {up, down, gate, x};
   const auto seconds = sample(
       [&] {
-        const Tensor y = model::ops::experts(x, up, down, gate, routes, report.options().pass);
+        const Tensor y =
+            model::ops::experts(x, {nullptr, *up_weight, *down_weight, {kernels::UnitKind::relu}},
+                                gate, routes, report.options().pass);
         y.backward(y.detach());
         for (Tensor& each : leaves) each.mutable_grad() = Tensor();
       },
