@@ -150,11 +150,11 @@ constexpr Variant<Gemm> kBf16[] = {
 #endif
 #if MOTE_WITH_AVX512_BF16
     {Isa::avx512_bf16, with_scratch<gemm_bf16_avx512_bf16, gemm_gated_bf16_avx512_bf16,
-                                    gemm_few_rows_bf16_avx512, gated_avx512>},
+                                    gemm_few_rows_bf16_avx512_bf16, gated_avx512>},
 #endif
 #if MOTE_WITH_AMX
-    {Isa::amx,
-     with_scratch<gemm_bf16_amx, gemm_gated_bf16_amx, gemm_few_rows_bf16_avx512, gated_avx512>},
+    {Isa::amx, with_scratch<gemm_bf16_amx, gemm_gated_bf16_amx, gemm_few_rows_bf16_avx512_bf16,
+                            gated_avx512>},
 #endif
 };
 

@@ -6,6 +6,7 @@
 
 #include "kernels/linear/gemm/gemm_bf16_pairs.h"
 #include "kernels/linear/gemm/gemm_blocked.h"
+#include "kernels/linear/gemm/gemm_few_rows.h"
 
 namespace mote::kernels {
 namespace {
@@ -24,6 +25,9 @@ void gemm_bf16_avx512_bf16(const GemmBlock& block) {
 }
 void gemm_gated_bf16_avx512_bf16(const GemmBlock& block) {
   gemm_blocked<GatedTiles<GemmBf16, 12>>(block);
+}
+void gemm_few_rows_bf16_avx512_bf16(const Gemm& args, float* a_rows) {
+  gemm_few_rows<GemmBf16>(args, a_rows);
 }
 
 }  // namespace mote::kernels

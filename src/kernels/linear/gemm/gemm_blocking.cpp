@@ -54,7 +54,8 @@ bool stays_in_l1(Index floats) {
 }
 
 bool has_few_rows(const Gemm& args) {
-  return args.m <= kFewRows && args.a.rows == Rows::outer && args.b.rows == Rows::outer &&
+  const Index few = args.b.type == Type::f32 ? kFewRows : kFewRowsOfHalves;
+  return args.m <= few && args.a.rows == Rows::outer && args.b.rows == Rows::outer &&
          args.b.source.fill == nullptr && args.b.panels == nullptr;
 }
 

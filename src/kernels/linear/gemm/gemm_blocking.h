@@ -45,8 +45,8 @@ constexpr Index gemm_a_floats(const GemmBlocking& cut) {
 }
 
 // Products of at most this many rows, with k along the stored rows of both operands, read b where
-// it lies: packing it would cost more than the product.
-inline constexpr Index kFewRows = 6;
+// it lies: packing it would cost more than the product. Elements of 16 bits cost more to pack.
+inline constexpr Index kFewRows = 6, kFewRowsOfHalves = 16;
 bool has_few_rows(const Gemm& args);
 // In float32: the rows of a for such a product where they are stored otherwise or must be rounded.
 constexpr Index gemm_few_rows_floats(const Gemm& args) {
@@ -71,5 +71,6 @@ void gemm_few_rows_avx2(const Gemm& args, float* a_rows);
 void gemm_few_rows_avx512(const Gemm& args, float* a_rows);
 void gemm_few_rows_bf16_avx2(const Gemm& args, float* a_rows);
 void gemm_few_rows_bf16_avx512(const Gemm& args, float* a_rows);
+void gemm_few_rows_bf16_avx512_bf16(const Gemm& args, float* a_rows);
 
 }  // namespace mote::kernels

@@ -69,7 +69,7 @@ inline std::vector<GemmCase> gemm_cases() {
     add(11, 21, size);
   }
   for (int i = 0; i < 200; ++i) add(29, 37, 41);
-  for (Index m : {1, 2, 3, 6})  // few rows have a path of their own
+  for (Index m : {1, 2, 3, 6, 15, 16, 17})  // few rows have a path of their own
     for (Index n : {1, 5, 33})
       for (Index k : {1, 16, 300}) {
         GemmCase c = options(m, n, k);
