@@ -5,10 +5,12 @@ namespace {
 
 class Filler final : public model::ParameterVisitor {
  public:
-  explicit Filler(torch::ScalarType tables) : tables_(tables) {}
+  Filler(torch::ScalarType tables, torch::ScalarType matrices)
+      : tables_(tables), matrices_(matrices) {}
   model::Trainable parameters;
   void matrix(const model::Parameter& p, model::WeightPtr& weight) override {
-    weight = model::make_dense_weight(leaf(p));
+    weight = model::make_dense_weight(
+        matrices_ == torch::kFloat32 ? leaf(p) : (0.02 * torch::randn(p.shape)).to(matrices_));
   }
   void tensor(const model::Parameter& p, Tensor& value) override { value = leaf(p); }
   void table(const model::Parameter& p, model::RowTablePtr& table) override {
@@ -23,17 +25,17 @@ class Filler final : public model::ParameterVisitor {
     if (p.trainable) parameters.tensors.emplace_back(p.name, values);
     return values;
   }
-  const torch::ScalarType tables_;
+  const torch::ScalarType tables_, matrices_;
 };
 
 }  // namespace
 
 Layer::Layer(const checkpoint::FeedForwardConfig& config, std::int64_t dim,
-             torch::ScalarType tables) {
+             torch::ScalarType tables, torch::ScalarType matrices) {
   model::LayerConfig layer;
   layer.feed_forward = config;
   layer_ = model::make_feed_forward(layer, {0, 1, dim, 1});
-  Filler filler(tables);
+  Filler filler(tables, matrices);
   layer_->visit("", filler);
   parameters_ = std::move(filler.parameters);
 }

@@ -10,8 +10,9 @@ namespace mote::bench {
 
 class Layer {
  public:
+  // Matrices that are not float32 are frozen.
   Layer(const checkpoint::FeedForwardConfig& config, std::int64_t dim,
-        torch::ScalarType tables = torch::kFloat32);
+        torch::ScalarType tables = torch::kFloat32, torch::ScalarType matrices = torch::kFloat32);
 
   // `y` has the graph of what backward needs, where gradients are recorded.
   Tensor forward(const Tensor& x_ND, const model::Pass& pass) const;

@@ -1,5 +1,7 @@
 // One sigma-MoE layer, router included: forward, and forward + backward to the input and all
-// weights.
+// weights. The layers of Mixtral, OLMoE, Qwen3-MoE and Switch: forward, with weights of either type.
+#include <optional>
+
 #include "bench/layer.h"
 #include "bench/record.h"
 #include "model/ops/experts.h"
@@ -58,6 +60,7 @@ void time_experts_alone(const Report& report, const Sizes& s, std::int64_t token
   };
   const Tensor up = leaf({s.experts, s.width, s.dim}), down = leaf({s.experts, s.dim, s.width}),
                gate = leaf({tokens * s.per_token}), x = leaf({tokens, s.dim});
+  const auto up_weight = model::make_dense_weight(up), down_weight = model::make_dense_weight(down);
   const auto routes = model::ops::sort_routes(
       {s.experts, model::ops::equal_rows(tokens, s.per_token, report.options().pass),
        chosen.to(torch::kInt32).reshape({-1}), gate},
@@ -65,7 +68,9 @@ void time_experts_alone(const Report& report, const Sizes& s, std::int64_t token
   std::vector<Tensor> leaves = {up, down, gate, x};
   const auto seconds = sample(
       [&] {
-        const Tensor y = model::ops::experts(x, up, down, gate, routes, report.options().pass);
+        const Tensor y =
+            model::ops::experts(x, {nullptr, *up_weight, *down_weight, {kernels::UnitKind::relu}},
+                                gate, routes, report.options().pass);
         y.backward(y.detach());
         for (Tensor& each : leaves) each.mutable_grad() = Tensor();
       },
@@ -73,6 +78,48 @@ void time_experts_alone(const Report& report, const Sizes& s, std::int64_t token
   const double flops = 12.0 * static_cast<double>(tokens * s.dim * s.width * s.per_token);
   report.rate("moe_layer", shape, "fp32", "tokens/s", static_cast<double>(tokens), seconds,
               {{"share_of_limit", flops / median(seconds) / report.peak_flops_per_second()}});
+}
+
+checkpoint::Mixture family_layer(const std::string& name, const Sizes& s) {
+  checkpoint::Mixture layer{s.experts, s.width, {s.per_token, 0, 0}};
+  layer.router.gate = checkpoint::Gate::softmax_before;
+  if (name == "Switch") return layer;
+  layer.gated = true;
+  layer.activation = checkpoint::NeuronActivation::silu;
+  layer.router.renormalise = name != "OLMoE";
+  return layer;
+}
+
+// A layer of a family as transformers has it: bf16 means weights and products, activations between
+// them are float32.
+void time_family(const Report& report, const Sizes& s) {
+  for (const bool bf16 : {false, true}) {
+    std::optional<Layer> layer;
+    for (const std::int64_t tokens : s.tokens) {
+      const std::string shape =
+          concat(s.name, " d=", s.dim, " E=", s.experts, " G=", s.width, " K=", s.per_token,
+                 " tokens=", tokens, bf16 ? " bf16" : " fp32", " forward");
+      if (!report.wants("moe_layer", shape)) continue;
+      const torch::NoGradGuard no_grad;
+      const checkpoint::Mixture config = family_layer(s.name, s);
+      if (!layer)
+        layer.emplace(config, s.dim, torch::kFloat32, bf16 ? torch::kBFloat16 : torch::kFloat32);
+      model::Pass pass = report.options().pass;
+      pass.precision = bf16 ? kernels::Precision::bf16 : kernels::Precision::f32;
+      std::vector<Tensor> batches;
+      for (int i = 0; i < 8; ++i) batches.push_back(torch::randn({tokens, s.dim}));
+      std::size_t turn = 0;
+      const auto seconds =
+          sample([&] { layer->forward(batches[turn++ % 8], pass); }, report.options().repeat);
+      const double work = 2.0 * (config.gated ? 3 : 2) *
+                          static_cast<double>(tokens * s.dim * s.width * s.per_token);
+      const double rate = work / median(seconds);
+      Json extra = {{"ms", 1e3 * median(seconds)}, {"GFLOP_per_s", 1e-9 * rate}};
+      if (!bf16) extra["share_of_limit"] = rate / report.peak_flops_per_second();
+      report.rate("moe_layer", shape, bf16 ? "bf16" : "fp32", "tokens/s",
+                  static_cast<double>(tokens), seconds, extra);
+    }
+  }
 }
 
 }  // namespace
@@ -92,6 +139,14 @@ void moe_layer(const Report& report) {
       for (const std::int64_t tokens : sizes.tokens)
         for (const bool backward : {false, true})
           if (!backward || tokens >= 256) time_shape(report, sizes, tokens, bf16, backward);
+  // The shapes of the peers' moe_layer.py, and of the layers of serve_generate.py's model.
+  for (const Sizes& sizes :
+       {Sizes{"Mixtral", 1024, 8, 3584, 2, {1, 16, 2048}},
+        Sizes{"OLMoE", 1024, 64, 256, 8, {1, 16, 2048}}, Sizes{"OLMoE", 1024, 64, 512, 8, {1, 128}},
+        Sizes{"Qwen3-MoE", 1024, 64, 256, 8, {1, 16, 2048}},
+        Sizes{"Qwen3-MoE", 1024, 64, 512, 8, {1, 128}},
+        Sizes{"Switch", 768, 128, 3072, 1, {1, 16, 1024}}})
+    time_family(report, sizes);
 }
 
 }  // namespace mote::bench

@@ -46,11 +46,13 @@ SortedInput input_of(const Tensor& x, const ops::StackRows& rows) {
           rows.gathered ? nullptr : rows.routes->token_R.const_data_ptr<std::int32_t>()};
 }
 
-// One product per block of sorted rows; matrix(e) is the operand of expert e, of which the layout and
-// type are those of `like`'s.
-template <class Matrix>
-Tensor by_expert(const SortedInput& input, Gemm like, const Matrix& matrix, const Pass& pass) {
+// One product per block of sorted rows: with W, or with its transpose (Rows::inner).
+Tensor by_expert(const SortedInput& input, const kernels::Stack& w, Rows rows,
+                 kernels::Activation activation, const Pass& pass) {
   const Tensor x = ops::unit_stride(input.x);
+  Gemm like;
+  like.n = rows == Rows::outer ? w.rows : w.columns;
+  like.finish.activation = activation;
   Tensor y = ops::output({input.routes.rows(), like.n}, pass);
   like.k = x.size(1), like.c_stride = like.n;
   like.precision = pass.precision;
@@ -65,11 +67,17 @@ Tensor by_expert(const SortedInput& input, Gemm like, const Matrix& matrix, cons
                  g.m = block.count;
                  g.a = {input.pick ? from : from + block.first * x.stride(0), x.stride(0),
                         Rows::outer, input.pick ? input.pick + block.first : nullptr};
-                 g.b = matrix(block.expert);
+                 g.b = w.matrix(block.expert);
+                 g.b.rows = rows;
                  g.c = to + block.first * g.n;
                  variant.call(g, pass.run);
                });
   return y;
+}
+
+kernels::Stack stack_of(const Tensor& w_EOI, kernels::Type type) {
+  return {w_EOI.size(0),   w_EOI.size(1),          w_EOI.size(2),  type,
+          w_EOI.stride(1), w_EOI.const_data_ptr(), w_EOI.stride(0)};
 }
 
 class DenseWeight final : public Weight {
@@ -87,12 +95,14 @@ class DenseWeight final : public Weight {
   }
   Tensor multiply(const Tensor& x, const ops::StackRows& rows, kernels::Activation activation,
                   const Pass& pass) const override {
-    return grouped(input_of(x, rows), Rows::outer, activation, pass);
+    return by_expert(input_of(x, rows), stack_of(ops::unit_stride(value_), type_), Rows::outer,
+                     activation, pass);
   }
   Tensor multiply_transposed(const Tensor& dy, const ops::SortedRoutes* routes,
                              const Pass& pass) const override {
-    return routes ? grouped({dy, *routes}, Rows::inner, kernels::Activation::none, pass)
-                  : whole(dy, Rows::inner, {}, kernels::Activation::none, pass);
+    if (!routes) return whole(dy, Rows::inner, {}, kernels::Activation::none, pass);
+    return by_expert({dy, *routes}, stack_of(ops::unit_stride(value_), type_), Rows::inner,
+                     kernels::Activation::none, pass);
   }
 
   Tensor gather_rows(const Tensor& ids, const Pass& pass) const override {
@@ -108,6 +118,10 @@ class DenseWeight final : public Weight {
   }
   Tensor to_dense() const override { return value_.to(torch::kFloat32); }
   Tensor stored() const override { return value_; }
+  kernels::Stack stack() const override {
+    const bool in_rows = shape_.stacked && (value_.stride(2) == 1 || shape_.in == 1);
+    return in_rows ? stack_of(value_, type_) : kernels::Stack{};
+  }
   Tensor leaf() const override { return value_.requires_grad() ? value_ : Tensor(); }
 
  private:
@@ -131,24 +145,6 @@ class DenseWeight final : public Weight {
     return y;
   }
 
-  Tensor grouped(const SortedInput& input, Rows rows, kernels::Activation activation,
-                 const Pass& pass) const {
-    const Tensor w = ops::unit_stride(value_);
-    const auto* weights = static_cast<const std::byte*>(w.const_data_ptr());
-    const std::int64_t matrix_bytes = w.stride(0) * kernels::size_of(type_);
-    Gemm like;
-    like.n = rows == Rows::outer ? shape_.out : shape_.in;
-    like.finish.activation = activation;
-    return by_expert(
-        input, like,
-        [&](std::int64_t e) {
-          kernels::Operand b{weights + e * matrix_bytes, w.stride(1), rows};
-          b.type = type_;
-          return b;
-        },
-        pass);
-  }
-
   Tensor value_;
   const kernels::Type type_;
   WeightShape shape_;
@@ -165,6 +161,13 @@ class StackOfMatrices final : public Weight {
                  "a stack of frozen matrices of one shape and type");
       m = ops::unit_stride(m);
     }
+    // A product asks for rows at one distance in all of them.
+    for (const Tensor& m : matrices_)
+      if (m.stride(0) != matrices_.front().stride(0)) {
+        for (Tensor& each : matrices_) each = each.contiguous();
+        break;
+      }
+    for (const Tensor& m : matrices_) each_.push_back(m.const_data_ptr());
     shape_ = {static_cast<std::int64_t>(matrices_.size()), matrices_.front().size(0),
               matrices_.front().size(1), true};
   }
@@ -175,12 +178,12 @@ class StackOfMatrices final : public Weight {
   }
   Tensor multiply(const Tensor& x, const ops::StackRows& rows, kernels::Activation activation,
                   const Pass& pass) const override {
-    return product(input_of(x, rows), Rows::outer, activation, pass);
+    return by_expert(input_of(x, rows), stack(), Rows::outer, activation, pass);
   }
   Tensor multiply_transposed(const Tensor& dy, const ops::SortedRoutes* routes,
                              const Pass& pass) const override {
     MOTE_CHECK(routes, "a stack multiplies rows of experts");
-    return product({dy, *routes}, Rows::inner, kernels::Activation::none, pass);
+    return by_expert({dy, *routes}, stack(), Rows::inner, kernels::Activation::none, pass);
   }
   Tensor gather_rows(const Tensor&, const Pass&) const override {
     throw Error(ErrorKind::value, "rows are gathered of one matrix, not of a stack");
@@ -191,25 +194,18 @@ class StackOfMatrices final : public Weight {
   }
   Tensor to_dense() const override { return torch::stack(matrices_).to(torch::kFloat32); }
   std::vector<Tensor> pieces() const override { return matrices_; }
-
- private:
-  Tensor product(const SortedInput& input, Rows rows, kernels::Activation activation,
-                 const Pass& pass) const {
-    Gemm like;
-    like.n = rows == Rows::outer ? shape_.out : shape_.in;
-    like.finish.activation = activation;
-    return by_expert(
-        input, like,
-        [&](std::int64_t e) {
-          const Tensor& m = matrices_[static_cast<std::size_t>(e)];
-          kernels::Operand b{m.const_data_ptr(), m.stride(0), rows};
-          b.type = type_;
-          return b;
-        },
-        pass);
+  kernels::Stack stack() const override {
+    return {.experts = shape_.experts,
+            .rows = shape_.out,
+            .columns = shape_.in,
+            .type = type_,
+            .row_stride = matrices_.front().stride(0),
+            .each = each_.data()};
   }
 
+ private:
   std::vector<Tensor> matrices_;
+  std::vector<const void*> each_;
   const kernels::Type type_;
   WeightShape shape_;
 };

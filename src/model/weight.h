@@ -53,6 +53,9 @@ class Weight {
     const Tensor whole = stored();
     return whole.defined() ? std::vector<Tensor>{whole} : std::vector<Tensor>{};
   }
+  // A stack's matrices where they lie in memory, for products that are fused; no experts where they
+  // are packed, or of one matrix.
+  virtual kernels::Stack stack() const { return {}; }
   // The leaf that training updates; undefined where there is none: frozen, or packed.
   virtual Tensor leaf() const { return {}; }
 };

@@ -30,26 +30,30 @@ Tensor with_bias(const Linear& linear, const Tensor& x, const ops::StackRows& ro
 
 }  // namespace
 
-// Plain float32 matrices of whole rank, with nothing between them, that nobody watches: both products in one go, forward and backward. With
-// gradients only where both are trained, since backward makes both of theirs.
+// Matrices of whole rank that lie in memory, with nothing between them, that nobody watches: all
+// products in one go. With gradients only of relu's units of two matrices that are both trained, since
+// backward makes both of theirs.
 bool MatrixBank::fused(const Pass& pass) const {
-  const auto plain = [](const Linear& linear) {
-    const Tensor stored = linear.weight()->stored();
-    return stored.defined() && stored.scalar_type() == torch::kFloat32;
-  };
-  if (config_.gated || config_.bias || config_.activation != NeuronActivation::relu) return false;
-  if (config_.key_rank > 0 || (pass.train && config_.hidden_dropout > 0)) return false;
-  if (up_.watched(pass) || down_.watched(pass) || !plain(up_) || !plain(down_)) return false;
+  if (config_.bias || config_.key_rank > 0 || (pass.train && config_.hidden_dropout > 0))
+    return false;
+  for (const Linear* linear : {&gate_, &up_, &down_}) {
+    if (linear == &gate_ && !config_.gated) continue;
+    if (linear->watched(pass) || linear->weight()->stack().experts == 0) return false;
+  }
+  if (config_.gated && gate_.weight()->stack().type != up_.weight()->stack().type) return false;
   return !torch::GradMode::is_enabled() ||
-         (up_.weight()->leaf().defined() && down_.weight()->leaf().defined());
+         (!config_.gated && config_.activation == NeuronActivation::relu &&
+          up_.weight()->leaf().defined() && down_.weight()->leaf().defined());
 }
 
 Tensor MatrixBank::forward(const Tensor& x_ND, const ops::Assignment& assignment,
                            const Pass& pass) const {
   const ops::SortedRoutes routes = ops::sort_routes(assignment, pass);
   if (fused(pass))
-    return ops::experts(x_ND, up_.weight()->stored(), down_.weight()->stored(), assignment.gate_R,
-                        routes, pass);
+    return ops::experts(x_ND,
+                        {config_.gated ? gate_.weight().get() : nullptr, *up_.weight(),
+                         *down_.weight(), unit_of(config_)},
+                        assignment.gate_R, routes, pass);
   const Tensor h_RG =
       ops::dropout(hidden(keyed(x_ND, pass), {routes, false}, pass), config_.hidden_dropout,
                    site(place_.index, Site::feed_forward_hidden), pass);

@@ -176,6 +176,45 @@ TEST(MatrixBank, MultipliesMatricesThatLieApartAsAStack) {
   }
 }
 
+// Without gradients products are fused, unless somebody watches.
+TEST(MatrixBank, GivesTheSameBitsInOneGoAsByProducts) {
+  using checkpoint::NeuronActivation;
+  class Splitter final : public ParameterVisitor {
+   public:
+    void matrix(const Parameter&, WeightPtr& weight) override {
+      std::vector<Tensor> matrices;
+      for (const Tensor& m : weight->stored().unbind()) matrices.push_back(m);
+      matrices.back() = torch::cat({matrices.back(), matrices.back()}, 1)
+                            .narrow(1, 0, matrices.back().size(1));  // rows further apart
+      weight = make_stack_of(std::move(matrices));
+    }
+    void tensor(const Parameter&, Tensor&) override {}
+  } splitter;
+  const torch::NoGradGuard no_grad;
+  for (const Unit& unit : {Unit{NeuronActivation::silu, true, false, {}},
+                           Unit{NeuronActivation::silu, true, false, {1.702, 0.9, 1}},
+                           Unit{NeuronActivation::gelu, true, false, {}},
+                           Unit{NeuronActivation::gelu, false, false, {}},
+                           Unit{NeuronActivation::relu, false, false, {}}})
+    for (const auto type : {torch::kFloat32, torch::kBFloat16, torch::kFloat16})
+      for (const bool apart : {false, true})
+        for (const auto precision : {kernels::Precision::f32, kernels::Precision::bf16}) {
+          Tensors t = gated_inputs();
+          for (Tensor& x : t) x = x.to(torch::kFloat32);
+          for (std::size_t i = 2; i < 5; ++i) t[i] = t[i].to(type);
+          MatrixBank bank = gated_bank(unit, t);
+          if (apart) bank.visit("experts", splitter);
+          const auto y = [&](Observer* observer) {
+            Pass pass = test_pass();
+            pass.precision = precision;
+            pass.observer = observer;
+            return bank.forward(t[0], expert_choice(t[1], kCapacity), pass);
+          };
+          Everything observer;
+          EXPECT_TRUE(y(nullptr).equal(y(&observer))) << type << apart;
+        }
+}
+
 TEST(MatrixBank, TakesTokensWithNoneOneAndManyRows) {
   const ops::Assignment assignment = expert_choice(inputs()[3], kCapacity);
   const Tensor rows_N = assignment.first_N1.diff();

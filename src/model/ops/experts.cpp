@@ -1,5 +1,7 @@
 #include "model/ops/experts.h"
 
+#include <cassert>
+
 #include "base/check.h"
 #include "kernels/linear/rows/rows.h"
 #include "model/ops/bridge.h"
@@ -17,21 +19,26 @@ struct RoutesHolder : torch::CustomClassHolder {
   const SortedRoutes routes;
 };
 
-struct Made {
-  Tensor y_ND, u_RG;
+struct Stacks {
+  kernels::Stack gate, up, down;
+  kernels::Unit unit;
 };
 
-// All with unit stride along rows.
-Made made_by_experts(const Tensor& x_ND, const Tensor& up_EGD, const Tensor& down_EDG,
-                     const Tensor& gate_R, const SortedRoutes& routes, const Pass& pass) {
-  Made made{output({x_ND.size(0), up_EGD.size(2)}, pass),
-            output({routes.rows(), up_EGD.size(1)}, pass)};
-  kernels::experts_forward(
-      {view_of<const float, 2>(x_ND), view_of<const float, 3>(up_EGD),
-       view_of<const float, 3>(down_EDG), routes.view(), gate_R.const_data_ptr<float>(),
-       view_of<float, 2>(made.u_RG), view_of<float, 2>(made.y_ND), pass.precision},
-      pass.run);
-  return made;
+// x has unit stride along rows; hidden units are kept where u_RG is defined.
+Tensor made_by_experts(const Tensor& x_ND, const Stacks& w, const Tensor& gate_R,
+                       const SortedRoutes& routes, const Tensor& u_RG, const Pass& pass) {
+  Tensor y_ND = output({x_ND.size(0), w.down.rows}, pass);
+  kernels::ExpertsForward args;
+  args.x_ND = view_of<const float, 2>(x_ND);
+  args.gate_EGD = w.gate, args.up_EGD = w.up, args.down_EDG = w.down;
+  args.unit = w.unit;
+  args.routes = routes.view();
+  args.gate_R = gate_R.const_data_ptr<float>();
+  if (u_RG.defined()) args.u_RG = view_of<float, 2>(u_RG);
+  args.y_ND = view_of<float, 2>(y_ND);
+  args.precision = pass.precision;
+  kernels::experts_forward(args, pass.run);
+  return y_ND;
 }
 
 struct ExpertsOp : torch::autograd::Function<ExpertsOp> {
@@ -40,7 +47,13 @@ struct ExpertsOp : torch::autograd::Function<ExpertsOp> {
                         const Pass& pass) {
     const Tensor x_ND = unit_stride(x), up_EGD = unit_stride(up), down_EDG = unit_stride(down);
     const Tensor gate_R = gates.contiguous();
-    const auto [y_ND, u_RG] = made_by_experts(x_ND, up_EGD, down_EDG, gate_R, routes, pass);
+    const Tensor u_RG = torch::empty({routes.rows(), up_EGD.size(1)}, x_ND.options());
+    const Tensor y_ND = made_by_experts(x_ND,
+                                        {{},
+                                         kernels::stack_of(view_of<const float, 3>(up_EGD)),
+                                         kernels::stack_of(view_of<const float, 3>(down_EDG)),
+                                         {kernels::UnitKind::relu}},
+                                        gate_R, routes, u_RG, pass);
     saved->save_for_backward({x_ND, up_EGD, down_EDG, gate_R, u_RG});
     saved->saved_data["routes"] =
         torch::IValue::make_capsule(c10::make_intrusive<RoutesHolder>(routes));
@@ -116,15 +129,19 @@ void check_gates(const Tensor& gate_R, const SortedRoutes& routes) {
 
 }  // namespace
 
-Tensor experts(const Tensor& x_ND, const Tensor& up_EGD, const Tensor& down_EDG,
-               const Tensor& gate_R, const SortedRoutes& routes, const Pass& pass) {
+Tensor experts(const Tensor& x_ND, const ExpertWeights& weights, const Tensor& gate_R,
+               const SortedRoutes& routes, const Pass& pass) {
   const Timed timed(pass, "experts");
   check_gates(gate_R, routes);
-  if (!recording({&x_ND, &up_EGD, &down_EDG, &gate_R}))
-    return made_by_experts(unit_stride(x_ND), unit_stride(up_EGD), unit_stride(down_EDG),
-                           gate_R.contiguous(), routes, pass)
-        .y_ND;
-  return ExpertsOp::apply(x_ND, up_EGD, down_EDG, gate_R, routes, pass);
+  const Tensor up = weights.up.leaf(), down = weights.down.leaf();
+  if (!recording({&x_ND, &up, &down, &gate_R}))
+    return made_by_experts(unit_stride(x_ND),
+                           {weights.gate ? weights.gate->stack() : kernels::Stack{},
+                            weights.up.stack(), weights.down.stack(), weights.unit},
+                           gate_R.contiguous(), routes, {}, pass);
+  assert(!weights.gate && weights.unit.kind == kernels::UnitKind::relu && up.defined() &&
+         down.defined());
+  return ExpertsOp::apply(x_ND, up, down, gate_R, routes, pass);
 }
 
 Tensor combine(const Tensor& p_RD, const Tensor& gate_R, const SortedRoutes& routes,

@@ -26,8 +26,10 @@ void time_experts(benchmark::State& state, const ExpertsCase& s, const Run& run,
   Memory m(data);
   const auto u = view(m.u.data(), data.rows(), s.width);
   const ExpertsForward forward{data.x_ND(),
-                               data.up_EGD(),
-                               data.down_EDG(),
+                               {},
+                               data.up_stack(),
+                               data.down_stack(),
+                               {UnitKind::relu},
                                data.routes(),
                                data.gate.data(),
                                u,

@@ -29,13 +29,20 @@ struct ExpertsCase {
   Index tokens, slots, experts, dim, width;
   Spread spread = Spread::even;
   PerToken per_token = PerToken::same;
+  UnitKind unit = UnitKind::relu;
+  bool gated = false;
+  Type type = Type::f32;  // of the matrices
+  bool apart = false;     // each matrix in memory of its own
 };
 
 inline std::string case_name(const ExpertsCase& c) {
-  constexpr const char *kNames[] = {"even", "odd_ones", "one"}, *kRows[] = {"", "_ragged", "_none"};
+  constexpr const char *kNames[] = {"even", "odd_ones", "one"}, *kRows[] = {"", "_ragged", "_none"},
+                       *kUnits[] = {"_identity", "", "_silu", "_gelu", "_gelu_tanh"},
+                       *kTypes[] = {"", "_bf16", "_f16"};
   return word("tokens", c.tokens) + word("_slots", c.slots) + word("_experts", c.experts) +
          word("_dim", c.dim) + word("_width", c.width) + "_" + kNames[static_cast<int>(c.spread)] +
-         kRows[static_cast<int>(c.per_token)];
+         kRows[static_cast<int>(c.per_token)] + kUnits[static_cast<int>(c.unit)] +
+         (c.gated ? "_gated" : "") + kTypes[static_cast<int>(c.type)] + (c.apart ? "_apart" : "");
 }
 
 inline std::vector<ExpertsCase> experts_cases() {
@@ -55,12 +62,50 @@ inline std::vector<ExpertsCase> experts_cases() {
   };
 }
 
+// Experts that inference alone knows: of three matrices, of other units, stored in other types.
+inline std::vector<ExpertsCase> more_experts_cases() {
+  constexpr Spread kEven = Spread::even;
+  constexpr PerToken kSame = PerToken::same, kRagged = PerToken::ragged;
+  return {
+      {0, 2, 4, 8, 8, kEven, kSame, UnitKind::silu, true},
+      {33, 2, 4, 17, 15, kEven, kRagged, UnitKind::silu, true},
+      {64, 4, 16, 33, 31, Spread::odd_ones, kSame, UnitKind::silu, true, Type::bf16},
+      {40, 3, 5, 16, 8, Spread::one, kRagged, UnitKind::gelu, true, Type::f16, true},
+      {900, 1, 2, 24, 12, Spread::one, kSame, UnitKind::silu, true, Type::bf16, true},
+      {5, 2, 3, 700, 800, kEven, kSame, UnitKind::silu, true, Type::bf16},  // pieces of columns
+      {5, 2, 3, 700, 800, kEven, kSame, UnitKind::relu, false, Type::bf16, true},
+      {50, 3, 5, 16, 33, kEven, kSame, UnitKind::gelu_tanh, false, Type::f32, true},
+      {50, 3, 5, 16, 33, kEven, kSame, UnitKind::identity},
+  };
+}
+
+// A stack as it is stored.
+struct StackData {
+  std::vector<float> values;
+  std::vector<std::uint16_t> halves;
+  std::vector<const void*> each;
+
+  Stack stack(const ExpertsCase& c, Index rows, Index columns) {
+    halves.clear(), each.clear();
+    if (c.type != Type::f32)
+      for (const float x : values) halves.push_back(c.type == Type::f16 ? to_f16(x) : to_bf16(x));
+    const void* data = halves.data();
+    if (c.type == Type::f32) data = values.data();
+    Stack all{c.experts, rows, columns, c.type, columns, data, rows * columns};
+    if (!c.apart) return all;
+    for (Index e = 0; e < c.experts; ++e) each.push_back(all.matrix(e).data);
+    all.data = nullptr, all.each = each.data();
+    return all;
+  }
+};
+
 struct ExpertsData {
   ExpertsCase shape;
   std::vector<std::int32_t> first, experts, ends, order, token, position;
   std::vector<RowBlock> blocks;
   std::vector<float> x, up, down, gate, dy;
-  Index stride;  // of the rows of x and dy, which have gaps
+  mutable StackData gates, ups, downs;  // as forward reads them
+  Index stride;                         // of the rows of x and dy, which have gaps
 
   explicit ExpertsData(const ExpertsCase& of)
       : shape(of),
@@ -70,6 +115,7 @@ struct ExpertsData {
         down(normals(of.experts * of.width * of.dim, 3)),
         gate(absolute(normals(rows(), 4))),
         dy(normals(of.tokens * (of.dim + 3) + 1, 5)),
+        gates{normals(of.experts * of.width * of.dim, 6), {}, {}},
         stride(of.dim + 3) {
     const Rng rng(31, Purpose::test);
     for (Index r = 0; r < rows(); ++r) experts.push_back(expert_of(rng, r));
@@ -104,6 +150,17 @@ struct ExpertsData {
   View<const float, 3> down_EDG() const {
     return view(down.data(), shape.experts, shape.dim, shape.width);
   }
+  Stack gate_stack() const {
+    return shape.gated ? gates.stack(shape, shape.width, shape.dim) : Stack{};
+  }
+  Stack up_stack() const {
+    ups.values = up;
+    return ups.stack(shape, shape.width, shape.dim);
+  }
+  Stack down_stack() const {
+    downs.values = down;
+    return downs.stack(shape, shape.dim, shape.width);
+  }
   Routes routes() const {
     return {ends.data(),
             order.data(),
@@ -115,7 +172,8 @@ struct ExpertsData {
   // The same with every number replaced by its size, which bounds the terms of each sum.
   ExpertsData sizes() const {
     ExpertsData all = *this;
-    for (std::vector<float>* v : {&all.x, &all.up, &all.down, &all.dy}) *v = absolute(*v);
+    for (std::vector<float>* v : {&all.x, &all.up, &all.down, &all.dy, &all.gates.values})
+      *v = absolute(*v);
     return all;
   }
 

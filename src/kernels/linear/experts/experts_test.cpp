@@ -36,8 +36,10 @@ Forward forward(const ExpertsData& data, const By& by) {
   Guarded<float> u(data.rows() * s.width), y(s.tokens * s.dim);
   spoil(u), spoil(y);
   const ExpertsForward args{data.x_ND(),
-                            data.up_EGD(),
-                            data.down_EDG(),
+                            data.gate_stack(),
+                            data.up_stack(),
+                            data.down_stack(),
+                            {s.unit},
                             data.routes(),
                             data.gate.data(),
                             view(u.data(), data.rows(), s.width),
@@ -133,6 +135,27 @@ TEST_P(Experts, BackwardMatchesReference) {
             1);
 }
 
+class MoreExperts : public Experts {};
+
+// silu's slope is below 1.1, and of the sum of sizes it is at least half of it: a unit of two sums is
+// off by at most 4.2 times what each sum is, compared with the unit of their sizes.
+TEST_P(MoreExperts, ForwardMatchesReference) {
+  const ExpertsData made = data();
+  const ExpertsCase& s = made.shape;
+  const Forward got = forward(made, by()), want = forward(made, kReference),
+                scale = forward(made.sizes(), kReference);
+  const Precision precision = by().precision;
+  EXPECT_LE(worst_error(got.u, want.u, scale.u, 4.2 * tolerance(s.dim, 2, precision)), 1);
+  EXPECT_LE(worst_error(got.y, want.y, scale.y,
+                        4.2 * tolerance(s.dim + s.width + made.most_rows(), 4, precision)),
+            1);
+}
+
+INSTANTIATE_TEST_SUITE_P(All, MoreExperts,
+                         ::testing::Combine(::testing::ValuesIn(rows()),
+                                            ::testing::ValuesIn(more_experts_cases())),
+                         [](const auto& each) { return print_variant_case(each); });
+
 INSTANTIATE_TEST_SUITE_P(All, Experts,
                          ::testing::Combine(::testing::ValuesIn(rows()),
                                             ::testing::ValuesIn(experts_cases())),
@@ -156,6 +179,38 @@ TEST(ExpertsThreads, DoNotChangeABit) {
       EXPECT_EQ(c.dup, d.dup) << case_name(shape);
       EXPECT_EQ(c.ddown, d.ddown) << case_name(shape);
     }
+  }
+}
+
+TEST(ExpertsThreads, DoNotChangeABitOfThreeMatrices) {
+  const ThreadPool two(2), five(5);
+  for (const ExpertsCase& shape : more_experts_cases())
+    for (const Precision precision : {Precision::f32, Precision::bf16}) {
+      const ExpertsData data(shape);
+      const Forward a = forward(data, {Isa::amx, precision});
+      for (const ThreadPool* pool : {&two, &five}) {
+        const Forward b = forward(data, {Isa::amx, precision, pool});
+        EXPECT_EQ(a.u, b.u) << case_name(shape);
+        EXPECT_EQ(a.y, b.y) << case_name(shape);
+      }
+    }
+}
+
+TEST(ExpertsHidden, GiveTheSameBitsWhetherUnitsAreKeptOrNot) {
+  for (const ExpertsCase& shape : more_experts_cases()) {
+    const ExpertsData data(shape);
+    std::vector<float> y(static_cast<std::size_t>(shape.tokens * shape.dim), NAN);
+    experts_forward({data.x_ND(),
+                     data.gate_stack(),
+                     data.up_stack(),
+                     data.down_stack(),
+                     {shape.unit},
+                     data.routes(),
+                     data.gate.data(),
+                     {},
+                     view(y.data(), shape.tokens, shape.dim)},
+                    {});
+    EXPECT_EQ(y, forward(data, {Isa::amx}).y) << case_name(shape);
   }
 }
 
@@ -186,10 +241,16 @@ TEST(RaggedExperts, AddTheRowsOfATokenEvenOfOneExpert) {
   blocks.resize(static_cast<std::size_t>(make_row_blocks(ends.data(), 2, blocks.data())));
   const std::vector<float> x = {3, 5, 7}, up = {1, 2}, down = {1, 1}, gate = {0.5f, 0.25f, 2};
   std::vector<float> u(3), y(3, NAN);
-  experts_forward({view(x.data(), 3, 1), view(up.data(), 2, 1, 1), view(down.data(), 2, 1, 1),
+  experts_forward({view(x.data(), 3, 1),
+                   {},
+                   stack_of(view(up.data(), 2, 1, 1)),
+                   stack_of(view(down.data(), 2, 1, 1)),
+                   {UnitKind::relu},
                    Routes{ends.data(), order.data(), token.data(), view(position.data(), 3),
                           view(first.data(), 4), blocks},
-                   gate.data(), view(u.data(), 3, 1), view(y.data(), 3, 1)},
+                   gate.data(),
+                   view(u.data(), 3, 1),
+                   view(y.data(), 3, 1)},
                   {});
   EXPECT_EQ(y, (std::vector<float>{6 * 0.5f + 6 * 0.25f, 0, 14}));
 }
@@ -211,17 +272,32 @@ TEST(EmptyExperts, GetZeroGradients) {
 TEST(ExpertsCheck, RefusesMatricesOfAnotherWidth) {
   const ExpertsData data({3, 1, 2, 4, 5});
   std::vector<float> u(3 * 5), y(3 * 4);
-  ExpertsForward args{data.x_ND(),         data.up_EGD(),    view(data.down.data(), 2, 5, 4),
-                      data.routes(),       data.gate.data(), view(u.data(), 3, 5),
+  ExpertsForward args{data.x_ND(),         {},
+                      data.up_stack(),     data.down_stack(),
+                      {UnitKind::relu},    data.routes(),
+                      data.gate.data(),    view(u.data(), 3, 5),
                       view(y.data(), 3, 4)};
+  const ExpertsForward good = args;
+  args.down_EDG = stack_of(view(data.down.data(), 2, 5, 4));
   EXPECT_THROW(experts_forward(args, {}), Error);
+  args = good;
+  args.gate_EGD = stack_of(view(data.up.data(), 2, 4, 5));
+  EXPECT_THROW(experts_forward(args, {}), Error);
+  args.gate_EGD = args.up_EGD;
+  args.gate_EGD.type = Type::bf16;
+  EXPECT_THROW(experts_forward(args, {}), Error);
+  args.gate_EGD = args.up_EGD;
+  EXPECT_NO_THROW(experts_forward(args, {}));
 }
 
 TEST(ExpertsCheck, RefusesAnIndexOfOtherTokens) {
   const ExpertsData data({3, 1, 2, 4, 5});
   std::vector<float> u(3 * 5), y(3 * 4);
-  ExpertsForward args{data.x_ND(),      data.up_EGD(),        data.down_EDG(),     data.routes(),
-                      data.gate.data(), view(u.data(), 3, 5), view(y.data(), 3, 4)};
+  ExpertsForward args{data.x_ND(),         {},
+                      data.up_stack(),     data.down_stack(),
+                      {UnitKind::relu},    data.routes(),
+                      data.gate.data(),    view(u.data(), 3, 5),
+                      view(y.data(), 3, 4)};
   args.routes.first_N1 = view(data.first.data(), 3);
   try {
     experts_forward(args, {});

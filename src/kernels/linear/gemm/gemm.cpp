@@ -41,6 +41,24 @@ Operand in_memory(const Operand& x, Index outer, Index inner, Scratch& scratch) 
   return {dense, columns, x.rows};
 }
 
+// The two products of a gated one.
+Gemm product_of_gate(const Gemm& args, float* g) {
+  Gemm product = args;
+  product.b = args.gate, product.gate = {};
+  product.c = g, product.c_stride = args.n;
+  return product;
+}
+Gemm product_of_up(const Gemm& args) {
+  Gemm product = args;
+  product.gate = {};
+  return product;
+}
+// Of g, of which the rows have no gaps, and c: both products.
+Gated units_of(const Gemm& args, const float* g) {
+  const View<float, 2> c{args.c, {args.m, args.n}, {args.c_stride, 1}};
+  return {view(g, args.m, args.n), c, args.unit, c};
+}
+
 double finished(const Gemm& args, Index i, Index j, double sum) {
   const Finish& f = args.finish;
   if (f.bias) sum += static_cast<double>(f.bias[j]);
@@ -50,7 +68,18 @@ double finished(const Gemm& args, Index i, Index j, double sum) {
   return sum;
 }
 
+void reference(const Gemm& args, const Run& run);
+
+void reference_of_two(const Gemm& args, const Run& run) {
+  Scratch scratch;
+  float* g = scratch.take<float>(args.m * args.n);
+  reference(product_of_gate(args, g), run);
+  reference(product_of_up(args), run);
+  gated_variants().front().call(units_of(args, g), run);
+}
+
 void reference(const Gemm& args, const Run& run) {
+  if (args.gated()) return reference_of_two(args, run);
   run.count(args.m * args.n * args.k);
   Scratch scratch;
   const Operand b = in_memory(args.b, args.n, args.k, scratch);
@@ -75,43 +104,57 @@ void pack_reference(const GemmPackB& args, const Run&) {
 
 template <void (*pack)(const GemmBlock&)>
 [[maybe_unused]] void pack_blocks(const GemmPackB& args, const Run&) {
-  pack({args.like, gemm_blocking(args.like), args.panels, nullptr});
+  pack({args.like, gemm_blocking(args.like), args.panels, nullptr, nullptr});
 }
 
 // Vector code with the memory that it needs. Unused in a build without.
-template <void (*blocked)(const GemmBlock&), void (*few_rows)(const Gemm&, float*)>
+template <void (*blocked)(const GemmBlock&), void (*gated)(const GemmBlock&),
+          void (*few_rows)(const Gemm&, float* a_rows), void (*units)(const Gated&, const Run&)>
 [[maybe_unused]] void with_scratch(const Gemm& args, const Run& run) {
-  run.count(args.m * args.n * args.k);
+  run.count((args.gated() ? 2 : 1) * args.m * args.n * args.k);
   Scratch scratch;
-  if (has_few_rows(args)) return few_rows(args, scratch.take<float>(gemm_few_rows_floats(args)));
+  if (has_few_rows(args)) {
+    float* a_rows = scratch.take<float>(gemm_few_rows_floats(args));
+    if (!args.gated()) return few_rows(args, a_rows);
+    float* g = scratch.take<float>(args.m * args.n);
+    few_rows(product_of_gate(args, g), a_rows);
+    few_rows(product_of_up(args), a_rows);
+    return units(units_of(args, g), run);
+  }
   const GemmBlocking cut = gemm_blocking(args);
   float* b_panels = args.b.panels ? nullptr : scratch.take<float>(gemm_b_floats(cut));
-  blocked({args, cut, b_panels, scratch.take<float>(gemm_a_floats(cut))});
+  float* a_panels = scratch.take<float>(gemm_a_floats(cut));
+  if (!args.gated()) return blocked({args, cut, b_panels, a_panels, nullptr});
+  gated({args, cut, b_panels, a_panels, scratch.take<float>(gemm_sums_floats(args, cut))});
 }
 
 constexpr Variant<Gemm> kF32[] = {
     {Isa::reference, reference},
 #if MOTE_WITH_AVX2
-    {Isa::avx2, with_scratch<gemm_avx2, gemm_few_rows_avx2>},
+    {Isa::avx2, with_scratch<gemm_avx2, gemm_gated_avx2, gemm_few_rows_avx2, gated_avx2>},
 #endif
 #if MOTE_WITH_AVX512
-    {Isa::avx512, with_scratch<gemm_avx512, gemm_few_rows_avx512>},
+    {Isa::avx512, with_scratch<gemm_avx512, gemm_gated_avx512, gemm_few_rows_avx512, gated_avx512>},
 #endif
 };
 
 constexpr Variant<Gemm> kBf16[] = {
     {Isa::reference, reference},
 #if MOTE_WITH_AVX2
-    {Isa::avx2, with_scratch<gemm_bf16_avx2, gemm_few_rows_bf16_avx2>},
+    {Isa::avx2,
+     with_scratch<gemm_bf16_avx2, gemm_gated_bf16_avx2, gemm_few_rows_bf16_avx2, gated_avx2>},
 #endif
 #if MOTE_WITH_AVX512
-    {Isa::avx512, with_scratch<gemm_bf16_avx512, gemm_few_rows_bf16_avx512>},
+    {Isa::avx512, with_scratch<gemm_bf16_avx512, gemm_gated_bf16_avx512, gemm_few_rows_bf16_avx512,
+                               gated_avx512>},
 #endif
 #if MOTE_WITH_AVX512_BF16
-    {Isa::avx512_bf16, with_scratch<gemm_bf16_avx512_bf16, gemm_few_rows_bf16_avx512>},
+    {Isa::avx512_bf16, with_scratch<gemm_bf16_avx512_bf16, gemm_gated_bf16_avx512_bf16,
+                                    gemm_few_rows_bf16_avx512_bf16, gated_avx512>},
 #endif
 #if MOTE_WITH_AMX
-    {Isa::amx, with_scratch<gemm_bf16_amx, gemm_few_rows_bf16_avx512>},
+    {Isa::amx, with_scratch<gemm_bf16_amx, gemm_gated_bf16_amx, gemm_few_rows_bf16_avx512_bf16,
+                            gated_avx512>},
 #endif
 };
 
@@ -154,6 +197,15 @@ void check_gemm(const Gemm& args) {
              "gemm: b is laid out beforehand, which is for float32 products only");
   check_operand("a", args.a, args.m, args.k);
   check_operand("b", args.b, args.n, args.k);
+  if (args.gated()) {
+    const Operand &gate = args.gate, &b = args.b;
+    check_operand("gate", gate, args.n, args.k);
+    MOTE_CHECK(b.data && gate.rows == Rows::outer && b.rows == Rows::outer,
+               "gemm: gate and b of a gated product lie in memory with k along their rows");
+    MOTE_CHECK(gate.type == b.type, "gemm: gate has elements of ", 8 * size_of(gate.type),
+               " bits, b of ", 8 * size_of(b.type), " or of another type");
+    MOTE_CHECK(!args.finish.any(), "gemm: a gated product has a unit and no other finish");
+  }
   MOTE_CHECK(args.c && (args.m == 1 || args.c_stride >= args.n), "gemm: rows of c have ", args.n,
              " elements and are ", args.c_stride, " apart");
   MOTE_CHECK(!args.finish.factor || args.m == 1 || args.finish.factor_stride >= args.n,

@@ -11,7 +11,14 @@
 //      whose W has the same rows. Panels of b exist only while a product runs, or while a kernel does
 //      that makes many products with the same b.
 // The finish, in this order, each part optional:
-//   + what c held (accumulate), + bias[j], activation, * factor[i, j] (gated layers), * row_scale[i]
+//   + what c held (accumulate), + bias[j], activation, * factor[i, j], * row_scale[i]
+//
+// A gated product makes two sums at once, and hidden units of them (linear/gated):
+//
+//   c[i, j] = unit( g = sum_k a[i, k] * gate[k, j], u = sum_k a[i, k] * b[k, j] )
+//
+// in float32, each sum with the bits that a product of its own has. gate and b lie in memory, of one
+// type, with Rows::outer; there is no other finish.
 //
 // Sums run over k in increasing order in float32, in blocks of a depth that depends on the shape and
 // the machine's caches; a product of few rows sums in the lanes of vectors instead. The order never
@@ -25,6 +32,7 @@
 #include "kernels/core/panel_source.h"
 #include "kernels/core/variants.h"
 #include "kernels/core/view.h"
+#include "kernels/linear/gated/gated.h"
 
 namespace mote::kernels {
 
@@ -51,15 +59,23 @@ struct Finish {
   const float* factor = nullptr;  // [m, n]
   Index factor_stride = 0;
   const float* row_scale = nullptr;  // [m]
+
+  bool any() const {
+    return accumulate || bias || activation != Activation::none || factor || row_scale;
+  }
 };
 
 struct Gemm {
   Index m = 0, n = 0, k = 0;
   Operand a, b;
+  Operand gate;  // with memory: a gated product
+  Unit unit;     // of a gated product
   float* c = nullptr;
   Index c_stride = 0;
   Finish finish;
   Precision precision = Precision::f32;
+
+  bool gated() const { return gate.data != nullptr; }
 };
 
 void gemm(const Gemm& args, const Run& run);
@@ -70,7 +86,7 @@ const Variant<Gemm>& gemm_variant(const Gemm& like, const Run& run);
 
 std::span<const Variant<Gemm>> gemm_variants(Precision precision);
 
-// b of a float32 product laid out once, for products with any m, the same n, k and run, and this
+// b of a float32 product that is not gated, laid out once, for products with any m, the same n, k and run, and this
 // Operand::panels. Without it every product lays b out anew.
 struct GemmPackB {
   Gemm like;

@@ -12,7 +12,7 @@ namespace {
 constexpr Index kSide = 16;
 
 struct GemmAmx : Bf16Pairs {
-  static constexpr int kRows = 32, kVectors = 2, kStepUnit = kSide;
+  static constexpr int kRows = 32, kVectors = 2, kStepUnit = kSide, kMatrices = 1;
 };
 
 struct alignas(64) TileConfig {
@@ -76,6 +76,11 @@ void multiply_tiles(const BlockOfA& block, Index panel, Index rows, Index steps,
 void gemm_bf16_amx(const GemmBlock& block) {
   _tile_loadconfig(&kConfig);
   gemm_blocked<GemmAmx, multiply_tiles>(block);
+  _tile_release();
+}
+void gemm_gated_bf16_amx(const GemmBlock& block) {
+  _tile_loadconfig(&kConfig);
+  gemm_blocked<GatedTiles<GemmAmx, 2 * kSide>, multiply_tiles>(block);
   _tile_release();
 }
 

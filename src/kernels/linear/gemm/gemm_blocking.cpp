@@ -25,7 +25,7 @@ Index l2_bytes() {
 
 constexpr Index kDepth = 256;  // a panel of 16 floats is 16 KiB then: in any L1 cache
 constexpr Index kDepthUnit = 64;
-constexpr Index kRowUnit = 48;      // whole panels of 6, 8 and 16 rows
+constexpr Index kRowUnit = 48;      // whole panels of 6, 8, 12 and 16 rows
 constexpr Index kColumnUnit = 192;  // whole panels of 16, 32 and 48 columns
 
 constexpr Index round_up(Index x, Index unit) {
@@ -44,7 +44,8 @@ GemmBlocking gemm_blocking(const Gemm& args) {
   const Index rows = std::max(kRowUnit, l2_bytes() / 16 / line / kRowUnit * kRowUnit);
   const Index columns = std::max(kColumnUnit, l2_bytes() / 2 / line / kColumnUnit * kColumnUnit);
   cut.rows = std::min(rows, round_up(std::max<Index>(args.m, 1), kRowUnit));
-  cut.columns = std::min(columns, round_up(std::max<Index>(args.n, 1), kColumnUnit));
+  const Index n = (args.gated() ? 2 : 1) * args.n;
+  cut.columns = std::min(columns, round_up(std::max<Index>(n, 1), kColumnUnit));
   return cut;
 }
 
@@ -53,7 +54,8 @@ bool stays_in_l1(Index floats) {
 }
 
 bool has_few_rows(const Gemm& args) {
-  return args.m <= kFewRows && args.a.rows == Rows::outer && args.b.rows == Rows::outer &&
+  const Index few = args.b.type == Type::f32 ? kFewRows : kFewRowsOfHalves;
+  return args.m <= few && args.a.rows == Rows::outer && args.b.rows == Rows::outer &&
          args.b.source.fill == nullptr && args.b.panels == nullptr;
 }
 

@@ -5,7 +5,8 @@
 
 namespace mote::kernels {
 
-// Loops, from the outside: columns of c by `columns`, k by `depth`, rows by `rows`. Blocks of depth
+// Loops, from the outside: columns of b (in a gated product of gate and b) by `columns`, k by
+// `depth`, rows by `rows`. Blocks of depth
 // are nearly equal and multiples of 64 but the last. `depth` depends on k and the machine alone.
 struct GemmBlocking {
   Index rows = 0, columns = 0, depth = 0;
@@ -22,6 +23,7 @@ struct GemmBlock {
   GemmBlocking cut;
   float* b_panels;  // gemm_b_floats()
   float* a_panels;  // gemm_a_floats()
+  float* sums;      // of a gated product: gemm_sums_floats()
 };
 // A step is one k, or two in bfloat16; a panel of either operand is at most 48 wide, and panels are
 // written whole vectors at a time.
@@ -33,13 +35,18 @@ constexpr Index gemm_packed_b_floats(const GemmBlocking& cut, Index n, Index k) 
   const Index blocks = ((n + cut.columns - 1) / cut.columns) * ((k + cut.depth - 1) / cut.depth);
   return blocks * gemm_b_floats(cut);
 }
+// What a gated product has summed up before the last block of depth, and its last tile, of at most 32
+// rows and columns.
+constexpr Index gemm_sums_floats(const Gemm& args, const GemmBlocking& cut) {
+  return args.k <= cut.depth ? 1024 : args.m * (cut.columns + 32);
+}
 constexpr Index gemm_a_floats(const GemmBlocking& cut) {
   return (cut.rows + 32) * (cut.depth + 16) + 1024;
 }
 
 // Products of at most this many rows, with k along the stored rows of both operands, read b where
-// it lies: packing it would cost more than the product.
-inline constexpr Index kFewRows = 6;
+// it lies: packing it would cost more than the product. Elements of 16 bits cost more to pack.
+inline constexpr Index kFewRows = 6, kFewRowsOfHalves = 16;
 bool has_few_rows(const Gemm& args);
 // In float32: the rows of a for such a product where they are stored otherwise or must be rounded.
 constexpr Index gemm_few_rows_floats(const Gemm& args) {
@@ -54,9 +61,16 @@ void gemm_bf16_avx2(const GemmBlock& block);
 void gemm_bf16_avx512(const GemmBlock& block);
 void gemm_bf16_avx512_bf16(const GemmBlock& block);
 void gemm_bf16_amx(const GemmBlock& block);
+void gemm_gated_avx2(const GemmBlock& block);
+void gemm_gated_avx512(const GemmBlock& block);
+void gemm_gated_bf16_avx2(const GemmBlock& block);
+void gemm_gated_bf16_avx512(const GemmBlock& block);
+void gemm_gated_bf16_avx512_bf16(const GemmBlock& block);
+void gemm_gated_bf16_amx(const GemmBlock& block);
 void gemm_few_rows_avx2(const Gemm& args, float* a_rows);
 void gemm_few_rows_avx512(const Gemm& args, float* a_rows);
 void gemm_few_rows_bf16_avx2(const Gemm& args, float* a_rows);
 void gemm_few_rows_bf16_avx512(const Gemm& args, float* a_rows);
+void gemm_few_rows_bf16_avx512_bf16(const Gemm& args, float* a_rows);
 
 }  // namespace mote::kernels

@@ -20,6 +20,7 @@ struct GemmCase {
   bool bias = false, relu = false, accumulate = false, factor = false, row_scale = false;
   Type a_type = Type::f32, b_type = Type::f32;
   bool source = false;  // b fills panels
+  bool gated = false;
 };
 
 inline const char* name(Type type) {
@@ -35,7 +36,7 @@ inline std::string case_name(const GemmCase& c) {
          operand(c.b, c.b_type) + (c.source ? "_source" : "") + (c.pick ? "_picked" : "") +
          (c.scale ? "_scaled" : "") + (c.bias ? "_bias" : "") + (c.relu ? "_relu" : "") +
          (c.accumulate ? "_added" : "") + (c.factor ? "_factor" : "") +
-         (c.row_scale ? "_rowscale" : "");
+         (c.row_scale ? "_rowscale" : "") + (c.gated ? "_gated" : "");
 }
 
 // Every combination of two layouts and seven options, by number in [0, 512).
@@ -43,6 +44,12 @@ inline GemmCase with_options(Index m, Index n, Index k, int number) {
   const auto bit = [&](int i) { return (number >> i & 1) != 0; };
   const auto rows = [&](int i) { return bit(i) ? Rows::inner : Rows::outer; };
   return {m, n, k, rows(0), rows(1), bit(2), bit(3), bit(4), bit(5), bit(6), bit(7), bit(8)};
+}
+
+inline GemmBlocking largest_blocking() {
+  Gemm huge;
+  huge.m = huge.n = huge.k = 1 << 20;
+  return gemm_blocking(huge);
 }
 
 inline std::vector<GemmCase> gemm_cases() {
@@ -62,7 +69,7 @@ inline std::vector<GemmCase> gemm_cases() {
     add(11, 21, size);
   }
   for (int i = 0; i < 200; ++i) add(29, 37, 41);
-  for (Index m : {1, 2, 3, 6})  // few rows have a path of their own
+  for (Index m : {1, 2, 3, 6, 15, 16, 17})  // few rows have a path of their own
     for (Index n : {1, 5, 33})
       for (Index k : {1, 16, 300}) {
         GemmCase c = options(m, n, k);
@@ -78,15 +85,35 @@ inline std::vector<GemmCase> gemm_cases() {
         cases.push_back(c);
       }
   // Every blocking loop turns at least twice.
-  Gemm huge;
-  huge.m = huge.n = huge.k = 1 << 20;
-  const GemmBlocking cut = gemm_blocking(huge);
+  const GemmBlocking cut = largest_blocking();
   add(cut.rows + 5, cut.columns + 5, cut.depth + 3);
   add(2 * cut.rows + 5, 40, 2 * cut.depth + 1);
   add(15, 2 * cut.columns + 3, 2 * cut.depth + 1);
   cases.push_back(options(20, cut.columns + 70, 2 * cut.depth + 1));
   cases.back().pick = cases.back().scale = false;
   cases.back().source = true;
+  return cases;
+}
+
+// Gated products: few rows and more, sizes round vectors and tiles, every blocking loop twice.
+inline std::vector<GemmCase> gated_cases() {
+  std::vector<GemmCase> cases;
+  int count = 0;
+  const auto add = [&](Index m, Index n, Index k) {
+    GemmCase c{m, n, k};
+    c.pick = count % 2 == 1;
+    c.a_type = static_cast<Type>(count % 3), c.b_type = static_cast<Type>(count / 3 % 3);
+    c.gated = true;
+    ++count;
+    cases.push_back(c);
+  };
+  for (const Index m : {0, 1, 6, 7, 11, 12, 13, 33})
+    for (const Index n : {0, 1, 15, 16, 17, 40})
+      for (const Index k : {0, 1, 33, 300}) add(m, n, k);
+  const GemmBlocking cut = largest_blocking();
+  add(cut.rows + 5, cut.columns / 2 + 5, cut.depth + 3);
+  add(2 * cut.rows + 5, 20, 2 * cut.depth + 1);
+  add(15, cut.columns + 3, cut.depth);
   return cases;
 }
 
@@ -157,7 +184,7 @@ struct GemmOperandData {
 
 struct GemmData {
   GemmCase shape;
-  mutable GemmOperandData a, b;
+  mutable GemmOperandData a, b, gate;
   std::vector<float> bias, c, factor, row_scale;
   Index c_stride;
 
@@ -165,6 +192,7 @@ struct GemmData {
       : shape(of),
         a(of.m, of.k, of.a, of.a_type, of, false, 1),
         b(of.n, of.k, of.b, of.b_type, of, true, 3),
+        gate(of.gated ? of.n : 0, of.gated ? of.k : 0, of.b, of.b_type, of, true, 9),
         bias(normals(of.n, 5)),
         c(normals(of.m * (of.n + 5), 6)),
         factor(normals(of.m * (of.n + 2), 7)),
@@ -176,6 +204,7 @@ struct GemmData {
     Gemm g;
     g.m = shape.m, g.n = shape.n, g.k = shape.k;
     g.a = a.operand(), g.b = b.operand();
+    if (shape.gated) g.gate = gate.operand();
     g.c = out, g.c_stride = c_stride;
     g.finish.accumulate = shape.accumulate;
     g.finish.bias = shape.bias ? bias.data() : nullptr;
@@ -188,10 +217,10 @@ struct GemmData {
   // The same with every number replaced by its size: its product bounds the terms of each sum.
   GemmData sizes() const {
     GemmData all = *this;
-    for (std::vector<float>* x : {&all.a.data, &all.a.scale, &all.b.data, &all.b.scale, &all.bias,
-                                  &all.c, &all.factor, &all.row_scale})
+    for (std::vector<float>* x : {&all.a.data, &all.a.scale, &all.b.data, &all.b.scale,
+                                  &all.gate.data, &all.bias, &all.c, &all.factor, &all.row_scale})
       *x = absolute(*x);
-    all.a.store(), all.b.store();
+    all.a.store(), all.b.store(), all.gate.store();
     return all;
   }
 };

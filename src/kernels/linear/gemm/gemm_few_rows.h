@@ -12,35 +12,36 @@ namespace {
 template <class S, Type T, int NumRows, int Columns>
 [[gnu::always_inline]] inline void dots(const Gemm& g, const float* const* rows, Index i, Index j) {
   using V = typename S::V;
+  constexpr Index kStep = S::kLanes * S::kPerStep;  // in k
   const char* b[Columns];
   V sum[NumRows][Columns];
 #pragma GCC unroll 8
   for (int c = 0; c < Columns; ++c) b[c] = stored_row(g.b, j + c);
+  // What the next columns read is asked for while these are summed: rows of b come from memory.
+  const Index next = stored_row(g.b, min_index(j + 2 * Columns, g.n) - Columns) - b[0];
 #pragma GCC unroll 4
   for (int r = 0; r < NumRows; ++r)
 #pragma GCC unroll 8
     for (int c = 0; c < Columns; ++c) sum[r][c] = S::zero();
-  Index k = 0;
-  for (; k + S::kLanes <= g.k; k += S::kLanes) {
+  const auto add = [&](Index k, Index left) __attribute__((always_inline)) {
     V a[NumRows];
 #pragma GCC unroll 4
-    for (int r = 0; r < NumRows; ++r) a[r] = S::load(rows[i + r] + k);
+    for (int r = 0; r < NumRows; ++r) {
+      const float* from = rows[i + r] + k / S::kPerStep;
+      // Pairs are copies, which have 0 behind the last.
+      a[r] = left >= kStep || S::kPerStep == 2 ? S::load(from) : S::load(from, left);
+    }
 #pragma GCC unroll 8
     for (int c = 0; c < Columns; ++c) {
-      const V column = as_multiplied<S, T>(load_stored<S, T>(b[c], k));
+      __builtin_prefetch(b[c] + next + k * size_of(T), 0, 2);
+      const V column = load_steps<S, T>(b[c], k, left);
 #pragma GCC unroll 4
-      for (int r = 0; r < NumRows; ++r) sum[r][c] = S::fma(a[r], column, sum[r][c]);
+      for (int r = 0; r < NumRows; ++r) sum[r][c] = S::multiply_add(a[r], column, sum[r][c]);
     }
-  }
-  if (k < g.k) {
-#pragma GCC unroll 8
-    for (int c = 0; c < Columns; ++c) {
-      const V column = as_multiplied<S, T>(load_stored<S, T>(b[c], k, g.k - k));
-#pragma GCC unroll 4
-      for (int r = 0; r < NumRows; ++r)
-        sum[r][c] = S::fma(S::load(rows[i + r] + k, g.k - k), column, sum[r][c]);
-    }
-  }
+  };
+  Index k = 0;
+  for (; k + kStep <= g.k; k += kStep) add(k, kStep);
+  if (k < g.k) add(k, g.k - k);
 #pragma GCC unroll 4
   for (int r = 0; r < NumRows; ++r)
 #pragma GCC unroll 8
@@ -51,6 +52,8 @@ template <class S, Type T, int Columns>
 [[gnu::always_inline]] inline void columns_of_all_rows(const Gemm& g, const float* const* rows,
                                                        Index j) {
   Index i = 0;
+  if constexpr (S::kLanes == 16)  // registers for 16 sums
+    for (; i + 4 <= g.m; i += 4) dots<S, T, 4, Columns>(g, rows, i, j);
   for (; i + 2 <= g.m; i += 2) dots<S, T, 2, Columns>(g, rows, i, j);
   if (i < g.m) dots<S, T, 1, Columns>(g, rows, i, j);
 }
@@ -62,25 +65,25 @@ void few_rows(const Gemm& g, const float* const* rows) {
   for (; j < g.n; ++j) columns_of_all_rows<S, T, 1>(g, rows, j);
 }
 
-// Rows of a as the products read them: where they lie, or converted or rounded into `to`.
+// Rows of a as the products read them: where they lie, or converted, rounded or in pairs into `to`.
 template <class S, Type T>
-void float_rows(const Operand& a, Index count, Index k, float* to, const float** rows) {
+void rows_of_steps(const Operand& a, Index count, Index k, float* to, const float** rows) {
   for (Index i = 0; i < count; ++i) {
     const char* row = stored_row(a, i);
     rows[i] = reinterpret_cast<const float*>(row);
-    if (T == Type::f32 && !S::kRounds) continue;
+    if (T == Type::f32 && !S::kRounds && S::kPerStep == 1) continue;
     rows[i] = to;
-    for (Index at = 0; at < k; at += S::kLanes, to += S::kLanes)
-      S::store(to, as_multiplied<S, T>(load_some<S, T>(row, at, k - at)));
+    for (Index at = 0; at < k; at += S::kLanes * S::kPerStep, to += S::kLanes)
+      S::store(to, load_steps<S, T>(row, at, k - at));
   }
 }
 
 template <class S>
 void gemm_few_rows(const Gemm& g, float* a_rows) {
-  const float* rows[kFewRows];
-  if (g.a.type == Type::f32) float_rows<S, Type::f32>(g.a, g.m, g.k, a_rows, rows);
-  if (g.a.type == Type::bf16) float_rows<S, Type::bf16>(g.a, g.m, g.k, a_rows, rows);
-  if (g.a.type == Type::f16) float_rows<S, Type::f16>(g.a, g.m, g.k, a_rows, rows);
+  const float* rows[kFewRowsOfHalves];
+  if (g.a.type == Type::f32) rows_of_steps<S, Type::f32>(g.a, g.m, g.k, a_rows, rows);
+  if (g.a.type == Type::bf16) rows_of_steps<S, Type::bf16>(g.a, g.m, g.k, a_rows, rows);
+  if (g.a.type == Type::f16) rows_of_steps<S, Type::f16>(g.a, g.m, g.k, a_rows, rows);
   if (g.b.type == Type::f32) few_rows<S, Type::f32>(g, rows);
   if (g.b.type == Type::bf16) few_rows<S, Type::bf16>(g, rows);
   if (g.b.type == Type::f16) few_rows<S, Type::f16>(g, rows);

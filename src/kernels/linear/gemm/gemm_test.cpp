@@ -109,6 +109,63 @@ TEST(Gemm, IgnoresWhatTheResultHeldUnlessItAdds) {
   }
 }
 
+using GatedGemm = VariantTest<Row, GemmCase>;
+
+// Of both products alone, with the units that the same instruction set makes of them.
+TEST_P(GatedGemm, HasTheBitsOfTwoProductsAndTheirUnits) {
+  const auto& [row, shape] = GetParam();
+  const GemmData data(shape);
+  for (const Unit& unit : {Unit{}, Unit{UnitKind::gelu, 1, 0.5f, 1.5f}}) {
+    Guarded<float> c(static_cast<Index>(data.c.size()));
+    std::copy(data.c.begin(), data.c.end(), c.data());
+    Gemm args = data.args(c.data(), row.precision);
+    args.unit = unit;
+    row.variant.call(args, {});
+    std::vector<float> g = data.c, u = data.c;
+    Gemm one = data.args(g.data(), row.precision);
+    one.b = one.gate, one.gate = {};
+    row.variant.call(one, {});
+    one = data.args(u.data(), row.precision);
+    one.gate = {};
+    row.variant.call(one, {});
+    const auto rows = [&](std::vector<float>& x) {
+      return View<float, 2>{x.data(), {shape.m, shape.n}, {data.c_stride, 1}};
+    };
+    select(gated_variants(), {row.variant.isa}).call({rows(g), rows(u), unit, rows(u)}, {});
+    EXPECT_EQ(c.values(), u);
+  }
+}
+
+// silu's slope is below 1.1 and |silu(g)| <= |g|, so that h is off by at most 2.1 tolerances of the
+// sums' sizes, and by what the unit itself rounds.
+TEST_P(GatedGemm, MatchesReference) {
+  const auto& [row, shape] = GetParam();
+  const GemmData data(shape);
+  const Variant<Gemm>& reference = gemm_variants(row.precision).front();
+  const std::vector<float> want = product(data, row.precision, reference);
+  GemmData of_size = data.sizes();
+  std::vector<float> scale = of_size.c, u = of_size.c;
+  Gemm one = of_size.args(scale.data(), row.precision);
+  one.b = one.gate, one.gate = {};
+  reference.call(one, {});
+  one = of_size.args(u.data(), row.precision);
+  one.gate = {};
+  reference.call(one, {});
+  for (Index i = 0; i < shape.m; ++i)
+    for (Index j = 0; j < shape.n; ++j) {
+      const auto at = static_cast<std::size_t>(i * data.c_stride + j);
+      scale[at] *= u[at];
+    }
+  EXPECT_LE(worst_error(product(data, row.precision, row.variant), want, scale,
+                        2.1 * gemm_tolerance(shape.k) + 8 * kRounding),
+            1);
+}
+
+INSTANTIATE_TEST_SUITE_P(All, GatedGemm,
+                         ::testing::Combine(::testing::ValuesIn(rows()),
+                                            ::testing::ValuesIn(gated_cases())),
+                         print);
+
 Gemm two_by_two(const float* a, const float* b, float* c) {
   Gemm g;
   g.m = g.n = g.k = 2;
@@ -138,17 +195,15 @@ TEST(Gemm, FinishesInTheOrderOfItsContract) {
 }
 
 TEST(Gemm, BLaidOutBeforehandGivesTheSameBits) {
-  Gemm huge;
-  huge.m = huge.n = huge.k = 1 << 20;
-  const GemmBlocking cut = gemm_blocking(huge);
+  const GemmBlocking cut = largest_blocking();
   struct Size {
     Index m, n, k;
   };
-  for (const Size& s : {Size{7, 1, 1},
+  for (const Size& s : {Size{17, 1, 1},
                         {20, 33, 40},
                         {70, 200, 83},
-                        {11, 40, 0},
-                        {9, cut.columns + 37, 2 * cut.depth + 5}})
+                        {19, 40, 0},
+                        {18, cut.columns + 37, 2 * cut.depth + 5}})
     for (const Rows layout : {Rows::outer, Rows::inner})
       for (const Type type : {Type::f32, Type::bf16}) {
         GemmCase shape{s.m, s.n, s.k, Rows::outer, layout};
@@ -185,6 +240,10 @@ TEST(Gemm, RefusesWhatCannotBeMultiplied) {
   refused([](Gemm& g) { g.b.source = {PlainSource::fill, nullptr}; });
   refused([&](Gemm& g) { g.a = {.panels = a}; });
   refused([&](Gemm& g) { g.b = {.panels = b}, g.precision = Precision::bf16; });
+  refused([&](Gemm& g) { g.gate = {b, 2}, g.finish.accumulate = true; });
+  refused([&](Gemm& g) { g.gate = {b, 2, Rows::inner}; });
+  refused([&](Gemm& g) { g.gate = {b, 2}, g.gate.type = Type::bf16; });
+  refused([&](Gemm& g) { g.gate = {b, 2}, g.b = {.panels = b}; });
 }
 
 TEST(Halves, ConvertAsTheirFormatsSay) {
