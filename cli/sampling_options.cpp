@@ -52,8 +52,9 @@ void SamplingOptions::add(CLI::App& app) {
   run::SamplerConfig& sampler = options.sampler;
   app.add_option("-n,--predict", options.new_tokens, "tokens to add")
       ->check(from_to(std::int64_t{0}, kMostNumber));
-  app.add_option("--temperature,--temp", sampler.temperature, "0: always the most probable token")
-      ->check(from_to(0.0, run::kMostTemperature));
+  of_beams_ = {app.add_option("--temperature,--temp", sampler.temperature,
+                              "0: always the most probable token")
+                   ->check(from_to(0.0, run::kMostTemperature))};
   of_draws_ = {app.add_option("--top-k", sampler.top_k, "draw from the k most probable; 0: all")
                    ->check(from_to(std::int64_t{0}, run::kMostTopK)),
                app.add_option("--typical-p", sampler.typical_p,
@@ -65,43 +66,48 @@ void SamplingOptions::add(CLI::App& app) {
                               "leave out what is less probable than this share of the first")
                    ->check(from_to(0.0, 1.0)),
                app.get_option("--seed")};
-  app.add_option("--repeat-penalty", sampler.repeat_penalty, "above 1: repeat less")
-      ->check(from_to(1 / run::kMostPenalty, run::kMostPenalty));
-  app.add_option("--presence-penalty", sampler.presence_penalty,
-                 "taken off the logits of tokens that were there")
-      ->check(from_to(-run::kMostPenalty, run::kMostPenalty));
-  app.add_option("--frequency-penalty", sampler.frequency_penalty,
-                 "taken off as often as they were there")
-      ->check(from_to(-run::kMostPenalty, run::kMostPenalty));
-  app.add_option("--repeat-last-n", sampler.repeat_last,
-                 "the last tokens that penalties look at; -1: all")
-      ->check(from_to(std::int64_t{-1}, run::kMostTopK));
+  const CLI::Option* const penalties[] = {
+      app.add_option("--repeat-penalty", sampler.repeat_penalty, "above 1: repeat less")
+          ->check(from_to(1 / run::kMostPenalty, run::kMostPenalty)),
+      app.add_option("--presence-penalty", sampler.presence_penalty,
+                     "taken off the logits of tokens that were there")
+          ->check(from_to(-run::kMostPenalty, run::kMostPenalty)),
+      app.add_option("--frequency-penalty", sampler.frequency_penalty,
+                     "taken off as often as they were there")
+          ->check(from_to(-run::kMostPenalty, run::kMostPenalty)),
+      app.add_option("--repeat-last-n", sampler.repeat_last,
+                     "the last tokens that penalties look at; -1: all")
+          ->check(from_to(std::int64_t{-1}, run::kMostTopK))};
+  of_beams_.insert(of_beams_.end(), std::begin(penalties), std::end(penalties));
+  of_beams_.insert(of_beams_.end(), of_draws_.begin(), of_draws_.end());
   app.add_option("--logit-bias", biases_, "ID=BIAS, added to a token's logit; ID=false: never it")
       ->allow_extra_args(false)
       ->check(not_empty());
   app.add_option("--beams", options.beams, "above 1: beam search, which draws nothing")
       ->check(from_to(std::int64_t{1}, std::int64_t{1000}));
-  app.add_option("--length-penalty", options.length_penalty,
-                 "beam search's sums are divided by this power of the length")
-      ->check(from_to(-100.0, 100.0));
+  length_penalty_ = app.add_option("--length-penalty", options.length_penalty,
+                                   "beam search's sums are divided by this power of the length")
+                        ->check(from_to(-100.0, 100.0));
   app.add_flag("--ignore-eos", options.ignore_ends, "never draw a token that ends a text");
   app.add_option("--stop", options.stop, "end before this text")
       ->allow_extra_args(false)
       ->check(not_empty());
 }
 
-void SamplingOptions::warn_of_draws(const char* why) const {
+void SamplingOptions::warn_of(const std::vector<const CLI::Option*>& options, const char* why) {
   std::string given;
-  for (const CLI::Option* option : of_draws_)
+  for (const CLI::Option* option : options)
     if (option->count() > 0) given += (given.empty() ? "" : ", ") + option->get_name();
   if (!given.empty()) log::warn(concat(why, ": no use is made of ", given));
 }
 
 void SamplingOptions::finish(const Context& context, int vocabulary) {
   if (options.beams > 1)
-    warn_of_draws("--beams searches and draws nothing");
+    warn_of(of_beams_, "--beams searches for the most probable text");
   else if (options.sampler.temperature == 0)
-    warn_of_draws("--temperature 0 always takes the most probable token");
+    warn_of(of_draws_, "--temperature 0 always takes the most probable token");
+  if (options.beams == 1 && length_penalty_->count() > 0)
+    warn_of({length_penalty_}, "without --beams nothing is searched for");
   for (const std::string& stop : options.stop)  // what is said is UTF-8 and would never have it
     check_utf8(stop, ErrorKind::usage, "--stop", "");
   for (const std::string& bias : biases_)

@@ -16,10 +16,12 @@ class SamplingOptions {
 
  private:
   // Peers' command lines give them all, so that they are no misuse.
-  void warn_of_draws(const char* why) const;
+  static void warn_of(const std::vector<const CLI::Option*>& options, const char* why);
 
   std::vector<std::string> biases_;
   std::vector<const CLI::Option*> of_draws_;  // what only drawing tokens uses
+  std::vector<const CLI::Option*> of_beams_;  // what beam search makes no use of
+  const CLI::Option* length_penalty_ = nullptr;
 };
 
 // Throws, naming the place and, if it is in one, the file.

@@ -48,8 +48,9 @@ class Generate final : public Verb {
     options.memory_tokens = run::memory_for_context(model->config(), context_size_);
     Json results = Json::array();
     for (const std::string& prompt : prompts) {
-      // The prompt comes with the first text, so that nothing is printed where there is none.
-      bool prompt_printed = context.json;
+      // The prompt comes with the first text, so that nothing is printed where there is none. A source
+      // is another text than its target.
+      bool prompt_printed = context.json || checkpoint::reads_source(model->config());
       const auto print = [&](const std::string& piece) {
         if (!prompt_printed) std::cout << prompt;
         prompt_printed = true;

@@ -92,6 +92,11 @@ Model read_model(Json own, const Json& common, const std::string& file, const Pl
   try {
     model.recipe = train::recipe_from(table, file);
     train::validate(model.recipe, file);
+    if (checkpoint::reads_source(model.recipe.model))
+      throw_config_error({file, "model.encoder.layers"},
+                         concat("is ", model.recipe.model.encoder.layers,
+                                "; comparisons are of models without an encoder, which go on with "
+                                "a text"));
   } catch (const Error& error) {
     throw Error(error.kind(), concat(error.what(), " (model '", model.name, "')"))
         .in(error.file())

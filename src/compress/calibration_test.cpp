@@ -5,6 +5,7 @@
 #include "base/check.h"
 #include "tests/support/models.h"
 #include "text/bpe.h"
+#include "text/sentencepiece.h"
 
 namespace mote::compress {
 namespace {
@@ -168,6 +169,41 @@ Samples draw(std::int64_t samples, std::uint64_t seed) {
   return ids;
 }
 
+// specs/qmoe 8, acceptance 4: what stands where special tokens do changes nothing while they are masked.
+TEST(InputMoments, OfExpertsAreOfTheTokensThatCount) {
+  const auto routes = some_routes();
+  std::vector<char> counted(kTokens, 1);
+  for (std::size_t n = 0; n < counted.size(); n += 3) counted[n] = 0;
+  const auto moments_of = [&](const Tensor& x_ND, bool gathered, const std::vector<char>& mask) {
+    InputMoments moments({"w"}, kTokens, 1000, test_pass());
+    moments.count(mask);
+    moments.saw("w", gathered ? x_ND.index_select(0, routes.token_R.to(torch::kInt64)) : x_ND,
+                {routes, gathered});
+    return moments.of("w");
+  };
+  const Tensor x = fill(1, {kTokens, 9}), other = x.clone();
+  for (std::int64_t n = 0; n < kTokens; n += 3) other[n] = fill(static_cast<int>(n) + 7, {9});
+  for (const bool gathered : {false, true}) {
+    const Statistics masked = moments_of(x, gathered, counted),
+                     changed = moments_of(other, gathered, counted),
+                     all = moments_of(x, gathered, {}),
+                     all_changed = moments_of(other, gathered, {});
+    EXPECT_TRUE(masked.second_moments_EII.equal(changed.second_moments_EII));
+    EXPECT_FALSE(all.second_moments_EII.equal(all_changed.second_moments_EII));
+    for (std::int64_t e = 0; e < kExperts; ++e) {
+      Tensor sum = torch::zeros({9, 9}, torch::kFloat64);
+      std::int64_t rows = 0;
+      for (const std::int64_t n : tokens_of(routes, e)) {
+        if (!counted[static_cast<std::size_t>(n)]) continue;
+        sum += torch::outer(x[n].to(torch::kFloat64), x[n].to(torch::kFloat64));
+        ++rows;
+      }
+      expect_close(masked.second_moments_EII[e], sum, 1e-5);
+      EXPECT_EQ(masked.tokens[static_cast<std::size_t>(e)], rows);
+    }
+  }
+}
+
 TEST(DrawSamples, ArePiecesOfOneDocumentInTheOrderOfTheText) {
   const Samples all = draw(1000, 1);
   EXPECT_EQ(all.size(), 55u) << "ten pieces of ten tokens and one of one, of each document";
@@ -198,6 +234,49 @@ TEST(DrawSamples, RefuseACorpusWithoutText) {
     std::vector<std::string_view> documents_;
   };
   EXPECT_THROW(draw_samples(Nothing(), *text::make_byte_tokenizer(), {}), Error);
+}
+
+class Sentences final : public text::Corpus {
+ public:
+  Sentences() {
+    for (int i = 0; i < 40; ++i)
+      texts_.push_back(concat("sentence ", i, " is one of ", 100 - i, " others"));
+    for (const std::string& text : texts_) documents_.push_back(text);
+  }
+  const std::vector<std::string_view>& documents() const override { return documents_; }
+
+ private:
+  std::vector<std::string> texts_;
+  std::vector<std::string_view> documents_;
+};
+
+// specs/qmoe 2.1 and 2.4: a closing sentinel and no end in the target; rows of sentinels do not count in the
+// source, nor rows that a sentinel follows in the target.
+TEST(DrawPairs, HaveQmoesFormAndItsMask) {
+  const Sentences corpus;
+  const auto tokenizer = text::train_unigram(corpus, 300, 100);
+  text::PairOptions options;
+  options.source_tokens = 64, options.target_tokens = 64;
+  options.spans = {0.3, 1.5};
+  for (const bool count_special : {false, true}) {
+    const auto samples = draw_pairs(corpus, *tokenizer, {10, 0, 4}, options, count_special);
+    ASSERT_EQ(samples.size(), 10u);
+    for (const SampleText& sample : samples) {
+      const auto is_sentinel = [&](text::TokenId id) {
+        return id != text::end_token(*tokenizer) && tokenizer->special(id);
+      };
+      EXPECT_EQ(sample.source.back(), text::end_token(*tokenizer));
+      EXPECT_EQ(sample.ids.front(), text::start_token(*tokenizer));
+      EXPECT_TRUE(is_sentinel(sample.ids[1]));
+      ASSERT_EQ(sample.source_counted.size(), sample.source.size());
+      ASSERT_EQ(sample.counted.size(), sample.ids.size());
+      for (std::size_t i = 0; i < sample.source.size(); ++i)
+        EXPECT_EQ(sample.source_counted[i] == 1, count_special || !is_sentinel(sample.source[i]));
+      for (std::size_t t = 0; t + 1 < sample.ids.size(); ++t)
+        EXPECT_EQ(sample.counted[t] == 1, count_special || !is_sentinel(sample.ids[t + 1]));
+      EXPECT_EQ(sample.counted.back() == 1, count_special) << "the closing sentinel follows";
+    }
+  }
 }
 
 }  // namespace

@@ -38,7 +38,9 @@ Cache::Seen Cache::append(std::int64_t index, const Tensor& k_BTI, const Tensor&
   const std::int64_t needed_from =
       block == 0 ? 0 : std::max<std::int64_t>(0, position_ / block * block - memory);
   std::int64_t dropped = std::clamp<std::int64_t>(needed_from - layer.first, 0, layer.count);
-  const std::int64_t capacity = layer.k_BCI.defined() ? layer.k_BCI.size(1) : 0;
+  // Room for another number of sequences, as a search of several texts leaves it, is none.
+  const bool has_room = layer.k_BCI.defined() && layer.k_BCI.size(0) == k_BTI.size(0);
+  const std::int64_t capacity = has_room ? layer.k_BCI.size(1) : 0;
   // Nothing moves while there is room behind what is held.
   if (layer.count + added <= capacity) dropped = 0;
   const std::int64_t kept = layer.count - dropped;

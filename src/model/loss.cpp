@@ -5,6 +5,8 @@
 #include <numbers>
 
 #include "base/check.h"
+#include "base/counted.h"
+#include "base/log.h"
 #include "model/nonfinite.h"
 
 namespace mote::model {
@@ -170,11 +172,14 @@ CorpusLoss pairs_loss(const Model& model, const text::Tokenizer& tokenizer,
     pairs.clear();
     if (progress) progress(total.tokens);
   };
-  text::for_each_pair(corpus, tokenizer, options, [&](text::Pair pair) {
+  const std::int64_t cut = text::for_each_pair(corpus, tokenizer, options, [&](text::Pair pair) {
     pairs.push_back(std::move(pair));
     if (pairs.size() == kAtOnce) score();
   });
   score();
+  if (cut > 0)
+    log::warn(concat(counted(cut, "text"), " of pairs were cut to the ", options.source_tokens,
+                     " tokens of a source and ", options.target_tokens, " of a target"));
   if (total.tokens == 0)
     throw Error(ErrorKind::file,
                 concat("the corpus has ", corpus.documents().size(),

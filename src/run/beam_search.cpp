@@ -125,9 +125,11 @@ Beam beam_search(const model::Model& model, const Tensor& hidden_11D, model::Cac
   Tensor hidden_N1D = hidden_11D;
   while (!search.done()) {
     stop_if_interrupted();
-    const Tensor log_p_NV = torch::log_softmax(model.logits(hidden_N1D, pass).flatten(0, 1), -1);
-    if (!log_p_NV.isfinite().all().item<bool>())
+    Tensor logits_NV = model.logits(hidden_N1D, pass).flatten(0, 1);
+    if (!logits_NV.isfinite().all().item<bool>())
       model::throw_nonfinite(model, "the logits of a beam are not finite");
+    for (const auto& [id, bias] : options.biases) logits_NV.select(1, id) += bias;
+    const Tensor log_p_NV = torch::log_softmax(logits_NV, -1);
     const std::vector<std::int64_t> rows =
         search.go_on(log_p_NV.narrow(1, 0, vocabulary).contiguous());
     if (search.done()) break;

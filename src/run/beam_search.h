@@ -4,7 +4,7 @@
 // At each step every kept beginning goes on with every token; of these the `beams` most probable that do
 // not end are kept, and what ends among the first `beams` of all is finished. It stops when `beams`
 // are finished and no beginning has a larger score, or after `new_tokens`. Equal sums: the earlier
-// beginning, then the lower id. One beam is greedy search.
+// beginning, then the lower id. One beam is greedy search. Biases are added to logits first.
 #pragma once
 
 #include <functional>
@@ -19,6 +19,7 @@ struct BeamOptions {
   std::int64_t beams = 4;
   double length_penalty = 1;
   std::int64_t new_tokens = 128;
+  std::vector<std::pair<text::TokenId, float>> biases = {};  // minus infinity: never written
 };
 
 struct Beam {

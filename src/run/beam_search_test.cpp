@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <limits>
+
 #include "tests/support/models.h"
 
 namespace mote::run {
@@ -71,6 +73,50 @@ TEST(BeamSearch, FindsTheBestTextWhereItKeepsAll) {
     EXPECT_EQ(found.ended, best.ended);
     EXPECT_NEAR(found.score, best.score, 1e-5);
   }
+}
+
+// A session that searched goes on with one text.
+TEST(BeamSearch, LeavesACacheThatOneTextCanUse) {
+  const torch::NoGradGuard no_grad;
+  const Pass pass = test_pass();
+  const auto model = small_model();
+  const auto logits_after = [&](Cache& cache) {
+    cache.reset();
+    ForwardState state(pass);
+    state.cache = &cache;
+    model->read_source({torch::tensor({{9, 2, 5}}), {}}, state);
+    Tensor hidden;
+    for (const std::int64_t id : {0, 4, 7}) hidden = model->hidden(torch::tensor({{id}}), state);
+    return model->logits(hidden, pass);
+  };
+  Cache cache = model->make_cache(), fresh = model->make_cache();
+  const Tensor wanted = logits_after(fresh);
+  ForwardState state(pass);
+  state.cache = &cache;
+  model->read_source({torch::tensor({{1, 2}}), {}}, state);
+  beam_search(
+      *model, model->hidden(torch::tensor({{0}}), state), cache, 11,
+      [](text::TokenId) { return false; }, {3, 1, 5}, pass);
+  EXPECT_TRUE(logits_after(cache).equal(wanted));
+}
+
+TEST(BeamSearch, NeverWritesWhatABiasForbids) {
+  const torch::NoGradGuard no_grad;
+  const Pass pass = test_pass();
+  const auto model = small_model();
+  Cache cache = model->make_cache();
+  ForwardState state(pass);
+  state.cache = &cache;
+  model->read_source({torch::tensor({{1, 2}}), {}}, state);
+  BeamOptions options{3, 1, 8};
+  for (text::TokenId id = 0; id < 11; ++id)
+    if (id != 3 && id != 6)
+      options.biases.emplace_back(id, -std::numeric_limits<float>::infinity());
+  const Beam found = beam_search(
+      *model, model->hidden(torch::tensor({{0}}), state), cache, 11,
+      [](text::TokenId id) { return id == 1; }, options, pass);
+  EXPECT_EQ(found.ids.size(), 8u);
+  for (const text::TokenId id : found.ids) EXPECT_TRUE(id == 3 || id == 6) << id;
 }
 
 TEST(BeamSearch, OfOneBeamIsGreedy) {

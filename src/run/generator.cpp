@@ -177,12 +177,11 @@ Generated Session::go_on(std::vector<text::TokenId> history,
 
 void Session::search(const Tensor& hidden, const std::function<void(const std::string&)>& emit,
                      Generated& result) {
-  const BeamOptions options{options_.beams, options_.length_penalty, options_.new_tokens};
+  const BeamOptions options{options_.beams, options_.length_penalty, options_.new_tokens,
+                            sampler_config(options_, bounds_).biases};
   model::Pass pass = pass_;
   pass.buffers = nullptr;
-  const auto ends = [this](text::TokenId id) {
-    return !options_.ignore_ends && bounds_.ends_text(id);
-  };
+  const auto ends = [this](text::TokenId id) { return bounds_.ends_text(id); };
   Beam best = options.new_tokens > 0 ? beam_search(model_, hidden, cache_, tokenizer_.vocab_size(),
                                                    ends, options, pass)
                                      : Beam{};

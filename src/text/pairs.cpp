@@ -143,6 +143,9 @@ std::int64_t for_each_pair(const Corpus& corpus, const Tokenizer& tokenizer,
     return tokens;
   };
   const std::vector<std::string_view>& documents = corpus.documents();
+  MOTE_CHECK(documents.size() % 2 == 0, "the text has ", documents.size(),
+             " documents, and pairs are two each; give JSON lines with two keys (text key and "
+             "target key)");
   for (std::size_t i = 0; i + 1 < documents.size(); i += 2)
     use({ended(documents[i], options.source_tokens),
          ended(documents[i + 1], options.target_tokens)});

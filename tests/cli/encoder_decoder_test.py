@@ -115,6 +115,13 @@ class EncoderDecoderTest(ProgramTest):
             beams = mote("generate", run, "-p", pair["source"], "-n", "40", "--beams", "3", "--json").json()
             self.assertTrue(beams["text"])
         self.assertGreaterEqual(right, 4, "of 6")
+        printed = mote("generate", run, "-p", "six one", "-n", "40", "--temperature", "0").stdout
+        self.assertEqual(printed.count("six"), 1, "the target alone is printed")
+        warned = mote("generate", run, "-p", "six one", "--beams", "2", "--temperature", "0.5", "--repeat-penalty", "1.5")
+        for flag in ("--temperature", "--repeat-penalty"):
+            self.assertIn(flag, warned.stderr)
+        endless = mote("generate", run, "-p", "six one", "-n", "20", "--beams", "2", "--ignore-eos", "--json").json()
+        self.assertEqual((endless["new_tokens"], endless["stop_reason"]), (20, "length"))
 
     def test_is_compressed_with_and_without_special_tokens(self):
         run = self.scratch / "run"
@@ -148,6 +155,11 @@ class EncoderDecoderTest(ProgramTest):
             result = mote("train", self.gaps_recipe(), "--out", self.scratch / "none", "--set", change)
             self.assertNotEqual(result.status, 0, change)
             self.assertIn(named, result.stderr)
+        comparison = self.scratch / "comparison.toml"
+        comparison.write_text('title = "gaps"\n' + self.gaps_recipe(steps=2).read_text() + '[[models]]\nname = "one"\n[[models]]\nname = "two"\n')
+        result = mote("compare", comparison, "--out", self.scratch / "none")
+        self.assertNotEqual(result.status, 0)
+        self.assertIn("encoder", result.stderr)
         run = self.scratch / "run"
         mote("train", self.gaps_recipe(steps=2), "--out", run)
         for words, named in ((("generate", run, "-p", ""), "empty"), (("chat", run), "encoder"),

@@ -81,6 +81,9 @@ FamilyModel read_switch(FamilySource source) {
   const HfConfig config(source.config, source.file);
   ModelConfig model = read_stacks(config);
   config.only("router_dtype", "float32");
+  config.only("router_type", "tokens_masked");
+  config.only("num_selected_experts", 1);
+  config.only("batch_prioritized_routing", false);
   config.ignore({"add_router_probs", "router_ignore_padding_tokens", "output_router_logits"});
   dense_of(model).activation = read_activation(config, "dense_act_fn", "relu");
   config.only("feed_forward_proj", config.word("dense_act_fn", "relu"));

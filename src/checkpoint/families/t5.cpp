@@ -94,7 +94,8 @@ std::vector<std::string> copies(std::span<const char* const> names, const Tensor
 ModelConfig read_stacks(const HfConfig& config) {
   config.only("is_encoder_decoder", true);
   config.ignore({"initializer_factor", "decoder_start_token_id", "classifier_dropout",
-                 "output_past", "task_specific_params", "is_gated_act"});
+                 "output_past", "task_specific_params", "is_gated_act", "tokenizer_class",
+                 "gradient_checkpointing"});
   ModelConfig model;
   model.vocab_size = config.integer("vocab_size");
   model.dim = config.integer_of({"d_model", "hidden_size"});
