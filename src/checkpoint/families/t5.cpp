@@ -133,13 +133,15 @@ FamilyModel finished_stacks(const HfConfig& config, ModelConfig model,
   // last, into the place that both share.
   const bool rounded = said_tied && !heads.empty() && !embeddings.empty() &&
                        is_rounded(tensors->at(heads[0]), tensors->at(embeddings[0]));
-  model.tied =
-      rounded || heads.empty() ||
-      (!embeddings.empty() && same_values(tensors->at(heads[0]), tensors->at(embeddings[0])));
+  // Without the files, as the config says.
+  model.tied = tensors ? rounded || heads.empty() ||
+                             (!embeddings.empty() &&
+                              same_values(tensors->at(heads[0]), tensors->at(embeddings[0])))
+                       : said_tied;
   const std::string embedding = rounded ? heads[0] : embeddings.empty() ? "" : embeddings[0];
   std::vector<std::string> ignored = embeddings;
-  if (model.tied) ignored.insert(ignored.end(), heads.begin(), heads.end());
-  if (!model.tied) ignored.insert(ignored.end(), heads.begin() + 1, heads.end());
+  for (const std::string& head : heads)  // the first one is the model's own, unless they are tied
+    if (model.tied || head != heads.front()) ignored.push_back(head);
   std::erase(ignored, embedding);
   ignored.emplace_back(kUnusedBias);
 
