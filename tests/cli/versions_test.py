@@ -34,7 +34,7 @@ class Version1(VersionTest):
                       "--set", "model.feed_forward.experts_per_token=1", cwd=self.scratch)
         self.assert_done(result)
         config = json.loads((out / "config.json").read_text())
-        self.assertEqual(config["format_version"], 5)
+        self.assertEqual(config["format_version"], 6)
         mixture = config["feed_forward"]
         self.assertEqual((mixture["kind"], mixture["experts"], mixture["expert_width"]), ("mixture", 4, 16))
         router = mixture["router"]
@@ -46,10 +46,10 @@ class Version1(VersionTest):
         folder = self.scratch / "newer"
         shutil.copytree(KEPT / "mixture", folder)
         config = json.loads((folder / "config.json").read_text())
-        config["format_version"] = 6
+        config["format_version"] = 7
         (folder / "config.json").write_text(json.dumps(config))
         result = mote("eval", folder, "--data", KEPT / "text.txt")
-        self.assert_refused(result, 1, "format_version", "6", "5")
+        self.assert_refused(result, 1, "format_version", "7", "6")
 
 
 class Version2(VersionTest):
