@@ -255,6 +255,32 @@ TEST(Warnings, NameRoutersWhoseTokensDoNotFollowFromThoseBefore) {
   EXPECT_TRUE(causality_warnings(router("select.kind = \"sinkhorn\"")).empty());
 }
 
+TEST(MoteVersion5, HadNoEncoderAndSwitchLossesOfBatches) {
+  const ModelConfig want =
+      config("feed_forward.router.balance = [{ kind = \"switch\", weight = 0.5 }]");
+  Json json = write_mote(want);
+  json["format_version"] = 5;
+  json.erase("encoder");
+  for (const char* key : {"over", "dropped_as_first"})
+    json["feed_forward"]["router"]["balance"][0].erase(key);
+  EXPECT_EQ(to_json(read_mote(json, "config.json").config), to_json(want));
+  json["format_version"] = 6;
+  EXPECT_THROW(read_mote(json, "config.json"), Error);
+}
+
+// An encoder and what attends to it have buckets of distances, the same in all layers of a stack.
+TEST(Encoder, WantsBucketsOfDistancesEverywhere) {
+  const std::string bucketed = "attention = { kind = \"bucketed\" }\n";
+  EXPECT_EQ(refused(bucketed + "encoder.layers = 2"), "accepted");
+  EXPECT_EQ(refused("attention = { kind = \"causal\" }\nencoder.layers = 2"), "attention.kind");
+  EXPECT_EQ(refused(bucketed + "encoder.layers = 2\npositions = \"learned\""), "positions");
+  EXPECT_EQ(refused(bucketed + "encoder.rules = [{ layers = 0, dropout = 0.1 }]"), "encoder.rules");
+  EXPECT_EQ(refused(bucketed + "rules = [{ layers = 1, attention = { heads = 4 } }]"), "attention");
+  EXPECT_EQ(refused("attention = { kind = \"bucketed\", buckets = 30 }"), "attention.buckets");
+  EXPECT_EQ(refused("attention = { kind = \"bucketed\", buckets = 32, max_distance = 16 }"),
+            "attention.max_distance");
+}
+
 TEST(MoteVersion2, HasTheRouterThatAllItsModelsHad) {
   Json json = write_mote(config("feed_forward.router.entropy_weight = 0.25"));
   json["format_version"] = 2;
