@@ -43,6 +43,13 @@ void warn_of_unused(const DataConfig& data, bool prepared, bool learned, std::in
   if (!learned && data.vocab_size != none.vocab_size && data.vocab_size != tokens)
     log::warn(concat("data.vocab_size = ", data.vocab_size, " is not used: the tokenizer of ",
                      prepared ? data.train : data.tokenizer, " has ", tokens, " tokens"));
+  const auto warn_of_task = [&](const char* key) {
+    log::warn(concat(key, " is not used: data.task is ", enum_name(data.task)));
+  };
+  if (data.task != text::Task::span_corruption && to_json(data.spans) != to_json(none.spans))
+    warn_of_task("data.spans");
+  if (data.task != text::Task::pairs && data.target_key != none.target_key)
+    warn_of_task("data.target_key");
   if (!prepared || (!data.valid.empty() && !text::is_prepared(data.valid))) return;
   const auto warn = [&](const char* key) {
     log::warn(concat(key, " is not used: ", data.train, " is a prepared folder"));

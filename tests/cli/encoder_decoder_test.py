@@ -160,6 +160,8 @@ class EncoderDecoderTest(ProgramTest):
         result = mote("compare", comparison, "--out", self.scratch / "none")
         self.assertNotEqual(result.status, 0)
         self.assertIn("encoder", result.stderr)
+        unused = mote("train", self.pairs_recipe(steps=1), "--out", self.scratch / "unused", "--set", "data.spans.density=0.5")
+        self.assertIn("data.spans", unused.stderr)
         run = self.scratch / "run"
         mote("train", self.gaps_recipe(steps=2), "--out", run)
         for words, named in ((("generate", run, "-p", ""), "empty"), (("chat", run), "encoder"),
