@@ -37,7 +37,10 @@ class Chat final : public Verb {
     check_utf8(system_, ErrorKind::usage, "--system", "");
     const Json values = read_values();
     const std::filesystem::path folder = model::find_model(model_);
-    if (checkpoint::reads_source(model::load_config(folder).model))
+    model::Pass pass = context.pass();
+    pass.int8_activations = activations_.int8();
+    const auto [model, tokenizer, bounds] = run::open_model(folder, pass);
+    if (checkpoint::reads_source(model->config()))
       throw Error(ErrorKind::unsupported,
                   concat(folder.string(),
                          ": the model is an encoder-decoder, which writes a target "
@@ -52,9 +55,6 @@ class Chat final : public Verb {
                  "continues a "
                  "text"))
           .in(folder.string());
-    model::Pass pass = context.pass();
-    pass.int8_activations = activations_.int8();
-    const auto [model, tokenizer, bounds] = run::open_model(folder, pass);
     sampling_.finish(context, tokenizer->vocab_size());
     sampling_.options.memory_tokens = run::memory_for_context(model->config(), context_size_);
     run::Session session(*model, *tokenizer, bounds, sampling_.options, pass);

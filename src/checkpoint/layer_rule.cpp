@@ -94,6 +94,12 @@ void LayerRule::read(const Json& json, const Place& place) {
   if (changes.empty()) throw_config_error(place, "changes nothing; give a setting of the layers");
 }
 
+LayerRule rule_from(const Json& table, const std::string& file) {
+  LayerRule rule;
+  rule.read(table, {file, ""});
+  return rule;
+}
+
 Json LayerRule::write() const {
   Json json = {{"layers", layers.write()}};
   json.update(changes);

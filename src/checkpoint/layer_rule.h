@@ -38,5 +38,7 @@ struct LayerRule {
   void read(const Json& json, const Place& place);
   Json write() const;
 };
+// The rule that a table says; `file` is for messages.
+LayerRule rule_from(const Json& table, const std::string& file);
 
 }  // namespace mote::checkpoint

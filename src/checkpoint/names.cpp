@@ -1,7 +1,7 @@
 #include "checkpoint/names.h"
 
+#include <charconv>
 #include <optional>
-#include <string_view>
 #include <vector>
 
 namespace mote::checkpoint {
@@ -42,6 +42,13 @@ std::string filled(std::string_view pattern, const std::vector<std::string_view>
 }
 
 }  // namespace
+
+std::int64_t number_after(std::string_view prefix, std::string_view name) {
+  std::int64_t number = -1;
+  if (name.starts_with(prefix))
+    std::from_chars(name.data() + prefix.size(), name.data() + name.size(), number);
+  return number;
+}
 
 std::string name_of_expert(const std::string& name, std::int64_t expert) {
   const std::size_t star = name.find('*');

@@ -5,6 +5,7 @@
 #include <functional>
 #include <span>
 #include <string>
+#include <string_view>
 
 namespace mote::checkpoint {
 
@@ -30,6 +31,9 @@ struct StoredTensor {
 // The name of an expert's tensor, and whether a name has experts.
 std::string name_of_expert(const std::string& name, std::int64_t expert);
 bool has_experts(const std::string& name);
+
+// Of "blocks.12.norm.weight" and "blocks." 12; -1: the name does not begin so.
+std::int64_t number_after(std::string_view prefix, std::string_view name);
 
 // `#` stands for a number, the same in both.
 struct NameRule {

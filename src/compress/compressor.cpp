@@ -183,11 +183,7 @@ struct Sources {
   text::SpanConfig spans = {};
 
   text::PairOptions pairs(const checkpoint::ModelConfig& model) const {
-    text::PairOptions options;
-    options.task = task;
-    options.spans = spans;
-    options.source_tokens = model.encoder.context, options.target_tokens = model.context;
-    return options;
+    return model::pair_options(model, task, spans);
   }
 };
 

@@ -228,31 +228,9 @@ TEST(FixturesDecoders, HaveTheSameParametersInBothLayoutsOfExperts) {
     GTEST_SKIP() << "no folder with the weights of another at " << test::fixtures_folder();
 }
 
-// What mote saves of a foreign model is the same model, and the same bytes when it is saved again.
 TEST(FixturesDecoders, AreSavedAndLoadedAgainByteForByte) {
-  const test::TemporaryFolder scratch;
-  std::int64_t saved = 0;
-  for (const char* kind : kDecoders)
-    for (const fs::path& folder : test::fixtures_of_kind(concat("checkpoint:", kind))) {
-      SCOPED_TRACE(folder.string());
-      const fs::path once = scratch.path() / concat(saved, "a"),
-                     again = scratch.path() / concat(saved, "b");
-      fs::create_directories(once);
-      fs::create_directories(again);
-      const auto model = load_model(folder, serial());
-      save_model(*model, once);
-      const auto loaded = load_model(once, serial());
-      save_model(*loaded, again);
-      for (const char* file : {"config.json", "model.safetensors"})
-        EXPECT_EQ(read_file(once / file), read_file(again / file)) << file;
-      const torch::NoGradGuard no_grad;
-      const Pass pass = testing::test_pass();
-      const Tensor ids_BT = torch::arange(1, 13).view({2, 6});
-      ForwardState a(pass), b(pass);
-      EXPECT_TRUE(model->hidden(ids_BT, a).equal(loaded->hidden(ids_BT, b)));
-      ++saved;
-    }
-  if (saved == 0) GTEST_SKIP() << "no checkpoints at " << test::fixtures_folder();
+  if (testing::expect_saved_again_byte_for_byte(kDecoders) == 0)
+    GTEST_SKIP() << "no checkpoints at " << test::fixtures_folder();
 }
 
 }  // namespace

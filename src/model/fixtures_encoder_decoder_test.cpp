@@ -262,31 +262,8 @@ TEST(FixturesQmoeFolders, AreRefusedWhereTheirPartsDisagree) {
 }
 
 TEST(FixturesEncoderDecoders, AreSavedAndLoadedAgainByteForByte) {
-  const test::TemporaryFolder scratch;
-  std::int64_t saved = 0;
-  for (const char* kind : kKinds)
-    for (const fs::path& folder : test::fixtures_of_kind(concat("checkpoint:", kind))) {
-      SCOPED_TRACE(folder.string());
-      const fs::path once = scratch.path() / concat(saved, "a"),
-                     again = scratch.path() / concat(saved, "b");
-      fs::create_directories(once);
-      fs::create_directories(again);
-      const auto model = load_model(folder, serial());
-      save_model(*model, once);
-      const auto loaded = load_model(once, serial());
-      save_model(*loaded, again);
-      for (const char* file : {"config.json", "model.safetensors"})
-        EXPECT_EQ(read_file(once / file), read_file(again / file)) << file;
-      const torch::NoGradGuard no_grad;
-      const Pass pass = testing::test_pass();
-      const Tensor ids = torch::arange(1, 13).view({2, 6});
-      ForwardState a(pass), b(pass);
-      model->read_source({ids, {}}, a);
-      loaded->read_source({ids, {}}, b);
-      EXPECT_TRUE(model->hidden(ids, a).equal(loaded->hidden(ids, b)));
-      ++saved;
-    }
-  if (saved == 0) GTEST_SKIP() << "no checkpoints at " << test::fixtures_folder();
+  if (testing::expect_saved_again_byte_for_byte(kKinds) == 0)
+    GTEST_SKIP() << "no checkpoints at " << test::fixtures_folder();
 }
 
 }  // namespace

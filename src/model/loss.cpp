@@ -147,6 +147,16 @@ TrainingBatch tensors_of(const text::Batch& batch, std::int64_t streams) {
   return tensors;
 }
 
+text::PairOptions pair_options(const ModelConfig& config, text::Task task,
+                               const text::SpanConfig& spans) {
+  text::PairOptions options;
+  options.task = task;
+  options.spans = spans;
+  options.source_tokens = config.encoder.context;
+  options.target_tokens = config.context;
+  return options;
+}
+
 CorpusLoss pairs_loss(const Model& model, const text::Tokenizer& tokenizer,
                       const text::Corpus& corpus, const text::PairOptions& options,
                       const Pass& pass, const std::function<void(std::int64_t)>& progress) {

@@ -43,6 +43,10 @@ CorpusLoss corpus_loss(const Model& model, const text::Tokenizer& tokenizer,
                        const text::Corpus& corpus, const Pass& pass,
                        const CorpusLossOptions& options = {});
 
+// Pairs as long as the encoder and the decoder of such a model were made for.
+text::PairOptions pair_options(const ModelConfig& config, text::Task task,
+                               const text::SpanConfig& spans = {});
+
 // Of the targets of an encoder-decoder's pairs, their ends included; bytes are 0. `progress` gets how many
 // of them were scored, and may throw to stop.
 CorpusLoss pairs_loss(const Model& model, const text::Tokenizer& tokenizer,

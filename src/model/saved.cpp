@@ -115,7 +115,7 @@ TextBounds load_text_bounds(const fs::path& model, const text::Tokenizer& tokeni
   std::shared_ptr<const checkpoint::TensorSource> tensors;
   if (const checkpoint::GgufFile* gguf = gguf_in(model, tensors)) {
     TextBounds bounds = foreign_bounds(tokenizer, model);
-    for (const char* key : {"tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id"})
+    for (const char* key : checkpoint::kGgufMoreEnds)
       if (gguf->keys().has(key))
         bounds.ends.push_back(static_cast<text::TokenId>(gguf->keys().integer(key)));
     std::sort(bounds.ends.begin(), bounds.ends.end());
@@ -126,7 +126,7 @@ TextBounds load_text_bounds(const fs::path& model, const text::Tokenizer& tokeni
 }
 
 std::optional<text::ChatTemplate> load_chat_template(const fs::path& model) {
-  constexpr const char* kKey = "tokenizer.chat_template";
+  constexpr const char* kKey = checkpoint::kGgufTemplate;
   std::shared_ptr<const checkpoint::TensorSource> tensors;
   const checkpoint::GgufFile* gguf = gguf_in(model, tensors);
   if (!gguf) return text::load_chat_template(model);

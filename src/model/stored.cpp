@@ -21,14 +21,6 @@ struct Element {
 constexpr Element kElements[] = {
     {Dtype::f32, torch::kFloat32}, {Dtype::bf16, torch::kBFloat16}, {Dtype::f16, torch::kFloat16}};
 
-// As the file has it.
-std::string shape_in_file(std::vector<std::int64_t> shape, const StoredLayout& layout) {
-  shape[static_cast<std::size_t>(layout.axis)] *= layout.parts;
-  if (layout.transposed) std::iter_swap(shape.end() - 1, shape.end() - 2);
-  if (layout.flat) shape.erase(shape.begin());
-  return checkpoint::in_brackets(shape);
-}
-
 std::int64_t group_of(const StoredLayout& layout, const std::vector<std::int64_t>& shape) {
   return layout.group > 0 ? layout.group : shape[static_cast<std::size_t>(layout.axis)];
 }
@@ -76,6 +68,14 @@ Tensor mxfp4_tensor(const Parameter& p, const checkpoint::StoredTensor& where,
 }
 
 }  // namespace
+
+std::vector<std::int64_t> shape_in_file(std::vector<std::int64_t> shape,
+                                        const StoredLayout& layout) {
+  shape[static_cast<std::size_t>(layout.axis)] *= layout.parts;
+  if (layout.transposed) std::iter_swap(shape.end() - 1, shape.end() - 2);
+  if (layout.flat) shape.erase(shape.begin());
+  return shape;
+}
 
 std::span<const std::byte> bytes_of(const Tensor& contiguous) {
   return {static_cast<const std::byte*>(contiguous.const_data_ptr()), contiguous.nbytes()};
@@ -132,9 +132,8 @@ Tensor stored_tensor(const Parameter& p, const checkpoint::StoredTensor& where,
         .at(p.name);
   if (layout.mxfp4) return mxfp4_tensor(p, where, files);
   const checkpoint::Tensor& stored = files.at(name);
-  const std::string wanted = shape_in_file(p.shape, layout);
-  if (checkpoint::in_brackets(stored.shape) != wanted)
-    throw_shape(file, name, wanted, checkpoint::in_brackets(stored.shape));
+  if (const auto wanted = shape_in_file(p.shape, layout); stored.shape != wanted)
+    throw_shape(file, name, checkpoint::in_brackets(wanted), checkpoint::in_brackets(stored.shape));
   Tensor x = tensor_over(stored, std::move(owner), name, file);
   if (layout.flat) x = x.view(p.shape);
   if (layout.transposed) x = x.transpose(-1, -2);

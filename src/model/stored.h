@@ -18,6 +18,10 @@ std::vector<std::int64_t> shape_of(const Tensor& x);
 Tensor tensor_over(const checkpoint::Tensor& stored, std::shared_ptr<const void> owner,
                    const std::string& name, const std::string& file);
 
+// What a parameter's tensor has in the file.
+std::vector<std::int64_t> shape_in_file(std::vector<std::int64_t> shape,
+                                        const checkpoint::StoredLayout& layout);
+
 [[noreturn]] void throw_shape(const std::string& file, const std::string& name,
                               const std::string& wanted, const std::string& found);
 

@@ -33,10 +33,8 @@ Evaluation evaluate_pairs(const model::Model& model, const text::Tokenizer& toke
                        " tokens (encoder.context in its config.json); leave the "
                        "flag out"))
         .at("--ctx-size");
-  text::PairOptions options;
-  options.task = format.target_key.empty() ? text::Task::span_corruption : text::Task::pairs;
-  options.source_tokens = model.config().encoder.context;
-  options.target_tokens = model.config().context;
+  const text::PairOptions options = model::pair_options(
+      model.config(), format.target_key.empty() ? text::Task::span_corruption : text::Task::pairs);
   log::info(concat("scoring targets of ", enum_name(options.task)));
   const Stopwatch stopwatch;
   Evaluation result;

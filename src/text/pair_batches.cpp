@@ -37,13 +37,13 @@ Batch batch_of(const std::vector<Pair>& pairs, TokenId start) {
   return batch;
 }
 
-SpanBatches::SpanBatches(std::shared_ptr<const TokenFile> tokens, std::int64_t streams,
-                         const PairOptions& options)
+SpanBatches::SpanBatches(std::shared_ptr<const TokenFile> tokens, const Tokenizer& tokenizer,
+                         std::int64_t streams, const PairOptions& options)
     : tokens_(std::move(tokens)),
       streams_(streams),
       options_(options),
-      start_(start_token(*tokens_->tokenizer())),
-      corrupt_(*tokens_->tokenizer(), options.spans, options.form),
+      start_(start_token(tokenizer)),
+      corrupt_(tokenizer, options.spans, options.form),
       window_(corrupt_.most_tokens(options.source_tokens, options.target_tokens)) {
   check_streams(streams);
   const auto windows = static_cast<std::int64_t>(tokens_->size()) / window_;
@@ -74,15 +74,17 @@ Batch SpanBatches::at(std::int64_t step) const {
   return batch;
 }
 
-PairBatches::PairBatches(std::shared_ptr<const TokenFile> tokens, std::int64_t streams,
-                         const PairOptions& options)
-    : tokens_(std::move(tokens)), streams_(streams), options_(options) {
+PairBatches::PairBatches(std::shared_ptr<const TokenFile> tokens, const Tokenizer& tokenizer,
+                         std::int64_t streams, const PairOptions& options)
+    : tokens_(std::move(tokens)),
+      streams_(streams),
+      options_(options),
+      start_(start_token(tokenizer)),
+      end_(end_token(tokenizer)) {
   check_streams(streams);
-  const auto tokenizer = tokens_->tokenizer();
-  start_ = start_token(*tokenizer), end_ = end_token(*tokenizer);
   std::vector<Range> documents;
   for (std::uint64_t i = 0; i < tokens_->size(); ++i)
-    if ((*tokens_)[i] == tokenizer->end_of_text()) {
+    if ((*tokens_)[i] == tokenizer.end_of_text()) {
       if (!documents.empty()) documents.back().end = i;
       documents.push_back({i + 1, tokens_->size()});
     }
@@ -121,19 +123,21 @@ std::vector<TokenId> PairBatches::ended(const Range& range, std::int64_t most) c
   return tokens;
 }
 
-std::vector<std::size_t> PairBatches::order_of(std::uint64_t epoch) const {
-  std::vector<std::size_t> order(pairs_.size());
-  std::iota(order.begin(), order.end(), 0);
+const std::vector<std::size_t>& PairBatches::order_of(std::uint64_t epoch) const {
+  if (!order_.empty() && order_epoch_ == epoch) return order_;
+  order_.resize(pairs_.size());
+  order_epoch_ = epoch;
+  std::iota(order_.begin(), order_.end(), 0);
   const Rng rng(options_.seed, Purpose::pair_order, epoch);
-  for (std::size_t i = 0; i + 1 < order.size(); ++i)
-    std::swap(order[i], order[i + static_cast<std::size_t>(rng.below(order.size() - i, i))]);
-  return order;
+  for (std::size_t i = 0; i + 1 < order_.size(); ++i)
+    std::swap(order_[i], order_[i + static_cast<std::size_t>(rng.below(order_.size() - i, i))]);
+  return order_;
 }
 
 Batch PairBatches::at(std::int64_t step) const {
   MOTE_CHECK(step >= 0, "there is no batch ", step, "; steps count from 0");
   const std::int64_t within = step % steps_per_epoch();
-  const auto order = order_of(static_cast<std::uint64_t>(step / steps_per_epoch()));
+  const auto& order = order_of(static_cast<std::uint64_t>(step / steps_per_epoch()));
   std::vector<Pair> pairs;
   for (std::int64_t b = 0; b < streams_; ++b) {
     const Ranges& pair = pairs_[order[static_cast<std::size_t>(within * streams_ + b)]];
@@ -146,10 +150,11 @@ Batch PairBatches::at(std::int64_t step) const {
 }
 
 std::unique_ptr<Batches> make_pair_batches(std::shared_ptr<const TokenFile> tokens,
-                                           std::int64_t streams, const PairOptions& options) {
+                                           const Tokenizer& tokenizer, std::int64_t streams,
+                                           const PairOptions& options) {
   if (options.task == Task::span_corruption)
-    return std::make_unique<SpanBatches>(std::move(tokens), streams, options);
-  return std::make_unique<PairBatches>(std::move(tokens), streams, options);
+    return std::make_unique<SpanBatches>(std::move(tokens), tokenizer, streams, options);
+  return std::make_unique<PairBatches>(std::move(tokens), tokenizer, streams, options);
 }
 
 }  // namespace mote::text

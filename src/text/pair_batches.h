@@ -14,8 +14,8 @@ Batch batch_of(const std::vector<Pair>& pairs, TokenId start);
 // read a new epoch starts, with other spans. All sources are of one length, and all targets.
 class SpanBatches final : public Batches {
  public:
-  SpanBatches(std::shared_ptr<const TokenFile> tokens, std::int64_t streams,
-              const PairOptions& options);
+  SpanBatches(std::shared_ptr<const TokenFile> tokens, const Tokenizer& tokenizer,
+              std::int64_t streams, const PairOptions& options);
   Batch at(std::int64_t step) const override;
   std::int64_t steps_per_epoch() const override { return windows_per_stream_; }
   std::int64_t tokens_per_step() const override;
@@ -31,11 +31,12 @@ class SpanBatches final : public Batches {
 };
 
 // Documents that are sources and targets in turn, in an order drawn anew for every epoch; what does not
-// fill a batch is left for the next one. Warns of how many are longer than the options allow, and cut.
+// fill a batch is left for the next one. Warns of how many are longer than the options allow, and cut. One
+// thread at a time may ask.
 class PairBatches final : public Batches {
  public:
-  PairBatches(std::shared_ptr<const TokenFile> tokens, std::int64_t streams,
-              const PairOptions& options);
+  PairBatches(std::shared_ptr<const TokenFile> tokens, const Tokenizer& tokenizer,
+              std::int64_t streams, const PairOptions& options);
   Batch at(std::int64_t step) const override;
   std::int64_t steps_per_epoch() const override {
     return static_cast<std::int64_t>(pairs_.size()) / streams_;
@@ -50,18 +51,22 @@ class PairBatches final : public Batches {
     Range source, target;
   };
   std::vector<TokenId> ended(const Range& range, std::int64_t most) const;
-  std::vector<std::size_t> order_of(std::uint64_t epoch) const;
+  const std::vector<std::size_t>& order_of(std::uint64_t epoch) const;
 
   const std::shared_ptr<const TokenFile> tokens_;
   const std::int64_t streams_;
   const PairOptions options_;
-  TokenId start_ = 0, end_ = 0;
+  const TokenId start_, end_;
   std::int64_t tokens_per_step_ = 0;
   std::vector<Ranges> pairs_;
+  // Of the epoch that was asked for last; empty: none was.
+  mutable std::vector<std::size_t> order_;
+  mutable std::uint64_t order_epoch_ = 0;
 };
 
-// Of the task, which is not text.
+// Of the task, which is not text. `tokenizer`: the folder's.
 std::unique_ptr<Batches> make_pair_batches(std::shared_ptr<const TokenFile> tokens,
-                                           std::int64_t streams, const PairOptions& options);
+                                           const Tokenizer& tokenizer, std::int64_t streams,
+                                           const PairOptions& options);
 
 }  // namespace mote::text

@@ -135,7 +135,7 @@ TEST_F(PreparedText, PairBatchesHaveEveryPairOnceInAnEpoch) {
   PairOptions options;
   options.task = Task::pairs;
   options.source_tokens = 100, options.target_tokens = 100;
-  const auto batches = make_pair_batches(tokens, 2, options);
+  const auto batches = make_pair_batches(tokens, *tokens->tokenizer(), 2, options);
   EXPECT_EQ(batches->steps_per_epoch(), 3);
   const auto tokenizer = tokens->tokenizer();
   std::vector<std::vector<std::string>> epochs;
@@ -163,7 +163,7 @@ TEST_F(PreparedText, PairBatchesHaveEveryPairOnceInAnEpoch) {
     EXPECT_EQ(std::unique(sources.begin(), sources.end()) - sources.begin(), 6);
     epochs.push_back(sources);
   }
-  const Batch again = make_pair_batches(tokens, 2, options)->at(4);
+  const Batch again = make_pair_batches(tokens, *tokens->tokenizer(), 2, options)->at(4);
   EXPECT_EQ(again.source, batches->at(4).source);
 }
 
@@ -172,7 +172,7 @@ TEST_F(PreparedText, LongPairsAreCutAndEndAllTheSame) {
   PairOptions options;
   options.task = Task::pairs;
   options.source_tokens = 4, options.target_tokens = 3;
-  const Batch batch = make_pair_batches(tokens, 4, options)->at(0);
+  const Batch batch = make_pair_batches(tokens, *tokens->tokenizer(), 4, options)->at(0);
   EXPECT_EQ(batch.source.size(), 16u);
   for (std::size_t b = 0; b < 4; ++b)
     EXPECT_EQ(batch.source[b * 4 + 3], end_token(*tokens->tokenizer()));
@@ -185,10 +185,11 @@ TEST_F(PreparedText, SpanBatchesDependOnTheStepAloneAndDifferByEpoch) {
   PairOptions options;
   options.source_tokens = 24, options.target_tokens = 16;
   options.spans = {0.3, 1.5};
-  const auto batches = make_pair_batches(tokens, 3, options);
+  const auto batches = make_pair_batches(tokens, *tokens->tokenizer(), 3, options);
   const std::int64_t epoch = batches->steps_per_epoch();
   ASSERT_GE(epoch, 2);
-  const Batch first = batches->at(0), again = make_pair_batches(tokens, 3, options)->at(0);
+  const Batch first = batches->at(0),
+              again = make_pair_batches(tokens, *tokens->tokenizer(), 3, options)->at(0);
   EXPECT_EQ(first.source, again.source);
   EXPECT_EQ(first.source.size() % 3, 0u);
   EXPECT_TRUE(first.source_lengths.empty());

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/toml.h"
+#include "model/loss.h"
 #include "text/bpe.h"
 #include "text/utf8.h"
 
@@ -163,11 +164,8 @@ void validate(const Recipe& recipe, const std::string& file) {
 }
 
 text::PairOptions pair_options(const Recipe& recipe) {
-  text::PairOptions options;
-  options.task = recipe.data.task;
-  options.spans = recipe.data.spans;
-  options.source_tokens = recipe.model.encoder.context;
-  options.target_tokens = recipe.model.context;
+  text::PairOptions options =
+      model::pair_options(recipe.model, recipe.data.task, recipe.data.spans);
   options.seed = static_cast<std::uint64_t>(recipe.training.seed);
   return options;
 }

@@ -32,10 +32,11 @@ namespace {
 constexpr const char* kState = "training_state.safetensors";
 
 std::unique_ptr<text::Batches> make_batches(const Recipe& recipe,
-                                            std::shared_ptr<const text::TokenFile> tokens) {
+                                            std::shared_ptr<const text::TokenFile> tokens,
+                                            const text::Tokenizer& tokenizer) {
   const std::int64_t streams = recipe.training.streams;
   if (recipe.data.task != text::Task::text)
-    return text::make_pair_batches(std::move(tokens), streams, pair_options(recipe));
+    return text::make_pair_batches(std::move(tokens), tokenizer, streams, pair_options(recipe));
   return std::make_unique<text::BatchStream>(std::move(tokens), streams, recipe.model.context);
 }
 
@@ -116,7 +117,7 @@ Trainer::Trainer(RunFolder& folder, const kernels::Run& run)
       precision_(training_precision(recipe_.training, run)),
       tokens_(std::make_shared<const text::TokenFile>(folder.data())),
       tokenizer_(tokens_->tokenizer()),
-      batches_(make_batches(recipe_, tokens_)),
+      batches_(make_batches(recipe_, tokens_, *tokenizer_)),
       origin_{recipe_, checkpoint::xxh64_of_file(folder.data() / text::kIdsFile), isa_of(run),
               precision_ == kernels::Precision::bf16 ? "bf16" : "f32", version()} {
   const std::optional<fs::path> latest = folder_.latest();

@@ -111,4 +111,37 @@ inline void expect_gradients_of(model::Model& model, const fs::path& path,
   }
 }
 
+// What mote saves of a foreign model is the same model, and the same bytes when it is saved again. Gives
+// how many checkpoints of these kinds there were.
+template <class Kinds>
+std::int64_t expect_saved_again_byte_for_byte(const Kinds& kinds) {
+  const test::TemporaryFolder scratch;
+  std::int64_t saved = 0;
+  for (const char* kind : kinds)
+    for (const fs::path& folder : test::fixtures_of_kind(concat("checkpoint:", kind))) {
+      SCOPED_TRACE(folder.string());
+      const fs::path once = scratch.path() / concat(saved, "a"),
+                     again = scratch.path() / concat(saved, "b");
+      fs::create_directories(once);
+      fs::create_directories(again);
+      const auto first = model::load_model(folder, serial());
+      model::save_model(*first, once);
+      const auto loaded = model::load_model(once, serial());
+      model::save_model(*loaded, again);
+      for (const char* file : {"config.json", "model.safetensors"})
+        EXPECT_EQ(read_file(once / file), read_file(again / file)) << file;
+      const torch::NoGradGuard no_grad;
+      const model::Pass pass = test_pass();
+      const Tensor ids_BT = torch::arange(1, 13).view({2, 6});
+      const auto hidden = [&](const model::Model& model) {
+        model::ForwardState state(pass);
+        if (checkpoint::reads_source(model.config())) model.read_source({ids_BT, {}}, state);
+        return model.hidden(ids_BT, state);
+      };
+      EXPECT_TRUE(hidden(*first).equal(hidden(*loaded)));
+      ++saved;
+    }
+  return saved;
+}
+
 }  // namespace mote::testing

@@ -1,7 +1,6 @@
 #include "checkpoint/families/decoder.h"
 
 #include <algorithm>
-#include <charconv>
 #include <set>
 #include <string_view>
 
@@ -39,15 +38,6 @@ constexpr NameRule kNames[] = {
     {"blocks.#.feed_forward.up.bias", "model.layers.#.mlp.up_proj.bias"},
     {"blocks.#.feed_forward.down.bias", "model.layers.#.mlp.down_proj.bias"},
 };
-
-// Of model.layers.N.*; -1: it is of none.
-std::int64_t layer_of(std::string_view tensor) {
-  constexpr std::string_view kLayers = "model.layers.";
-  std::int64_t layer = -1;
-  if (tensor.starts_with(kLayers))
-    std::from_chars(tensor.data() + kLayers.size(), tensor.data() + tensor.size(), layer);
-  return layer;
-}
 
 // Whether the files decide where a parameter lies.
 bool has_alternatives(std::span<const NameRule> names) {
@@ -142,9 +132,8 @@ void read_windows(const HfConfig& config, std::int64_t window,
   }
   if (sliding.empty()) return;
   changes["window"] = window;
-  LayerRule rule;
-  rule.read({{"layers", sliding}, {"attention", std::move(changes)}}, {config.file(), ""});
-  model.rules.push_back(rule);
+  model.rules.push_back(
+      rule_from({{"layers", sliding}, {"attention", std::move(changes)}}, config.file()));
 }
 
 void read_qwen_windows(const HfConfig& config, ModelConfig& model) {
@@ -168,7 +157,7 @@ FamilyModel finished(const HfConfig& config, ModelConfig model, std::span<const 
   FamilyModel read;
   read.ignored = [second_copy, layers = model.layers](const std::string& tensor) {
     return (second_copy && tensor == kHead) || tensor.ends_with(".rotary_emb.inv_freq") ||
-           layer_of(tensor) >= layers;
+           number_after("model.layers.", tensor) >= layers;
   };
   check_ranges(model, config.file());
   validate(model, {config.file(), ""});

@@ -80,7 +80,7 @@ FamilyModel finished_deepseek(const HfConfig& config, ModelConfig model, const M
                        concat("is ", dense, ", num_hidden_layers is ", model.layers));
   std::vector<std::int64_t> first(static_cast<std::size_t>(dense));
   std::iota(first.begin(), first.end(), 0);
-  set_mixture(mixture, first, config, model);
+  set_mixture(mixture, first, config.file(), model);
   return finished(config, std::move(model), kNames, source);
 }
 

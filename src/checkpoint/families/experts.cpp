@@ -59,13 +59,11 @@ Mixture read_mixture(const HfConfig& config, const char* width_key, const ModelC
 }
 
 void set_mixture(const Mixture& mixture, const std::vector<std::int64_t>& dense_layers,
-                 const HfConfig& config, ModelConfig& model) {
+                 const std::string& file, ModelConfig& model) {
   const Json dense = to_json(model.feed_forward);
   model.feed_forward = mixture;
   if (dense_layers.empty()) return;
-  LayerRule rule;
-  rule.read({{"layers", dense_layers}, {"feed_forward", dense}}, {config.file(), ""});
-  model.rules.push_back(rule);
+  model.rules.push_back(rule_from({{"layers", dense_layers}, {"feed_forward", dense}}, file));
 }
 
 std::vector<NameRule> mixture_names(std::initializer_list<NameRule> own) {

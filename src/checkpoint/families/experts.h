@@ -12,7 +12,7 @@ Mixture read_mixture(const HfConfig& config, const char* width_key, const ModelC
 
 // Layers that have the dense layer of read_decoder() instead of `mixture`, which the others get.
 void set_mixture(const Mixture& mixture, const std::vector<std::int64_t>& dense_layers,
-                 const HfConfig& config, ModelConfig& model);
+                 const std::string& file, ModelConfig& model);
 
 // `own` names first, then those of decoders and of experts: a tensor for each expert
 // (experts.N.gate_proj, or Mixtral's experts.N.w1), gate and up merged (experts.gate_up_proj, rows of

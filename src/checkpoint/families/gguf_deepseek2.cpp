@@ -2,6 +2,7 @@
 #include <numeric>
 
 #include "checkpoint/families/architectures.h"
+#include "checkpoint/families/experts.h"
 #include "checkpoint/families/gguf_experts.h"
 
 namespace mote::checkpoint {
@@ -75,15 +76,9 @@ FamilyModel read_gguf_deepseek2(const GgufSource& file) {
   if (dense < 0 || dense > model.layers)
     config.refuse("leading_dense_block_count",
                   concat("is ", dense, ", block_count is ", model.layers));
-  const Json dense_layer = to_json(model.feed_forward);
-  model.feed_forward = read_mixture(config, file, dense);
-  if (dense > 0) {
-    std::vector<std::int64_t> first(static_cast<std::size_t>(dense));
-    std::iota(first.begin(), first.end(), 0);
-    LayerRule rule;
-    rule.read({{"layers", first}, {"feed_forward", dense_layer}}, {config.file(), ""});
-    model.rules.push_back(rule);
-  }
+  std::vector<std::int64_t> first(static_cast<std::size_t>(dense));
+  std::iota(first.begin(), first.end(), 0);
+  set_mixture(read_mixture(config, file, dense), first, config.file(), model);
   return finished(config, std::move(model), kNames);
 }
 

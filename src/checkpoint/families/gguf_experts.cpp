@@ -1,5 +1,7 @@
 #include "checkpoint/families/gguf_experts.h"
 
+#include "checkpoint/families/experts.h"
+
 namespace mote::checkpoint {
 namespace {
 
@@ -38,12 +40,7 @@ void set_gguf_mixture(const GgufConfig& config, const GgufSource& file, std::int
     config.refuse(
         "expert_count",
         concat("is ", mixture.experts, ", and no layer has a router (blk.N.ffn_gate_inp.weight)"));
-  const Json dense = to_json(model.feed_forward);
-  model.feed_forward = mixture;
-  if (dense_layers.empty()) return;
-  LayerRule rule;
-  rule.read({{"layers", dense_layers}, {"feed_forward", dense}}, {config.file(), ""});
-  model.rules.push_back(rule);
+  set_mixture(mixture, dense_layers, config.file(), model);
 }
 
 }  // namespace mote::checkpoint

@@ -52,11 +52,10 @@ FamilyModel read_gguf_gemma3(const GgufSource& file) {
     RotaryConfig local;
     local.base = config.number("rope.freq_base_swa", config.number("rope.local.freq_base", 10000));
     local.dim = attention.rotary.dim;
-    LayerRule rule;
-    rule.read({{"layers", sliding},
-               {"attention", {{"window", window}, {"rotary", mote::to_json(local)}}}},
-              {config.file(), ""});
-    model.rules.push_back(rule);
+    model.rules.push_back(
+        rule_from({{"layers", sliding},
+                   {"attention", {{"window", window}, {"rotary", mote::to_json(local)}}}},
+                  config.file()));
   }
   return finished(config, std::move(model));
 }

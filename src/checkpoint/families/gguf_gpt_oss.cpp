@@ -26,11 +26,9 @@ FamilyModel read_gguf_gpt_oss(const GgufSource& file) {
   mixture.unit = kUnit;
   mixture.router.score = LinearScore{true, true};
 
-  LayerRule rule;
-  rule.read(
+  model.rules.push_back(rule_from(
       {{"layers", "::2"}, {"attention", {{"window", config.integer("attention.sliding_window")}}}},
-      {config.file(), ""});
-  model.rules.push_back(rule);
+      config.file()));
   return finished(config, std::move(model), kNames);
 }
 

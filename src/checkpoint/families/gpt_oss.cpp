@@ -54,7 +54,7 @@ FamilyModel read_gpt_oss(FamilySource source) {
   mixture.unit = {config.number("swiglu_alpha", 1.702), config.number("swiglu_limit", 7), 1};
   mixture.router.score = LinearScore{true, true};
   mixture.router.gate = Gate::softmax_after;
-  set_mixture(mixture, {}, config, model);
+  set_mixture(mixture, {}, config.file(), model);
   config.ignore({"initial_context_length", "experts_per_token"});
   if (config.has("quantization_config") && !is_mxfp4(config.at("quantization_config")))
     config.only("quantization_config", "mxfp4");

@@ -40,7 +40,7 @@ FamilyModel read_granitemoe(FamilySource source) {
   attention.scale = config.number("attention_multiplier", 1);
   Mixture mixture = read_mixture(config, "intermediate_size", model);
   mixture.router.gate = Gate::softmax_after;
-  set_mixture(mixture, {}, config, model);
+  set_mixture(mixture, {}, config.file(), model);
   return finished(config, std::move(model), kNames, source);
 }
 

@@ -182,18 +182,18 @@ void add_deepseek_experts(const std::string& model_type, const ModelConfig& conf
 
 Json hf_model_json(const std::string& model_type, const ModelConfig& config,
                    const std::string& dtype) {
+  Json json = {{"architectures", {class_of(model_type)}},
+               {"model_type", model_type},
+               {"dtype", dtype},
+               {"vocab_size", config.vocab_size},
+               {"hidden_size", config.dim},
+               {"num_hidden_layers", config.layers}};
   const auto* latent = config.attention.get_if<Latent>();
   if (latent && model_type.starts_with("deepseek")) {
-    Json json = {{"architectures", {class_of(model_type)}},
-                 {"model_type", model_type},
-                 {"dtype", dtype},
-                 {"vocab_size", config.vocab_size},
-                 {"hidden_size", config.dim},
-                 {"num_hidden_layers", config.layers},
-                 {"max_position_embeddings", config.context},
+    json.update({{"max_position_embeddings", config.context},
                  {"rms_norm_eps", as_people_write(config.norms.epsilon)},
                  {"tie_word_embeddings", config.tied},
-                 {"hidden_act", "silu"}};
+                 {"hidden_act", "silu"}});
     add_latent(*latent, json);
     add_deepseek_experts(model_type, config, json);
     return json;
@@ -201,19 +201,13 @@ Json hf_model_json(const std::string& model_type, const ModelConfig& config,
   const auto* attention = config.attention.get_if<Rotary>();
   MOTE_CHECK(attention != nullptr, "attention.kind is ", config.attention.kind(), "; models of ",
              model_type, " have rotary attention");
-  Json json = {{"architectures", {class_of(model_type)}},
-               {"model_type", model_type},
-               {"dtype", dtype},
-               {"vocab_size", config.vocab_size},
-               {"hidden_size", config.dim},
-               {"num_hidden_layers", config.layers},
-               {"num_attention_heads", attention->heads},
+  json.update({{"num_attention_heads", attention->heads},
                {"num_key_value_heads", attention->key_heads},
                {"head_dim", attention->head_dim},
                {"max_position_embeddings", config.context},
                {"rms_norm_eps", as_people_write(config.norms.epsilon)},
                {"rope_theta", as_people_write(attention->rotary.base)},
-               {"tie_word_embeddings", config.tied}};
+               {"tie_word_embeddings", config.tied}});
   if (Json scaling = scaling_json(attention->rotary, attention->head_dim); !scaling.is_null())
     json["rope_scaling"] = std::move(scaling);
   else if (model_type == "gpt_oss")  // without a word of it transformers scales by YaRN

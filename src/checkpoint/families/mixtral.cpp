@@ -15,7 +15,7 @@ FamilyModel read_mixtral(FamilySource source) {
   mixture.router.renormalise = true;
   if (const double jitter = config.number("router_jitter_noise", 0); jitter > 0)
     mixture.router.noise = JitterNoise{jitter};
-  set_mixture(mixture, {}, config, model);
+  set_mixture(mixture, {}, config.file(), model);
   return finished(config, std::move(model), kNames, source);
 }
 

@@ -67,39 +67,47 @@ void add_later_keys(Json& table, const Json& defaults, const std::vector<std::st
       table[key] = value;
 }
 
+// The table or list `key` of a table; null: it has none.
+Json* part_of(Json& table, const char* key) {
+  const auto found = table.find(key);
+  return found != table.end() && (found->is_object() || found->is_array()) ? &*found : nullptr;
+}
+
+// The model's mixture; null: it is of another kind.
+Json* mixture_of(Json& model) {
+  Json* layer = part_of(model, "feed_forward");
+  return layer && layer->is_object() && kind_of(*layer, "") == Mixture::kKind ? layer : nullptr;
+}
+Json* router_of(Json& mixture) {
+  Json* router = part_of(mixture, "router");
+  return router && router->is_object() ? router : nullptr;
+}
+
 // A mixture of before version 3 is sigma-MoE.
-void complete_mixture(Json& model) {
-  const auto layer = model.find("feed_forward");
-  if (layer == model.end() || !layer->is_object() || kind_of(*layer, "") != Mixture::kKind) return;
+void complete_mixture(Json& mixture) {
   const Json defaults = to_json(Mixture{});
-  add_later_keys(*layer, defaults, {"experts", "expert_width", "router"});
-  if (const auto router = layer->find("router"); router != layer->end() && router->is_object())
+  add_later_keys(mixture, defaults, {"experts", "expert_width", "router"});
+  if (Json* router = router_of(mixture))
     add_later_keys(*router, defaults["router"],
                    {"experts_per_token", "expert_dropout", "entropy_weight"});
 }
 
 // Before version 5 a mixture's experts had two matrices and units of relu.
-void complete_experts(Json& model) {
-  const auto found = model.find("feed_forward");
-  if (found == model.end() || !found->is_object() || kind_of(*found, "") != Mixture::kKind) return;
-  Json& layer = *found;
+void complete_experts(Json& mixture) {
   const Json defaults = to_json(Mixture{});
-  add_later_keys(layer, defaults,
+  add_later_keys(mixture, defaults,
                  {"experts", "expert_width", "router", "key_rank", "hidden_dropout", "init"});
-  const auto router = layer.find("router");
-  if (router == layer.end() || !router->is_object()) return;
+  Json* router = router_of(mixture);
+  if (!router) return;
   for (const char* key : {"selection_bias", "gate_scale"})
     if (!router->contains(key)) (*router)[key] = defaults["router"][key];
 }
 
-// Before version 6 there were no encoders, and Switch's loss was of a batch.
-void complete_switch_losses(Json& model) {
-  const auto layer = model.find("feed_forward");
-  if (layer == model.end() || !layer->is_object() || kind_of(*layer, "") != Mixture::kKind) return;
-  const auto router = layer->find("router");
-  if (router == layer->end() || !router->is_object()) return;
-  const auto losses = router->find("balance");
-  if (losses == router->end() || !losses->is_array()) return;
+// Before version 6 Switch's loss was of a batch.
+void complete_switch_losses(Json& mixture) {
+  Json* router = router_of(mixture);
+  Json* losses = router ? part_of(*router, "balance") : nullptr;
+  if (!losses || !losses->is_array()) return;
   for (Json& loss : *losses)
     if (loss.is_object() && kind_of(loss, "") == SwitchLoss::kKind)
       add_later_keys(loss, to_json(SwitchLoss{}), {"weight", "scale"});
@@ -153,18 +161,18 @@ FamilyModel read_mote(Json json, const std::string& file) {
   for (const char* key : {"architectures", "model_type", "torch_dtype", "format_version"})
     json.erase(key);
   if (first_version) json = completed(upgraded_model_table(std::move(json)));
-  if (found < 3) complete_mixture(json);
+  if (Json* mixture = mixture_of(json)) {
+    if (found < 3) complete_mixture(*mixture);
+    if (found < 5) complete_experts(*mixture);
+    if (found < 6) complete_switch_losses(*mixture);
+  }
   if (found < 4) complete_norms(json);
   if (found < 5) {
-    complete_experts(json);
     add_later_keys(json, {{"residual_scale", 1.0}}, {});
     if (const auto head = json.find("head"); head != json.end() && head->is_object())
       add_later_keys(*head, to_json(HeadConfig{}), {"bias"});
   }
-  if (found < 6) {
-    complete_switch_losses(json);
-    add_later_keys(json, {{"encoder", to_json(EncoderConfig{})}}, {});
-  }
+  if (found < 6) add_later_keys(json, {{"encoder", to_json(EncoderConfig{})}}, {});
   FamilyModel model;
   model.config = read_config<ModelConfig>(json, file);
   check_complete<ModelConfig>(json, {file, ""});

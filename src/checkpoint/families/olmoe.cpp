@@ -14,7 +14,7 @@ FamilyModel read_olmoe(FamilySource source) {
   attention.clip = config.number("clip_qkv", 0);
   Mixture mixture = read_mixture(config, "intermediate_size", model);
   mixture.router.renormalise = config.flag("norm_topk_prob", false);
-  set_mixture(mixture, {}, config, model);
+  set_mixture(mixture, {}, config.file(), model);
   return finished(config, std::move(model), kNames, source);
 }
 

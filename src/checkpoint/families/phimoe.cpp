@@ -19,7 +19,7 @@ FamilyModel read_phimoe(FamilySource source) {
   mixture.router.select = SparseMixer{config.number("router_jitter_noise", 0.01)};
   if (const double jitter = config.number("input_jitter_noise", 0); jitter > 0)
     mixture.router.noise = JitterNoise{jitter};
-  set_mixture(mixture, {}, config, model);
+  set_mixture(mixture, {}, config.file(), model);
   return finished(config, std::move(model), kNames, source);
 }
 

@@ -36,7 +36,7 @@ FamilyModel read_qwen2_moe(FamilySource source) {
   read_qwen_windows(config, model);
   Mixture mixture = read_qwen_mixture(config, model);
   mixture.shared = {config.integer("shared_expert_intermediate_size"), true};
-  set_mixture(mixture, dense_layers(config, model.layers), config, model);
+  set_mixture(mixture, dense_layers(config, model.layers), config.file(), model);
   return finished(config, std::move(model), kNames, source);
 }
 
@@ -51,7 +51,8 @@ FamilyModel read_qwen3_moe(FamilySource source) {
   config.ignore({"sliding_window", "max_window_layers"});
   read_windows(
       config, window, [](std::int64_t) { return true; }, Json::object(), model);
-  set_mixture(read_qwen_mixture(config, model), dense_layers(config, model.layers), config, model);
+  set_mixture(read_qwen_mixture(config, model), dense_layers(config, model.layers), config.file(),
+              model);
   return finished(config, std::move(model), kNames, source);
 }
 

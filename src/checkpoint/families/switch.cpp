@@ -69,10 +69,8 @@ std::vector<LayerRule> sparse_blocks(const HfConfig& config, Mixture mixture, st
         SwitchLoss{balance, SwitchScale::paper, true, Scope::sequence, true});
   if (step > 1 && z > 0)
     mixture.router.balance.push_back(ZLoss{z / static_cast<double>(blocks.size())});
-  LayerRule rule;
-  rule.read({{"layers", blocks}, {"feed_forward", to_json(FeedForwardConfig(mixture))}},
-            {config.file(), ""});
-  return {rule};
+  return {rule_from({{"layers", blocks}, {"feed_forward", to_json(FeedForwardConfig(mixture))}},
+                    config.file())};
 }
 
 }  // namespace

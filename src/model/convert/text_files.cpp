@@ -4,6 +4,7 @@
 
 #include "base/file.h"
 #include "base/json_text.h"
+#include "checkpoint/gguf_tokenizer.h"
 #include "model/model_source.h"
 #include "text/gguf_vocabulary.h"
 #include "text/tokenizer_model.h"
@@ -13,7 +14,6 @@ namespace {
 
 constexpr const char* kTokenizerKeys = "tokenizer.";
 constexpr const char* kModelKey = "tokenizer.ggml.model";
-constexpr const char* kTemplateKey = "tokenizer.chat_template";
 constexpr const char* kNoTokenizer = "none";
 
 // What a folder may have beside its tensors and config.json, but for what the run that made it left.
@@ -124,12 +124,12 @@ void add_text_keys(const fs::path& model, const checkpoint::ModelConfig& config,
   add_vocabulary(vocabulary, keys);
   // Of the ends of a text beside the tokenizer's own two have keys.
   const TextBounds bounds = load_text_bounds(model, *tokenizer);
-  const char* const more[] = {"tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id"};
   std::size_t next = 0;
   for (const text::TokenId id : bounds.ends)
-    if (vocabulary.roles.end != id && next < std::size(more))
-      keys.add(more[next++], static_cast<std::uint32_t>(id));
-  if (const auto chat = load_chat_template(model)) keys.add_text(kTemplateKey, chat->source());
+    if (vocabulary.roles.end != id && next < std::size(checkpoint::kGgufMoreEnds))
+      keys.add(checkpoint::kGgufMoreEnds[next++], static_cast<std::uint32_t>(id));
+  if (const auto chat = load_chat_template(model))
+    keys.add_text(checkpoint::kGgufTemplate, chat->source());
 }
 
 }  // namespace mote::model

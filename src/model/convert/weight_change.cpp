@@ -1,8 +1,8 @@
 #include "model/convert/weight_change.h"
 
-#include <charconv>
 #include <cmath>
-#include <string_view>
+
+#include "checkpoint/names.h"
 
 namespace mote::model {
 namespace {
@@ -10,15 +10,6 @@ namespace {
 using checkpoint::HeadNorm;
 using checkpoint::Rotary;
 using checkpoint::RotaryPairs;
-
-// Of blocks.N.*; -1: it is of none.
-std::int64_t layer_of(std::string_view parameter) {
-  constexpr std::string_view kBlocks = "blocks.";
-  std::int64_t layer = -1;
-  if (parameter.starts_with(kBlocks))
-    std::from_chars(parameter.data() + kBlocks.size(), parameter.data() + parameter.size(), layer);
-  return layer;
-}
 
 double scale_of(const Rotary& attention) {
   return attention.scale != 0 ? attention.scale
@@ -48,7 +39,7 @@ WeightChange weight_change(const std::string& parameter, const checkpoint::Model
   const auto ends = [&](const char* suffix) { return parameter.ends_with(suffix); };
   if (ends("norm.weight"))
     change.before = from.norms.weight_offset, change.after = to.norms.weight_offset;
-  const std::int64_t layer = layer_of(parameter);
+  const std::int64_t layer = checkpoint::number_after("blocks.", parameter);
   if (layer < 0) return change;
   const checkpoint::LayerConfig old_layer = layer_config(from, layer),
                                 new_layer = layer_config(to, layer);

@@ -16,14 +16,6 @@ using checkpoint::StoredLayout;
 constexpr std::int64_t kChunk = 1 << 22;  // numbers that are read at once
 constexpr std::size_t kMostOpen = 4;      // parameters: as many as are ever merged, and more
 
-std::vector<std::int64_t> shape_in_file(std::vector<std::int64_t> shape,
-                                        const StoredLayout& layout) {
-  shape[static_cast<std::size_t>(layout.axis)] *= layout.parts;
-  if (layout.transposed) std::iter_swap(shape.end() - 1, shape.end() - 2);
-  if (layout.flat) shape.erase(shape.begin());
-  return shape;
-}
-
 std::span<const float> floats_of(const Tensor& x) {
   return {x.const_data_ptr<float>(), static_cast<std::size_t>(x.numel())};
 }
