@@ -66,7 +66,7 @@ void decode(const Report& report) {
     model::Cache cache = lm->make_cache();
     const auto next = [&](const Tensor& ids_BT) {
       model::ForwardState state(pass);
-      state.cache = &cache;
+      state.caches = {&cache};
       const Tensor hidden = lm->hidden(ids_BT, state);
       return lm->logits(model::last_position(hidden), pass);
     };

@@ -21,6 +21,11 @@ class Eval final : public Verb {
     add_context_size(app, context_size_);
     app.add_option("--max-bytes", max_bytes_, "score the first bytes only; 0: all")
         ->check(from_to(std::int64_t{0}, kMostNumber));
+    app.add_option(
+           "--streams", streams_,
+           "read the text as training does, documents one after another, in so many streams "
+           "side by side, and leave what fills no window of each; 0: each document alone")
+        ->check(from_to(std::int64_t{0}, std::int64_t{4096}));
     format_.add(app);
     activations_.add(app);
   }
@@ -29,7 +34,7 @@ class Eval final : public Verb {
     model::Pass pass = context.pass();
     pass.int8_activations = activations_.int8();
     const run::Evaluation e = run::evaluate(model::find_model(model_), data_, max_bytes_,
-                                            context_size_, pass, format_.format());
+                                            context_size_, pass, format_.format(), streams_);
     Json facts = {{"loss", e.loss.mean()}};
     // e to a finite loss may still be too large.
     if (std::isfinite(e.loss.perplexity())) facts["perplexity"] = e.loss.perplexity();
@@ -43,7 +48,7 @@ class Eval final : public Verb {
 
  private:
   std::string model_, data_;
-  std::int64_t context_size_ = 0;
+  std::int64_t context_size_ = 0, streams_ = 0;
   std::uint64_t max_bytes_ = 0;
   TextFormatOptions format_;
   ActivationsOption activations_;

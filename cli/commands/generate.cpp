@@ -1,3 +1,4 @@
+#include <cmath>
 #include <iomanip>
 #include <iostream>
 #include <sstream>
@@ -6,6 +7,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/process.h"
+#include "base/stopwatch.h"
 #include "cli/sampling_options.h"
 #include "run/evaluator.h"
 #include "run/generator.h"
@@ -28,10 +30,15 @@ class Generate final : public Verb {
                "a file with the text to continue, but for a line break at its end (default: none)")
             ->excludes(prompt)
             ->check(not_empty());
-    app.add_option("--prompts", prompts_file_, "a file with one prompt per line (default: none)")
-        ->excludes(prompt)
-        ->excludes(file)
-        ->check(not_empty());
+    auto* prompts = app.add_option("--prompts", prompts_file_,
+                                   "a file with one prompt per line (default: none)")
+                        ->excludes(prompt)
+                        ->excludes(file)
+                        ->check(not_empty());
+    app.add_option("--parallel", sampling_.options.at_once,
+                   "prompts of --prompts that are continued side by side")
+        ->needs(prompts)
+        ->check(from_to(std::int64_t{1}, std::int64_t{1024}));
     sampling_.add(app);
     add_context_size(app, context_size_);
     activations_.add(app);
@@ -47,23 +54,32 @@ class Generate final : public Verb {
     run::GenerateOptions& options = sampling_.options;
     options.memory_tokens = run::memory_for_context(model->config(), context_size_);
     Json results = Json::array();
-    for (const std::string& prompt : prompts) {
-      // The prompt comes with the first text, so that nothing is printed where there is none. A source
-      // is another text than its target.
-      bool prompt_printed = context.json || checkpoint::reads_source(model->config());
-      const auto print = [&](const std::string& piece) {
-        if (!prompt_printed) std::cout << prompt;
-        prompt_printed = true;
-        if (!context.json) std::cout << piece << std::flush;
-      };
-      const run::Generated g =
-          run::generate(*model, *tokenizer, bounds, prompt, options, pass, print);
-      if (!context.json) print("\n");
+    // The prompt comes with the first text, so that nothing is printed where there is none. A source
+    // is another text than its target.
+    const bool print_prompts = !context.json && !checkpoint::reads_source(model->config());
+    bool prompt_printed = false;
+    const auto print = [&](const std::string& piece) {
+      if (print_prompts && !prompt_printed) std::cout << prompts[results.size()];
+      prompt_printed = true;
+      if (!context.json) std::cout << piece << std::flush;
+    };
+    std::int64_t new_tokens = 0;
+    const auto done = [&](const run::Generated& g) {
+      print("\n");
       results.push_back(facts_of(g));
+      prompt_printed = false;
+      new_tokens += static_cast<std::int64_t>(g.ids.size());
       log::info(timing(g, options.sampler.seed));
-    }
+    };
+    const Stopwatch stopwatch;
+    run::generate(*model, *tokenizer, bounds, prompts, options, pass, print, done);
+    const double seconds = stopwatch.seconds();
+    if (prompts.size() > 1)
+      log::info(concat(counted(prompts.size(), "text"), " with ", counted(new_tokens, "new token"),
+                       " in ", std::llround(1000 * seconds), " ms"));
     if (!context.json) return nullptr;
-    return prompts_file_.empty() ? results[0] : Json{{"results", results}};
+    if (prompts_file_.empty()) return results[0];
+    return {{"results", results}, {"new_tokens", new_tokens}, {"seconds", seconds}};
   }
 
  private:

@@ -77,6 +77,8 @@ class Inspect final : public Verb {
     facts["dtype"] = dtype_of(*source);
     facts["bytes"] = model::model_bytes(folder);
     facts["bytes_in"] = bytes_in(*source, parameters_in(lister, saved), model::model_bytes(folder));
+    if (const Json ignored = ignored_in(*source, saved); !ignored.empty())
+      facts["ignored"] = ignored;
     if (saved.quantization) facts["made_from"] = to_json(saved.quantization->made_from);
     if (tensors_) facts["tensors"] = lister.tensors;
     return facts;
@@ -118,6 +120,9 @@ class Inspect final : public Verb {
       const auto model = model::load_model(gguf->path(), executor);
       facts["parameters"] = parameters_of(*model);
       facts["layers"] = model->config().layers;
+      if (const Json ignored = ignored_in(*source, model::load_config(gguf->path()));
+          !ignored.empty())
+        facts["ignored"] = ignored;
       add_experts(model->config(), facts);
     } catch (const Error& error) {
       if (error.kind() == ErrorKind::interrupted) throw;
@@ -140,6 +145,14 @@ class Inspect final : public Verb {
       default:
         return checkpoint::name(*types.begin());
     }
+  }
+
+  // Tensors of the files that the model has no use for, knowingly.
+  static Json ignored_in(const checkpoint::TensorSource& source, const model::SavedConfig& saved) {
+    Json names = Json::array();
+    for (const auto& [name, tensor] : source.tensors())
+      if (saved.ignored(name)) names.push_back(name);
+    return names;
   }
 
   // Tensors of the files, of experts apart those of expert 0, and the parameters that they are.

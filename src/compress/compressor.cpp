@@ -66,7 +66,7 @@ Part part_of_block(model::Model& model, model::Stack& stack, std::int64_t i) {
             model::ForwardState state(pass);
             if (cache) {
               cache->reset();
-              state.cache = cache.get();
+              state.caches = {cache.get()};
             }
             state.ids_BT = before.ids_1T;
             state.router_state = before.router_state;

@@ -188,7 +188,7 @@ TEST_F(Compressor, PackedModelComputesWhatItsDequantisedFormDoes) {
       std::vector<Tensor> parts;
       for (std::int64_t first = 0; first < 100; first += step) {
         model::ForwardState state(pass);
-        state.cache = &cache;
+        state.caches = {&cache};
         const Tensor some = ids.narrow(1, first, std::min(step, 100 - first));
         parts.push_back(m.logits(m.hidden(some, state), pass));
       }

@@ -25,7 +25,8 @@ TransformerBlock::TransformerBlock(const LayerConfig& config, const LayerPlace& 
 
 Tensor TransformerBlock::attend(const Tensor& x_BTD, ForwardState& state) const {
   const Pass& pass = state.pass;
-  if (state.cache) return attention_->forward(attention_norm_.forward(x_BTD, pass), state);
+  if (!state.caches.empty())
+    return attention_->forward(attention_norm_.forward(x_BTD, pass), state);
   Tensor seen = x_BTD;
   if (state.memory) {
     const Tensor past_BMD =

@@ -32,14 +32,15 @@ void EncoderDecoder::read_source(const Source& source, ForwardState& state) cons
   ForwardState reading(pass);
   const Tensor source_BSD = encode(source, reading);
   for (auto& commit : reading.commits) state.commits.push_back(std::move(commit));
-  if (!state.cache) {
+  if (state.caches.empty()) {
     state.source_BSD = source_BSD;
     state.source_lengths_B = source.lengths_B;
     return;
   }
-  assert(state.cache->position() == 0);
-  state.cache->source_lengths_B = source.lengths_B;
-  decoder_.stack().remember_source(source_BSD, *state.cache, pass);
+  assert(state.caches.size() == 1 && state.caches[0]->position() == 0);
+  Cache& cache = *state.caches[0];
+  cache.source_lengths_B = source.lengths_B;
+  decoder_.stack().remember_source(source_BSD, cache, pass);
 }
 
 Tensor EncoderDecoder::embed(const Tensor& ids_BT, ForwardState& state) const {

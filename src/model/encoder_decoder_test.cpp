@@ -106,7 +106,7 @@ TEST(EncoderDecoder, GivesTheSameWithACacheForAnyNumberOfTokensAtATime) {
   for (const std::int64_t step : {1, 3, 10}) {
     Cache cache = model->make_cache();
     ForwardState state(pass);
-    state.cache = &cache;
+    state.caches = {&cache};
     model->read_source(source, state);
     std::vector<Tensor> parts;
     for (std::int64_t t = 0; t < 10; t += step)
@@ -114,6 +114,36 @@ TEST(EncoderDecoder, GivesTheSameWithACacheForAnyNumberOfTokensAtATime) {
           model->hidden(target.narrow(1, t, std::min<std::int64_t>(step, 10 - t)), state));
     expect_close(torch::cat(parts, 1), want, 1e-5);
   }
+}
+
+TEST(EncoderDecoder, TargetsOfDifferentSourcesInOnePassAreWhatEachIsAlone) {
+  const torch::NoGradGuard no_grad;
+  const Pass pass = test_pass();
+  const auto model = small_model();
+  const std::vector<Tensor> sources = {torch::tensor({{3, 4, 5, 6, 9, 2}}),
+                                       torch::tensor({{7, 8}})};
+  const Tensor target = torch::arange(12).remainder(11).view({2, 6});
+  std::vector<Cache> caches;
+  std::vector<Tensor> alone;
+  for (std::size_t b = 0; b < 2; ++b) {
+    const Tensor mine = target.narrow(0, static_cast<std::int64_t>(b), 1);
+    ForwardState whole(pass);
+    model->read_source({sources[b], {}}, whole);
+    alone.push_back(model->hidden(mine, whole).narrow(1, b == 0 ? 4 : 1, 2));
+    caches.push_back(model->make_cache());
+    ForwardState state(pass);
+    state.caches = {&caches.back()};
+    model->read_source({sources[b], {}}, state);
+    model->hidden(mine.narrow(1, 0, b == 0 ? 4 : 1), state);
+  }
+  ForwardState together(pass);
+  together.caches = {&caches[0], &caches[1]};
+  std::vector<Tensor> parts;
+  for (std::int64_t t = 0; t < 2; ++t)
+    parts.push_back(model->hidden(torch::cat({target.narrow(0, 0, 1).narrow(1, 4 + t, 1),
+                                              target.narrow(0, 1, 1).narrow(1, 1 + t, 1)}),
+                                  together));
+  expect_close(torch::cat(parts, 1), torch::cat(alone), 1e-5);
 }
 
 TEST(EncoderDecoder, TargetsBelowZeroDoNotCount) {

@@ -54,7 +54,7 @@ Tensor greedy(const Model& model, Tensor ids_BT, std::int64_t count, std::int64_
   const torch::NoGradGuard no_grad;
   Cache cache = model.make_cache();
   ForwardState state(pass);
-  state.cache = &cache;
+  state.caches = {&cache};
   Tensor next_BT = ids_BT;
   for (std::int64_t i = 0; i < count; ++i) {
     Tensor hidden_BTD;

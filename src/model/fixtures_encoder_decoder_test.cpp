@@ -96,7 +96,7 @@ Tensor greedy(const Model& model, const Source& source, Tensor ids_BT, std::int6
               const Pass& pass) {
   Cache cache = model.make_cache();
   ForwardState state(pass);
-  state.cache = &cache;
+  state.caches = {&cache};
   model.read_source(source, state);
   Tensor next_BT = ids_BT;
   for (std::int64_t i = 0; i < count; ++i) {
@@ -124,7 +124,7 @@ void expect_greedy(const Model& model, const Expected& expected, const Pass& pas
   // The same text given, token by token, as a decoder that may drop tokens has it.
   Cache cache = model.make_cache();
   ForwardState state(pass);
-  state.cache = &cache;
+  state.caches = {&cache};
   model.read_source(source, state);
   std::vector<Tensor> values, indices;
   for (std::int64_t t = 0; t < made; ++t) {

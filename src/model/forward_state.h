@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "base/check.h"
 #include "checkpoint/router_config.h"
 #include "model/cache.h"
 #include "model/memory.h"
@@ -35,7 +36,8 @@ struct ForwardState {
   // What attention sees of the past: the residual stream in training, projected keys and values
   // elsewhere; at most one of them.
   Memory* memory = nullptr;
-  Cache* cache = nullptr;
+  // One for all sequences, or one for each, which then may stand at different positions.
+  c10::SmallVector<Cache*, 8> caches;
   // Rows are tokens, sequence by sequence: row n is token n of ids_BT, and sequence b has the rows
   // [b * T, (b + 1) * T).
   Tensor ids_BT;
@@ -52,6 +54,25 @@ struct ForwardState {
   // Running statistics that a training step moves; called once its loss is known to be finite.
   std::vector<std::function<void()>> commits;
 };
+
+// x of the sequences [first, first + count).
+inline Tensor of_sequences(const Tensor& x_B, std::int64_t first, std::int64_t count) {
+  return count == x_B.size(0) ? x_B : x_B.narrow(0, first, count);
+}
+
+// What of(cache, first, count) gives for each cache and those of all `sequences` that are its own, one
+// after another.
+template <class Of>
+Tensor for_each_cache(const ForwardState& state, std::int64_t sequences, const Of& of) {
+  MOTE_CHECK(!state.caches.empty(), "a pass that attends to a past has no cache of it");
+  if (state.caches.size() == 1) return of(*state.caches[0], std::int64_t{0}, sequences);
+  MOTE_CHECK(sequences == static_cast<std::int64_t>(state.caches.size()), "there are ",
+             state.caches.size(), " caches for ", sequences, " sequences");
+  std::vector<Tensor> each;
+  for (std::int64_t b = 0; b < sequences; ++b)
+    each.push_back(of(*state.caches[static_cast<std::size_t>(b)], b, std::int64_t{1}));
+  return torch::cat(each);
+}
 
 // The sum of all penalties, weights included; undefined where there is none.
 //   entropy     sum_e p_e ln p_e,  p_e the mean over tokens of softmax(scores)

@@ -33,11 +33,19 @@ Tensor LanguageModel::embedded(const Tensor& ids_BT, ForwardState& state, std::i
   Tensor x_BTD = ops::embedding(embedding_, ids_BT, state.pass);
   if (config_.embedding_scale != 1) x_BTD = x_BTD * static_cast<float>(config_.embedding_scale);
   if (positions_TD_.defined()) {
-    const std::int64_t first = state.cache ? state.cache->position() : 0,
-                       end = first + ids_BT.size(1);
-    MOTE_CHECK(end <= config_.context, "a model with learned positions was trained on ",
-               config_.context, " tokens at a time; ", end, " were given");
-    x_BTD = ops::add_rows(x_BTD, positions_TD_, first, state.pass);
+    const auto placed = [&](const Tensor& x, std::int64_t first) {
+      const std::int64_t end = first + ids_BT.size(1);
+      MOTE_CHECK(end <= config_.context, "a model with learned positions was trained on ",
+                 config_.context, " tokens at a time; ", end, " were given");
+      return ops::add_rows(x, positions_TD_, first, state.pass);
+    };
+    x_BTD =
+        state.caches.empty()
+            ? placed(x_BTD, 0)
+            : for_each_cache(state, x_BTD.size(0),
+                             [&](Cache& cache, std::int64_t first, std::int64_t count) {
+                               return placed(of_sequences(x_BTD, first, count), cache.position());
+                             });
   }
   return ops::dropout(x_BTD, config_.dropout, site, state.pass);
 }

@@ -3,6 +3,8 @@
 #include "model/loss.h"
 #include "model/ops/head_loss.h"
 #include "tests/support/models.h"
+#include "tests/support/texts.h"
+#include "text/bpe.h"
 
 namespace mote::model {
 namespace {
@@ -71,7 +73,7 @@ Tensor logits_in_steps(const LanguageModel& model, const Tensor& ids,
     const std::int64_t count = std::min(steps[i % steps.size()], ids.size(1) - first);
     const Pass pass = test_pass();
     ForwardState state(pass);
-    state.cache = &cache;
+    state.caches = {&cache};
     parts.push_back(model.logits(model.hidden(ids.narrow(1, first, count), state), pass));
     first += count;
   }
@@ -217,6 +219,93 @@ TEST(RotaryModel, AWindowIsHowFarAPositionSees) {
     EXPECT_EQ(change[t].item<float>() > 0, t >= 3 && t < 3 + 5) << t;
 }
 
+// Sequences at different positions, each with a cache of its own, in one pass.
+TEST(LanguageModel, TextsOfDifferentLengthsInOnePassAreWhatEachIsAlone) {
+  ModelConfig learned = small_config(), latent = rotary_config();
+  learned.attention = checkpoint::Causal{2, 12};
+  learned.positions = checkpoint::Positions::learned;
+  learned.context = 32;
+  checkpoint::Latent attention;
+  attention.heads = 2, attention.kv_rank = 8, attention.head_dim = 12, attention.rope_dim = 4;
+  attention.value_dim = 12;
+  latent.attention = attention;
+  for (const ModelConfig& config : {small_config(), rotary_config(), learned, latent}) {
+    const torch::NoGradGuard no_grad;
+    const auto model = some_model(config);
+    const Tensor ids = some_ids(3, 24, 50);
+    const std::vector<std::int64_t> lengths = {3, 17, 9};
+    const Pass pass = test_pass();
+    std::vector<Cache> caches;
+    std::vector<Tensor> alone;
+    ForwardState together(pass);
+    for (std::int64_t b = 0; b < 3; ++b) {
+      const std::int64_t length = lengths[static_cast<std::size_t>(b)];
+      alone.push_back(logits_in_steps(*model, ids.narrow(0, b, 1), {24}).narrow(1, length, 5));
+      caches.push_back(model->make_cache());
+      ForwardState state(pass);
+      state.caches = {&caches.back()};
+      model->hidden(ids.narrow(0, b, 1).narrow(1, 0, length), state);
+    }
+    for (Cache& cache : caches) together.caches.push_back(&cache);
+    std::vector<Tensor> parts;
+    for (std::int64_t t = 0; t < 5; ++t) {
+      std::vector<Tensor> next;
+      for (std::int64_t b = 0; b < 3; ++b)
+        next.push_back(ids.narrow(0, b, 1).narrow(1, lengths[static_cast<std::size_t>(b)] + t, 1));
+      parts.push_back(model->logits(model->hidden(torch::cat(next), together), pass));
+    }
+    expect_close(torch::cat(parts, 1), torch::cat(alone), 1e-5,
+                 concat(checkpoint::heads_of(config.attention), " heads of ",
+                        checkpoint::head_dim_of(config.attention)));
+  }
+}
+
+// The whole text, its first token aside, where windows fill it; and of several streams what each reads.
+TEST(StreamsLoss, IsThatOfWindowsThatGoOn) {
+  const auto tokenizer = text::make_byte_tokenizer();
+  ModelConfig config = small_config();
+  config.vocab_size = tokenizer->vocab_size();
+  const auto model = some_model(config);
+  std::string text;
+  for (int i = 0; i < 96; ++i) text += static_cast<char>('a' + i * i % 23);
+  const test::Texts corpus({text});
+  const Pass pass = test_pass();
+  const CorpusLoss one = streams_loss(*model, *tokenizer, corpus, 1, -1, pass),
+                   whole = corpus_loss(*model, *tokenizer, corpus, pass);
+  EXPECT_EQ(one.tokens, 96);
+  EXPECT_EQ(one.bytes, 96);
+  EXPECT_NEAR(one.nats, whole.nats, 1e-4);
+  // 12 windows of 8: 5 streams read two each, from their own first window on.
+  const CorpusLoss five = streams_loss(*model, *tokenizer, corpus, 5, -1, pass);
+  double nats = 0;
+  for (std::size_t stream = 0; stream < 5; ++stream) {
+    const torch::NoGradGuard no_grad;
+    std::vector<text::TokenId> ids = {tokenizer->end_of_text()};
+    tokenizer->encode(text, ids);
+    const Tensor all = torch::tensor(at::makeArrayRef(ids), torch::kInt64).view({1, -1});
+    const Tensor read = all.narrow(1, static_cast<std::int64_t>(stream) * 16, 17);
+    Cache cache = model->make_cache();
+    ForwardState state(pass);
+    state.caches = {&cache};
+    nats +=
+        model
+            ->token_losses(model->hidden(read.narrow(1, 0, 16), state), read.narrow(1, 1, 16), pass)
+            .sum()
+            .item<double>();
+  }
+  EXPECT_EQ(five.tokens, 80);
+  EXPECT_NEAR(five.nats, nats, 1e-4);
+  EXPECT_THROW(streams_loss(*model, *tokenizer, corpus, 13, -1, pass), Error) << "12 windows";
+}
+
+TEST(StreamsLoss, IsOfTransformerXlAlone) {
+  const auto tokenizer = text::make_byte_tokenizer();
+  ModelConfig config = rotary_config();
+  config.vocab_size = tokenizer->vocab_size();
+  const test::Texts corpus({"some text that is long enough"});
+  EXPECT_THROW(streams_loss(*some_model(config), *tokenizer, corpus, 1, -1, test_pass()), Error);
+}
+
 TEST(LanguageModel, CacheAndTrainingMemoryAgree) {
   ModelConfig config = small_config();
   xl(config).eval_memory_blocks = xl(config).memory_blocks = 1;
@@ -300,7 +389,7 @@ TEST(LanguageModel, AContextOfABillionCostsThePositionsThatThereAre) {
     const Tensor ids = some_ids(1, step, 50);
     const auto hidden = [&](Cache& cache) {
       ForwardState state(pass);
-      state.cache = &cache;
+      state.caches = {&cache};
       return model->hidden(ids, state);
     };
     expect_close(hidden(wide), hidden(enough), 1e-5);
@@ -376,7 +465,7 @@ TEST(LanguageModel, ObserversSeeInputsAssignmentsAndBlocksByName) {
     pass.observer = observer;
     Cache cache = model->make_cache();
     ForwardState state(pass);
-    state.cache = &cache;
+    state.caches = {&cache};
     return model->logits(model->hidden(some_ids(1, 8, 50), state), pass);
   };
   const Tensor watched = logits(&recorder);
@@ -421,7 +510,7 @@ TEST(LanguageModel, Bf16ProductsStayCloseToFloat32) {
     pass.precision = precision;
     Cache cache = model->make_cache();
     ForwardState state(pass);
-    state.cache = &cache;
+    state.caches = {&cache};
     return model->logits(model->hidden(ids, state), pass);
   };
   const Tensor exact = run(kernels::Precision::f32), rounded = run(kernels::Precision::bf16);

@@ -80,7 +80,7 @@ class Scorer {
   std::int64_t overlap() const { return window_ / 2; }
   Tensor hidden(const Tensor& ids_1T) {
     ForwardState state(pass_);
-    state.cache = &cache_;
+    state.caches = {&cache_};
     return model_.hidden(ids_1T, state);
   }
   // The next `count` tokens, each with the one behind it as its target.
@@ -133,6 +133,40 @@ CorpusLoss corpus_loss(const Model& model, const text::Tokenizer& tokenizer,
     scorer.end();
   }
   return scorer.loss();
+}
+
+CorpusLoss streams_loss(const Model& model, const text::Tokenizer& tokenizer,
+                        const text::Corpus& corpus, std::int64_t streams,
+                        std::int64_t memory_tokens, const Pass& pass,
+                        const std::function<void(std::int64_t)>& progress) {
+  if (!model.config().attention.get_if<checkpoint::TransformerXl>())
+    throw Error(ErrorKind::usage,
+                "--streams: reading on from window to window is for models with attention of kind "
+                "\"transformer_xl\", and this one has another; leave the flag out")
+        .at("--streams");
+  const torch::NoGradGuard no_grad;
+  const text::BatchStream batches(std::make_shared<text::TokenList>(corpus, tokenizer), streams,
+                                  model.config().context);
+  Cache cache = model.make_cache(memory_tokens);
+  CorpusLoss total;
+  for (std::int64_t step = 0; step < batches.steps_per_epoch(); ++step) {
+    const text::Batch batch = batches.at(step);
+    const auto [ids_BT, targets_BT, source] = tensors_of(batch, streams);
+    ForwardState state(pass);
+    state.caches = {&cache};
+    const auto nats = model.token_losses(model.hidden(ids_BT, state), targets_BT, pass)
+                          .sum(torch::kFloat64)
+                          .item<double>();
+    if (!std::isfinite(nats))
+      throw_nonfinite(model,
+                      concat("the loss of window ", step, " of ", streams, " streams is ", nats));
+    total.nats += nats;
+    total.tokens += ids_BT.numel();
+    for (const text::TokenId id : batch.targets)
+      total.bytes += static_cast<std::int64_t>(tokenizer.bytes(id).size());
+    if (progress) progress(total.bytes);
+  }
+  return total;
 }
 
 TrainingBatch tensors_of(const text::Batch& batch, std::int64_t streams) {

@@ -43,6 +43,16 @@ CorpusLoss corpus_loss(const Model& model, const text::Tokenizer& tokenizer,
                        const text::Corpus& corpus, const Pass& pass,
                        const CorpusLossOptions& options = {});
 
+// The test protocol of Transformer-XL's language models (specs/sparse-ffn 3.1): documents one after another
+// as in training, cut into windows of the model's context that `streams` streams read side by side, each
+// from what it has read before (memory_tokens < 0: as the config's eval_memory_blocks says). What does not
+// fill a window of every stream is not scored. Throws where the text is shorter than that, or the model
+// is of another kind.
+CorpusLoss streams_loss(const Model& model, const text::Tokenizer& tokenizer,
+                        const text::Corpus& corpus, std::int64_t streams,
+                        std::int64_t memory_tokens, const Pass& pass,
+                        const std::function<void(std::int64_t bytes_read)>& progress = {});
+
 // Pairs as long as the encoder and the decoder of such a model were made for.
 text::PairOptions pair_options(const ModelConfig& config, text::Task task,
                                const text::SpanConfig& spans = {});

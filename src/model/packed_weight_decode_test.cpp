@@ -138,7 +138,7 @@ std::int64_t allocations_of(const DecodeCase& c, bool int8) {
   const auto next = [&](std::int64_t token) {
     *id.mutable_data_ptr<std::int64_t>() = token;
     ForwardState state(pass);
-    state.cache = &cache;
+    state.caches = {&cache};
     logits = lm->logits(last_position(lm->hidden(id, state)), pass);
   };
   // The cache has grown to what it stays at, moving what it holds to the front now and then; that of
@@ -189,7 +189,7 @@ TEST(Decoding, GivesTheSameBitsWithBuffersOrWithout) {
       std::vector<Tensor> all;
       for (const std::int64_t count : {40, 1, 1, 5, 1, 1}) {
         ForwardState state(pass);
-        state.cache = &cache;
+        state.caches = {&cache};
         const Tensor ids =
             (torch::arange(count) * 7 + cache.position()).remainder(50).view({1, -1});
         all.push_back(lm->logits(lm->hidden(ids, state), pass));

@@ -20,7 +20,7 @@ Tensor logits_of(Model& model) {
   const Pass pass = testing::test_pass();
   Cache cache = model.make_cache();
   ForwardState state(pass);
-  state.cache = &cache;
+  state.caches = {&cache};
   return model.logits(model.hidden((torch::arange(20) * 7 % 40).view({1, 20}), state), pass);
 }
 

@@ -28,7 +28,7 @@ void Stack::prepare(ForwardState& state) const {
 Tensor Stack::forward(Tensor x_BTD, ForwardState& state) const {
   prepare(state);
   for (const auto& block : blocks_) x_BTD = block->forward(x_BTD, state);
-  if (state.cache) state.cache->advance(x_BTD.size(1));
+  for (Cache* cache : state.caches) cache->advance(x_BTD.size(1));
   return norm_.forward(x_BTD, state.pass);
 }
 

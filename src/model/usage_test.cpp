@@ -94,7 +94,7 @@ void watch(const Model& model, Observer& observer) {
   for (int part = 0; part < 2; ++part) {
     Cache cache = model.make_cache();
     ForwardState state(pass);
-    state.cache = &cache;
+    state.caches = {&cache};
     model.hidden((torch::arange(20, torch::kInt64) * (7 + part)).remainder(40).view({1, 20}),
                  state);
   }

@@ -135,7 +135,7 @@ Beam beam_search(const model::Model& model, const Tensor& hidden_11D, model::Cac
     if (search.done()) break;
     cache.select(rows);
     model::ForwardState state(pass);
-    state.cache = &cache;
+    state.caches = {&cache};
     hidden_N1D = model.hidden(last_ids(search.beginnings()), state);
   }
   return search.best();

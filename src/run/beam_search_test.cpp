@@ -63,7 +63,7 @@ TEST(BeamSearch, FindsTheBestTextWhereItKeepsAll) {
     extend({0}, 0);
     Cache cache = model->make_cache();
     ForwardState state(pass);
-    state.cache = &cache;
+    state.caches = {&cache};
     model->read_source(source, state);
     const Tensor hidden = model->hidden(torch::tensor({{0}}), state);
     const Beam found = beam_search(
@@ -83,7 +83,7 @@ TEST(BeamSearch, LeavesACacheThatOneTextCanUse) {
   const auto logits_after = [&](Cache& cache) {
     cache.reset();
     ForwardState state(pass);
-    state.cache = &cache;
+    state.caches = {&cache};
     model->read_source({torch::tensor({{9, 2, 5}}), {}}, state);
     Tensor hidden;
     for (const std::int64_t id : {0, 4, 7}) hidden = model->hidden(torch::tensor({{id}}), state);
@@ -92,7 +92,7 @@ TEST(BeamSearch, LeavesACacheThatOneTextCanUse) {
   Cache cache = model->make_cache(), fresh = model->make_cache();
   const Tensor wanted = logits_after(fresh);
   ForwardState state(pass);
-  state.cache = &cache;
+  state.caches = {&cache};
   model->read_source({torch::tensor({{1, 2}}), {}}, state);
   beam_search(
       *model, model->hidden(torch::tensor({{0}}), state), cache, 11,
@@ -106,7 +106,7 @@ TEST(BeamSearch, NeverWritesWhatABiasForbids) {
   const auto model = small_model();
   Cache cache = model->make_cache();
   ForwardState state(pass);
-  state.cache = &cache;
+  state.caches = {&cache};
   model->read_source({torch::tensor({{1, 2}}), {}}, state);
   BeamOptions options{3, 1, 8};
   for (text::TokenId id = 0; id < 11; ++id)
@@ -125,7 +125,7 @@ TEST(BeamSearch, OfOneBeamIsGreedy) {
   const auto model = small_model();
   const auto begin = [&](Cache& cache) {
     ForwardState state(pass);
-    state.cache = &cache;
+    state.caches = {&cache};
     model->read_source({torch::tensor({{9, 2, 5}}), {}}, state);
     return model->hidden(torch::tensor({{0}}), state);
   };
@@ -133,7 +133,7 @@ TEST(BeamSearch, OfOneBeamIsGreedy) {
   const Beam found = beam_search(
       *model, begin(cache), cache, 11, [](text::TokenId) { return false; }, {1, 1, 6}, pass);
   ForwardState state(pass);
-  state.cache = &other;
+  state.caches = {&other};
   Tensor hidden = begin(other);
   std::vector<text::TokenId> greedy;
   for (int i = 0; i < 6; ++i) {

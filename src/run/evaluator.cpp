@@ -48,10 +48,10 @@ Evaluation evaluate_pairs(const model::Model& model, const text::Tokenizer& toke
 
 Evaluation evaluate(const std::filesystem::path& model_folder, const std::string& corpus_name,
                     std::uint64_t max_bytes, std::int64_t context, const model::Pass& pass,
-                    const text::TextFormat& format) {
+                    const text::TextFormat& format, std::int64_t streams) {
   const auto [model, tokenizer, bounds] = open_model(model_folder, pass);
   const auto corpus = text::open_corpus(corpus_name, max_bytes, format);
-  if (checkpoint::reads_source(model->config()))
+  if (checkpoint::reads_source(model->config()) && streams == 0)
     return evaluate_pairs(*model, *tokenizer, *corpus, format, context, pass);
   if (!format.target_key.empty())
     throw Error(ErrorKind::usage,
@@ -68,7 +68,9 @@ Evaluation evaluate(const std::filesystem::path& model_folder, const std::string
   };
   const Stopwatch stopwatch;
   Evaluation result;
-  result.loss = model::corpus_loss(*model, *tokenizer, *corpus, pass, options);
+  result.loss = streams > 0 ? model::streams_loss(*model, *tokenizer, *corpus, streams,
+                                                  options.memory_tokens, pass, options.progress)
+                            : model::corpus_loss(*model, *tokenizer, *corpus, pass, options);
   result.seconds = stopwatch.seconds();
   progress.finish();
   return result;

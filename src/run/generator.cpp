@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <limits>
+#include <optional>
+#include <utility>
 
 #include "base/check.h"
 #include "base/counted.h"
@@ -17,9 +19,8 @@ namespace {
 // Passes text on until a stop text is complete; holds back an end that may be the beginning of one.
 class StopFilter {
  public:
-  StopFilter(const std::vector<std::string>& stops,
-             const std::function<void(const std::string&)>& emit)
-      : stops_(stops), emit_(emit) {}
+  StopFilter(const std::vector<std::string>& stops, std::function<void(const std::string&)> emit)
+      : stops_(stops), emit_(std::move(emit)) {}
 
   // False once a stop text has come.
   bool push(const std::string& piece) {
@@ -50,7 +51,7 @@ class StopFilter {
     if (emit_) emit_(out);
   }
   const std::vector<std::string>& stops_;
-  const std::function<void(const std::string&)>& emit_;
+  const std::function<void(const std::string&)> emit_;
   std::string pending_, passed_;
 };
 
@@ -76,6 +77,16 @@ SamplerConfig sampler_config(const GenerateOptions& options, const model::TextBo
 
 }  // namespace
 
+// A text between begin() and finish().
+struct Session::Growing {
+  std::vector<text::TokenId> history;
+  text::StreamDecoder decoder;
+  StopFilter filter;
+  Generated result = {};
+  bool open = false;
+  Stopwatch stopwatch = {};
+};
+
 Session::Session(const model::Model& model, const text::Tokenizer& tokenizer,
                  model::TextBounds bounds, const GenerateOptions& options, const model::Pass& pass)
     : model_(model),
@@ -95,9 +106,11 @@ Session::Session(const model::Model& model, const text::Tokenizer& tokenizer,
         .at("feed_forward.router.select.elsewhere");
 }
 
+Session::~Session() = default;
+
 Tensor Session::hidden_of(std::span<const text::TokenId> ids) {
   model::ForwardState state(pass_);
-  state.cache = &cache_;
+  state.caches = {&cache_};
   const Tensor hidden = model_.hidden(ids_tensor(ids), state);
   read_.insert(read_.end(), ids.begin(), ids.end());
   return hidden;
@@ -127,56 +140,111 @@ void Session::read_source(std::span<const text::TokenId> ids) {
   cache_.reset();
   read_.clear();
   model::ForwardState state(pass_);
-  state.cache = &cache_;
+  state.caches = {&cache_};
   model_.read_source({ids_tensor(ids), {}}, state);
   source_tokens_ = static_cast<std::int64_t>(ids.size());
   source_seconds_ = stopwatch.seconds();
 }
 
 text::StreamDecoder Session::decoder(std::size_t history) const {
-  const bool begins = history <= bounds_.before.size();
+  // A target's first token is no text.
+  const bool begins = history <= std::max<std::size_t>(bounds_.before.size(), source_tokens_ > 0);
   return text::StreamDecoder(
       tokenizer_, begins ? text::StreamDecoder::From::start : text::StreamDecoder::From::middle,
       source_tokens_ > 0 ? text::Specials::recognised : text::Specials::as_text);
 }
 
-Generated Session::go_on(std::vector<text::TokenId> history,
-                         const std::function<void(const std::string&)>& emit) {
-  const torch::NoGradGuard no_grad;
-  Generated result;
-  result.prompt_tokens = static_cast<std::int64_t>(history.size());
+Tensor Session::read_prompt(std::vector<text::TokenId> history,
+                            std::function<void(const std::string&)> emit) {
+  const auto tokens = static_cast<std::int64_t>(history.size());
   if (history.empty())
     throw Error(
         ErrorKind::usage,
         "-p: the prompt is empty, and texts of this model begin with no token of their own; "
         "give a prompt")
         .at("-p");
-  if (result.prompt_tokens > positions_)
-    throw Error(
-        ErrorKind::usage,
-        concat("-p: ", result.prompt_tokens, " tokens with the one that starts a text, the ",
-               "model reads at most ", positions_, "; shorten the prompt"))
+  if (tokens > positions_)
+    throw Error(ErrorKind::usage,
+                concat("-p: ", tokens, " tokens with the one that starts a text, the ",
+                       "model reads at most ", positions_, "; shorten the prompt"))
         .at("-p");
   const std::size_t read_before = read_.size();
   Stopwatch stopwatch;
-  const Tensor hidden = read(history);
+  Tensor hidden = read(history);
+  const text::StreamDecoder decoder = this->decoder(history.size());
+  growing_ = std::make_unique<Growing>(
+      Growing{std::move(history), decoder, StopFilter(options_.stop, std::move(emit))});
+  Generated& result = growing_->result;
   result.prompt_seconds = source_seconds_ + stopwatch.seconds();
+  result.prompt_tokens = tokens;
   result.prompt_read = static_cast<std::int64_t>(
       read_.size() > read_before ? read_.size() - read_before : read_.size());
   if (source_tokens_ > 0) result.prompt_tokens = result.prompt_read = source_tokens_;
+  result.stop_reason = "length";
+  growing_->stopwatch.restart();
+  return hidden;
+}
 
-  stopwatch.restart();
-  if (options_.beams > 1)
-    search(hidden, emit, result);
-  else
-    draw(hidden, std::move(history), emit, result);
-  result.new_seconds = stopwatch.seconds();
+Generated Session::go_on(std::vector<text::TokenId> history,
+                         std::function<void(const std::string&)> emit) {
+  const torch::NoGradGuard no_grad;
+  if (options_.beams > 1) {
+    search(read_prompt(std::move(history), std::move(emit)));
+  } else {
+    begin(std::move(history), std::move(emit));
+    Session* const self = this;
+    while (open()) step({&self, 1});
+  }
+  return finish();
+}
+
+void Session::begin(std::vector<text::TokenId> history,
+                    std::function<void(const std::string&)> emit) {
+  const torch::NoGradGuard no_grad;
+  const Tensor hidden = read_prompt(std::move(history), std::move(emit));
+  growing_->open = options_.new_tokens > 0;
+  if (!open()) return;
+  const Tensor logits = model_.logits(hidden, pass_);
+  draw({logits.const_data_ptr<float>(), static_cast<std::size_t>(logits.numel())});
+}
+
+bool Session::open() const {
+  return growing_ && growing_->open;
+}
+
+void Session::step(std::span<Session* const> open) {
+  const torch::NoGradGuard no_grad;
+  const model::Model& model = open[0]->model_;
+  const model::Pass& pass = open[0]->pass_;
+  model::ForwardState state(pass);
+  std::vector<text::TokenId> ids;
+  for (Session* session : open) {
+    state.caches.push_back(&session->cache_);
+    ids.push_back(session->growing_->history.back());
+    session->read_.push_back(ids.back());
+  }
+  const Tensor logits = model.logits(model.hidden(ids_tensor(ids).view({-1, 1}), state), pass);
+  const auto width = static_cast<std::size_t>(logits.size(-1));
+  for (std::size_t i = 0; i < open.size(); ++i)
+    open[i]->draw({logits.const_data_ptr<float>() + i * width, width});
+}
+
+Generated Session::finish() {
+  Growing& text = *growing_;
+  if (text.result.stop_reason != "stop") {
+    if (!text.filter.push(text.decoder.finish())) text.result.stop_reason = "stop";
+    text.filter.finish();
+  }
+  text.result.text = text.filter.passed();
+  text.result.new_seconds = text.stopwatch.seconds();
+  Generated result = std::move(text.result);
+  growing_.reset();
   stop_if_interrupted();
   return result;
 }
 
-void Session::search(const Tensor& hidden, const std::function<void(const std::string&)>& emit,
-                     Generated& result) {
+void Session::search(const Tensor& hidden) {
+  Generated& result = growing_->result;
   const BeamOptions options{options_.beams, options_.length_penalty, options_.new_tokens,
                             sampler_config(options_, bounds_).biases};
   model::Pass pass = pass_;
@@ -190,65 +258,51 @@ void Session::search(const Tensor& hidden, const std::function<void(const std::s
   // The cache holds several texts now.
   cache_.reset();
   read_.clear();
-  text::StreamDecoder text = decoder(bounds_.before.size());
-  StopFilter filter(options_.stop, emit);
-  bool open = true;
-  for (const text::TokenId id : result.ids) open = open && filter.push(text.push(id));
-  if (open) open = filter.push(text.finish());
-  if (open)
-    filter.finish();
-  else
-    result.stop_reason = "stop";
-  result.text = filter.passed();
-}
-
-void Session::draw(Tensor hidden, std::vector<text::TokenId> history,
-                   const std::function<void(const std::string&)>& emit, Generated& result) {
-  text::StreamDecoder decoder = this->decoder(history.size());
-  StopFilter filter(options_.stop, emit);
-  result.stop_reason = "length";
-  const auto vocabulary = static_cast<std::size_t>(tokenizer_.vocab_size());
-  Tensor logits = model_.logits(hidden, pass_);
-  while (static_cast<std::int64_t>(result.ids.size()) < options_.new_tokens) {
-    // Rows of the output layer beyond the tokenizer's ids are no text.
-    const std::span<const float> of_tokens(logits.const_data_ptr<float>(), vocabulary);
-    if (!all_finite(of_tokens))
-      model::throw_nonfinite(
-          model_, concat("the logits after ", counted(history.size(), "token"), " are not finite"));
-    const text::TokenId id = sampler_.next(of_tokens, history);
-    if (bounds_.ends_text(id)) {
-      result.stop_reason = "end_of_text";
-      break;
-    }
-    result.ids.push_back(id);
-    history.push_back(id);
-    if (!filter.push(decoder.push(id))) {
+  for (const text::TokenId id : result.ids)
+    if (!growing_->filter.push(growing_->decoder.push(id))) {
       result.stop_reason = "stop";
       break;
     }
-    if (interrupted() || static_cast<std::int64_t>(result.ids.size()) == options_.new_tokens) break;
-    if (cache_.position() == positions_) {
-      result.stop_reason = "context";
-      break;
-    }
-    logits = model_.logits(hidden_of({&id, 1}), pass_);
-  }
-  if (result.stop_reason != "stop") {
-    if (!filter.push(decoder.finish())) result.stop_reason = "stop";
-    filter.finish();
-  }
-  result.text = filter.passed();
 }
 
-Generated generate(const model::Model& model, const text::Tokenizer& tokenizer,
-                   const model::TextBounds& bounds, const std::string& prompt,
-                   const GenerateOptions& options, const model::Pass& pass,
-                   const std::function<void(const std::string&)>& emit) {
-  Session session(model, tokenizer, bounds, options, pass);
+void Session::draw(std::span<const float> logits) {
+  Growing& text = *growing_;
+  // Rows of the output layer beyond the tokenizer's ids are no text.
+  const std::span<const float> of_tokens =
+      logits.first(static_cast<std::size_t>(tokenizer_.vocab_size()));
+  if (!all_finite(of_tokens))
+    model::throw_nonfinite(
+        model_,
+        concat("the logits after ", counted(text.history.size(), "token"), " are not finite"));
+  const text::TokenId id = sampler_.next(of_tokens, text.history);
+  text.open = false;
+  if (bounds_.ends_text(id)) {
+    text.result.stop_reason = "end_of_text";
+    return;
+  }
+  text.result.ids.push_back(id);
+  text.history.push_back(id);
+  if (!text.filter.push(text.decoder.push(id)))
+    text.result.stop_reason = "stop";
+  else if (interrupted() ||
+           static_cast<std::int64_t>(text.result.ids.size()) == options_.new_tokens)
+    text.result.stop_reason = "length";
+  else if (cache_.position() == positions_)
+    text.result.stop_reason = "context";
+  else
+    text.open = true;
+}
+
+namespace {
+
+// Tokens that the text of `prompt` begins with; the session has read its source where there is one.
+std::vector<text::TokenId> beginning(Session& session, const model::Model& model,
+                                     const text::Tokenizer& tokenizer,
+                                     const model::TextBounds& bounds, const std::string& prompt) {
   std::vector<text::TokenId> ids = bounds.before;
   if (!checkpoint::reads_source(model.config())) {
     tokenizer.encode(prompt, ids);
-    return session.go_on(std::move(ids), emit);
+    return ids;
   }
   std::vector<text::TokenId> source;
   tokenizer.encode(prompt, source, text::Specials::recognised);
@@ -258,7 +312,86 @@ Generated generate(const model::Model& model, const text::Tokenizer& tokenizer,
   source.insert(source.end(), bounds.after_source.begin(), bounds.after_source.end());
   session.read_source(source);
   if (ids.empty()) ids = {text::start_token(tokenizer)};
-  return session.go_on(std::move(ids), emit);
+  return ids;
+}
+
+// Gives texts that grow side by side one after another.
+class InOrder {
+ public:
+  InOrder(std::size_t count, const std::function<void(const std::string&)>& emit,
+          const std::function<void(const Generated&)>& done)
+      : texts_(count), emit_(emit), done_(done) {}
+
+  void emit(std::size_t i, const std::string& piece) {
+    if (i == front_)
+      say(piece);
+    else
+      texts_[i].held += piece;
+  }
+  void finish(std::size_t i, Generated result) {
+    texts_[i].result = std::move(result);
+    while (front_ < texts_.size() && texts_[front_].result) {
+      done_(*texts_[front_].result);
+      texts_[front_] = {};
+      if (++front_ == texts_.size()) return;
+      if (!texts_[front_].held.empty()) say(std::exchange(texts_[front_].held, {}));
+    }
+  }
+
+ private:
+  void say(const std::string& piece) const {
+    if (emit_) emit_(piece);
+  }
+  struct Text {
+    std::string held;
+    std::optional<Generated> result;
+  };
+  std::vector<Text> texts_;
+  std::size_t front_ = 0;
+  const std::function<void(const std::string&)>& emit_;
+  const std::function<void(const Generated&)>& done_;
+};
+
+}  // namespace
+
+void generate(const model::Model& model, const text::Tokenizer& tokenizer,
+              const model::TextBounds& bounds, std::span<const std::string> prompts,
+              const GenerateOptions& options, const model::Pass& pass,
+              const std::function<void(const std::string&)>& emit,
+              const std::function<void(const Generated&)>& done) {
+  struct Running {
+    std::size_t index;
+    std::unique_ptr<Session> session;
+  };
+  const bool apart = options.beams > 1 || !checkpoint::causality_warnings(model.config()).empty();
+  const std::size_t at_once = apart ? 1 : static_cast<std::size_t>(options.at_once);
+  InOrder texts(prompts.size(), emit, done);
+  std::vector<Running> running;
+  for (std::size_t next = 0; next < prompts.size() || !running.empty();) {
+    while (next < prompts.size() && running.size() < at_once) {
+      const std::size_t i = next++;
+      auto session = std::make_unique<Session>(model, tokenizer, bounds, options, pass);
+      std::vector<text::TokenId> ids = beginning(*session, model, tokenizer, bounds, prompts[i]);
+      const auto emit_this = [&texts, i](const std::string& piece) { texts.emit(i, piece); };
+      if (options.beams > 1) {
+        texts.finish(i, session->go_on(std::move(ids), emit_this));
+        continue;
+      }
+      session->begin(std::move(ids), emit_this);
+      running.push_back({i, std::move(session)});
+    }
+    std::vector<Session*> open;
+    for (auto each = running.begin(); each != running.end();) {
+      if (each->session->open()) {
+        open.push_back((each++)->session.get());
+        continue;
+      }
+      texts.finish(each->index, each->session->finish());
+      each = running.erase(each);
+    }
+    // What has ended makes room for others first.
+    if (!open.empty() && (open.size() == at_once || next == prompts.size())) Session::step(open);
+  }
 }
 
 }  // namespace mote::run

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <memory>
 #include <span>
 #include <string>
 #include <vector>
@@ -22,6 +23,7 @@ struct GenerateOptions {
   bool ignore_ends = false;         // tokens that end a text are never drawn
   std::int64_t beams = 1;           // above 1: beam search (run/beam_search.h), nothing is drawn
   double length_penalty = 1;        // of beam search
+  std::int64_t at_once = 8;         // texts that grow side by side
   SamplerConfig sampler;
 };
 
@@ -39,26 +41,35 @@ class Session {
   // Model and tokenizer outlive it. Throws for a model whose tokens depend on later ones.
   Session(const model::Model& model, const text::Tokenizer& tokenizer, model::TextBounds bounds,
           const GenerateOptions& options, const model::Pass& pass);
+  ~Session();
 
   // `ids`: the whole text so far, what it begins with included; of a text that goes on from the one
   // before only what is new is read. Throws when it is empty, longer than the model has positions, or
   // where logits are not finite. The tokenizer has at most the model's ids, and only its own are
   // drawn. `emit` gets the text as it comes, valid UTF-8 in every piece; what may still become a stop
   // text is held back.
-  Generated go_on(std::vector<text::TokenId> ids,
-                  const std::function<void(const std::string&)>& emit);
+  Generated go_on(std::vector<text::TokenId> ids, std::function<void(const std::string&)> emit);
 
   // Of encoder-decoders: what the texts to come are the targets of, its end included. They begin anew.
   void read_source(std::span<const text::TokenId> ids);
 
+  // go_on in steps, without beams, so that texts go on side by side: begin() reads `ids` and draws a
+  // token; as long as open() says so, step() reads the tokens drawn last, of all sessions (of one model)
+  // in one pass, and draws the next ones; then finish().
+  void begin(std::vector<text::TokenId> ids, std::function<void(const std::string&)> emit);
+  bool open() const;
+  static void step(std::span<Session* const> open);
+  Generated finish();
+
  private:
+  struct Growing;
   Tensor hidden_of(std::span<const text::TokenId> ids);
   // The last hidden state after `ids`.
   Tensor read(std::span<const text::TokenId> ids);
-  void draw(Tensor hidden, std::vector<text::TokenId> history,
-            const std::function<void(const std::string&)>& emit, Generated& result);
-  void search(const Tensor& hidden, const std::function<void(const std::string&)>& emit,
-              Generated& result);
+  // The last hidden state of the text that begins to grow.
+  Tensor read_prompt(std::vector<text::TokenId> ids, std::function<void(const std::string&)> emit);
+  void draw(std::span<const float> logits);
+  void search(const Tensor& hidden);
   text::StreamDecoder decoder(std::size_t history) const;
 
   const model::Model& model_;
@@ -73,13 +84,18 @@ class Session {
   std::int64_t source_tokens_ = 0;
   double source_seconds_ = 0;
   Sampler sampler_;
+  std::unique_ptr<Growing> growing_;
 };
 
-// One text; of an encoder-decoder the target whose source is the prompt, in which special tokens are
-// recognised by their names, as in what it gives.
-Generated generate(const model::Model& model, const text::Tokenizer& tokenizer,
-                   const model::TextBounds& bounds, const std::string& prompt,
-                   const GenerateOptions& options, const model::Pass& pass,
-                   const std::function<void(const std::string&)>& emit);
+// One text for each prompt; of an encoder-decoder the target whose source is the prompt, in which special
+// tokens are recognised by their names, as in what it gives. Up to options.at_once texts grow side by
+// side, which changes none of them but for rounding; where a model's experts depend on how many tokens
+// come at a time, and with beams, one. `emit` and `done` get the texts one after another, in the order of
+// the prompts.
+void generate(const model::Model& model, const text::Tokenizer& tokenizer,
+              const model::TextBounds& bounds, std::span<const std::string> prompts,
+              const GenerateOptions& options, const model::Pass& pass,
+              const std::function<void(const std::string&)>& emit,
+              const std::function<void(const Generated&)>& done);
 
 }  // namespace mote::run

@@ -40,13 +40,23 @@ GenerateOptions some(std::int64_t new_tokens, double temperature = 1) {
   return options;
 }
 
+Generated run(const model::Model& model, const text::Tokenizer& tokenizer,
+              const model::TextBounds& bounds, const std::string& prompt,
+              const GenerateOptions& options, std::vector<std::string>* pieces = nullptr) {
+  Generated result;
+  generate(
+      model, tokenizer, bounds, {&prompt, 1}, options, test_pass(),
+      [&](const std::string& piece) {
+        if (pieces) pieces->push_back(piece);
+      },
+      [&](const Generated& g) { result = g; });
+  return result;
+}
+
 Generated run(const model::Model& model, const std::string& prompt, const GenerateOptions& options,
               std::vector<std::string>* pieces = nullptr) {
   const auto tokenizer = text::make_byte_tokenizer();
-  return generate(model, *tokenizer, model::own_bounds(*tokenizer), prompt, options, test_pass(),
-                  [&](const std::string& piece) {
-                    if (pieces) pieces->push_back(piece);
-                  });
+  return run(model, *tokenizer, model::own_bounds(*tokenizer), prompt, options, pieces);
 }
 
 TEST(Generator, TextIsThatOfTheModelsOwnMostProbableTokens) {
@@ -60,7 +70,7 @@ TEST(Generator, TextIsThatOfTheModelsOwnMostProbableTokens) {
     const Tensor all = torch::tensor(at::ArrayRef<text::TokenId>(ids), torch::kInt64).view({1, -1});
     const model::Pass pass = test_pass();
     model::ForwardState state(pass);
-    state.cache = &cache;
+    state.caches = {&cache};
     const Tensor logits = model->logits(model->hidden(all, state), pass);
     ASSERT_EQ(logits[0][-1].argmax().item<std::int64_t>(), want) << ids.size();
     ids.push_back(want);
@@ -127,7 +137,7 @@ TEST(Generator, AnyOfTheEndsEndsAText) {
   const auto first =
       std::find_if(ids.begin(), ids.end(), [&](text::TokenId id) { return bounds.ends_text(id); });
   const auto end = [&](const GenerateOptions& options) {
-    return generate(*model, *tokenizer, bounds, "x", options, test_pass(), {});
+    return run(*model, *tokenizer, bounds, "x", options);
   };
   const Generated g = end(some(40));
   EXPECT_EQ(g.stop_reason, "end_of_text");
@@ -143,9 +153,40 @@ TEST(Generator, AnyOfTheEndsEndsAText) {
 TEST(Generator, ATextWithoutABeginningNeedsAPrompt) {
   const auto model = make_model(Kind::transformer_xl);
   const auto tokenizer = text::make_byte_tokenizer();
-  EXPECT_THROW(generate(*model, *tokenizer, {{}, {}}, "", some(3), test_pass(), {}), Error);
-  EXPECT_EQ(generate(*model, *tokenizer, {{}, {}}, "ab", some(3), test_pass(), {}).prompt_tokens,
-            2);
+  EXPECT_THROW(run(*model, *tokenizer, {{}, {}}, "", some(3)), Error);
+  EXPECT_EQ(run(*model, *tokenizer, {{}, {}}, "ab", some(3)).prompt_tokens, 2);
+}
+
+// Texts of several lengths that end at different times and make room for others.
+TEST(Generator, TextsSideBySideAreWhatEachIsAlone) {
+  const auto tokenizer = text::make_byte_tokenizer();
+  for (const Kind kind : {Kind::transformer_xl, Kind::learned_positions}) {
+    const auto model = make_model(kind);
+    const std::vector<std::string> prompts = {"one", "a second", "3", "the fourth", "", "six"};
+    GenerateOptions options = some(20);
+    options.stop = {run(*model, prompts[1], some(20)).text.substr(2, 1)};
+    std::vector<Generated> alone;
+    for (const std::string& prompt : prompts) alone.push_back(run(*model, prompt, options));
+    for (const std::int64_t at_once : {1, 3, 8}) {
+      options.at_once = at_once;
+      std::vector<Generated> texts;
+      std::vector<std::string> streamed(1);
+      generate(
+          *model, *tokenizer, model::own_bounds(*tokenizer), prompts, options, test_pass(),
+          [&](const std::string& piece) { streamed.back() += piece; },
+          [&](const Generated& g) {
+            texts.push_back(g);
+            streamed.emplace_back();
+          });
+      ASSERT_EQ(texts.size(), prompts.size());
+      for (std::size_t i = 0; i < prompts.size(); ++i) {
+        EXPECT_EQ(texts[i].ids, alone[i].ids) << at_once << " at once, text " << i;
+        EXPECT_EQ(texts[i].stop_reason, alone[i].stop_reason);
+        EXPECT_EQ(texts[i].prompt_tokens, alone[i].prompt_tokens);
+        EXPECT_EQ(streamed[i], alone[i].text) << "in the order of the prompts";
+      }
+    }
+  }
 }
 
 // What is said next to a text that was read goes on from it, and is what reading anew would say.

@@ -265,7 +265,17 @@ void TokenFile::decode(const Tokenizer& tokenizer, std::uint64_t max_bytes,
       .at("xxh64");
 }
 
-BatchStream::BatchStream(std::shared_ptr<const TokenFile> tokens, std::int64_t streams,
+TokenList::TokenList(const Corpus& corpus, const Tokenizer& tokenizer) {
+  for (const std::string_view document : corpus.documents()) {
+    ids_.push_back(tokenizer.end_of_text());
+    for (const std::string_view part : tokenizer.parts(document, kPartBytes)) {
+      stop_if_interrupted();
+      tokenizer.encode(part, ids_);
+    }
+  }
+}
+
+BatchStream::BatchStream(std::shared_ptr<const TokenSequence> tokens, std::int64_t streams,
                          std::int64_t context)
     : tokens_(std::move(tokens)), streams_(streams), context_(context) {
   MOTE_CHECK(streams >= 1 && context >= 1,

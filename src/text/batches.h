@@ -47,13 +47,20 @@ bool is_prepared(const std::filesystem::path& folder);
 // Makes `out` another name of a prepared folder's files (copies where there are no links).
 void link_prepared(const std::filesystem::path& folder, StagedFolder& out);
 
+class TokenSequence {
+ public:
+  virtual ~TokenSequence() = default;
+  virtual std::uint64_t size() const = 0;
+  virtual TokenId operator[](std::uint64_t i) const = 0;
+};
+
 // A prepared folder, mapped.
-class TokenFile {
+class TokenFile final : public TokenSequence {
  public:
   explicit TokenFile(const std::filesystem::path& folder);
-  ~TokenFile();
-  std::uint64_t size() const;
-  TokenId operator[](std::uint64_t i) const;
+  ~TokenFile() override;
+  std::uint64_t size() const override;
+  TokenId operator[](std::uint64_t i) const override;
   const Prepared& info() const;
 
   // The folder's tokenizer. Throws where it has another number of tokens than tokens.json says.
@@ -67,6 +74,17 @@ class TokenFile {
  private:
   struct State;
   std::unique_ptr<State> state_;
+};
+
+// The tokens of a corpus in memory, as prepare() writes them.
+class TokenList final : public TokenSequence {
+ public:
+  TokenList(const Corpus& corpus, const Tokenizer& tokenizer);
+  std::uint64_t size() const override { return ids_.size(); }
+  TokenId operator[](std::uint64_t i) const override { return ids_[i]; }
+
+ private:
+  std::vector<TokenId> ids_;
 };
 
 // Behind the end of a shorter target.
@@ -97,13 +115,14 @@ class Batches {
 // streams); the remainder is dropped; after W steps a new epoch starts.
 class BatchStream final : public Batches {
  public:
-  BatchStream(std::shared_ptr<const TokenFile> tokens, std::int64_t streams, std::int64_t context);
+  BatchStream(std::shared_ptr<const TokenSequence> tokens, std::int64_t streams,
+              std::int64_t context);
   Batch at(std::int64_t step) const override;
   std::int64_t steps_per_epoch() const override { return windows_per_stream_; }
   std::int64_t tokens_per_step() const override { return streams_ * context_; }
 
  private:
-  std::shared_ptr<const TokenFile> tokens_;
+  std::shared_ptr<const TokenSequence> tokens_;
   std::int64_t streams_, context_, windows_per_stream_;
 };
 

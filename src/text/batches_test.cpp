@@ -50,6 +50,16 @@ std::string many_words() {
   return text;
 }
 
+TEST(TokenList, HoldsWhatPrepareWrites) {
+  const TemporaryFolder folder;
+  const auto corpus = corpus_of(folder, {"ab", many_words()});
+  prepare(*corpus, *make_byte_tokenizer(), "two", folder.path() / "out", 2);
+  const TokenList list(*corpus, *make_byte_tokenizer());
+  const TokenFile file(folder.path() / "out");
+  ASSERT_EQ(list.size(), file.size());
+  for (std::uint64_t i = 0; i < list.size(); ++i) ASSERT_EQ(list[i], file[i]) << i;
+}
+
 TEST(Prepare, PutsAnEndOfTextBeforeEveryDocument) {
   const TemporaryFolder folder;
   const auto corpus = corpus_of(folder, {"ab", "c\xFF"});

@@ -149,7 +149,10 @@ class Foreign(ProgramTest):
             if name.startswith("model.layers.1."):
                 more[name.replace("layers.1.", f"layers.{LAYERS}.")] = value
         more["model.layers.0.self_attn.rotary_emb.inv_freq"] = ([HEAD_DIM // 2], [1.0] * (HEAD_DIM // 2))
-        self.assertEqual(self.evaluated(self.folder("more", tensors=more))["loss"], self.evaluated(self.folder("plain"))["loss"])
+        folder, plain = self.folder("more", tensors=more), self.folder("plain")
+        self.assertEqual(self.evaluated(folder)["loss"], self.evaluated(plain)["loss"])
+        self.assertEqual(mote("inspect", folder, "--json").json()["ignored"], sorted(set(more) - set(tensors)))
+        self.assertNotIn("ignored", mote("inspect", plain, "--json").json())
 
     def test_a_text_begins_as_the_tokenizer_begins_it(self):
         folder = self.folder("model")

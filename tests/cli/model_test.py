@@ -61,6 +61,32 @@ class Generation(TrainedTest):
         self.assertEqual(texts, [self.generate(*words, prompt=p)["text"]
                                  for p in ("the small", "wide")])
 
+    def test_prompts_side_by_side_give_what_they_give_alone_and_in_their_order(self):
+        prompts = self.scratch / "prompts.txt"
+        prompts.write_text("the small\nwide\na\nsome longer words before it\n")
+        words = ("generate", self.model, "--prompts", prompts, "-n", "12", "--seed", "3")
+        alone, together = (mote(*words, "--parallel", n) for n in ("1", "3"))
+        self.assert_done(alone)
+        self.assertEqual(together.stdout, alone.stdout)
+        facts = mote(*words, "--json").json()
+        self.assertEqual(facts["new_tokens"], sum(r["new_tokens"] for r in facts["results"]))
+        self.assertGreater(facts["seconds"], 0)
+        self.assert_refused(mote("generate", self.model, "-p", "a", "--parallel", "2"), 2, "--prompts")
+        self.assert_refused(mote(*words, "--parallel", "0"), 2, "--parallel")
+
+    def test_streams_are_scored_as_training_reads(self):
+        data = self.shared / "valid.txt"
+        context = json.loads((self.model / "config.json").read_text())["context"]
+        tokens = data.stat().st_size + 1  # one document, and the token before it
+        result = mote("eval", self.model, "--data", data, "--streams", "4", "--json")
+        self.assert_done(result)
+        facts = result.json()
+        self.assertEqual(facts["tokens"], (tokens - 1) // context // 4 * 4 * context)
+        alone = mote("eval", self.model, "--data", data, "--json").json()
+        self.assertAlmostEqual(facts["loss"], alone["loss"], delta=0.2)
+        self.assert_refused(mote("eval", self.model, "--data", data, "--streams", "4000"), 1,
+                            "windows", "4000 streams")
+
     def test_a_prompt_that_is_not_utf8_is_misuse(self):
         result = mote("generate", self.model, "--json", "-p", b"\xff\xfe")
         self.assert_refused(result, 2, "-p", "UTF-8")

@@ -94,25 +94,30 @@ Tensor SelfAttention::relative_positions(std::int64_t distances, const Pass& pas
       .view({distances, heads_, width_});
 }
 
-Tensor SelfAttention::placed(Tensor x_BTI, std::int64_t heads, const std::optional<Norm>& norm,
-                             std::int64_t first, const Pass& pass) const {
+Tensor SelfAttention::normed(Tensor x_BTI, std::int64_t heads, const std::optional<Norm>& norm,
+                             const Pass& pass) const {
   if (!rotary_) return x_BTI;
   if (norm && rotary_->head_norm == checkpoint::HeadNorm::head)
     x_BTI = norm->forward(x_BTI.reshape({x_BTI.size(0), x_BTI.size(1), heads, width_}), pass)
                 .view(x_BTI.sizes());
   else if (norm)
     x_BTI = norm->forward(x_BTI, pass);
-  if (rotary_->clip > 0) x_BTI = x_BTI.clamp(-rotary_->clip, rotary_->clip);
+  return rotary_->clip > 0 ? x_BTI.clamp(-rotary_->clip, rotary_->clip) : x_BTI;
+}
+
+Tensor SelfAttention::turned(const Tensor& x_BTI, std::int64_t heads, std::int64_t first,
+                             const Pass& pass) const {
+  if (!rotary_) return x_BTI;
   return ops::rotary(x_BTI, heads, first, turns_->up_to(first + x_BTI.size(1)), turns_->pairs(),
                      pass);
 }
 
-Tensor SelfAttention::queries(const Tensor& h_BTD, std::int64_t first, const Pass& pass) const {
-  return placed(q_.forward(h_BTD, pass), heads_, q_norm_, first, pass);
+Tensor SelfAttention::queries(const Tensor& h_BTD, const Pass& pass) const {
+  return normed(q_.forward(h_BTD, pass), heads_, q_norm_, pass);
 }
 
-Tensor SelfAttention::keys(const Tensor& h_BTD, std::int64_t first, const Pass& pass) const {
-  return placed(k_.forward(h_BTD, pass), key_heads_, k_norm_, first, pass);
+Tensor SelfAttention::keys(const Tensor& h_BTD, const Pass& pass) const {
+  return normed(k_.forward(h_BTD, pass), key_heads_, k_norm_, pass);
 }
 
 Tensor SelfAttention::values(const Tensor& h_BTD, const Pass& pass) const {
@@ -120,11 +125,10 @@ Tensor SelfAttention::values(const Tensor& h_BTD, const Pass& pass) const {
   return rotary_ && rotary_->clip > 0 ? v_BTI.clamp(-rotary_->clip, rotary_->clip) : v_BTI;
 }
 
-Tensor SelfAttention::attend(const Tensor& h_BTD, const Tensor& k_BSI, const Tensor& v_BSI,
+Tensor SelfAttention::attend(const Tensor& q_BTI, const Tensor& k_BSI, const Tensor& v_BSI,
                              std::int64_t keys, const Tensor& r_DHC,
                              const kernels::AttentionSight& sight,
                              const ForwardState& state) const {
-  const Pass& pass = state.pass;
   ops::AttentionTerms terms;
   terms.r_DHC = r_DHC;
   terms.u_HC = content_bias_HC_;
@@ -135,9 +139,8 @@ Tensor SelfAttention::attend(const Tensor& h_BTD, const Tensor& k_BSI, const Ten
     terms.bias_farthest = bucketed_->max_distance;
   }
   if (place_.encoder) terms.lengths_B = state.lengths_B;
-  const Tensor o_BTI = ops::attention(queries(h_BTD, sight.first_query, pass), k_BSI, v_BSI,
-                                      {heads_, key_heads_, keys}, terms, scale_, sight, pass);
-  return out_.forward(o_BTI, pass);
+  return ops::attention(turned(q_BTI, heads_, sight.first_query, state.pass), k_BSI, v_BSI,
+                        {heads_, key_heads_, keys}, terms, scale_, sight, state.pass);
 }
 
 Tensor SelfAttention::forward(const Tensor& h_BSD, std::int64_t asking,
@@ -148,21 +151,22 @@ Tensor SelfAttention::forward(const Tensor& h_BSD, std::int64_t asking,
   sight.first_query = count - asking;
   sight.ahead = place_.encoder;
   if (rotary_) sight.window = rotary_->window;
-  const Tensor k_BSI = keys(h_BSD, 0, pass), v_BSI = values(h_BSD, pass);
-  return attend(h_BSD.narrow(1, count - asking, asking), k_BSI, v_BSI, count,
-                relative_positions(count, pass), sight, state);
+  const Tensor k_BSI = turned(keys(h_BSD, pass), key_heads_, 0, pass), v_BSI = values(h_BSD, pass),
+               r_DHC = relative_positions(count, pass),
+               q_BTI = queries(h_BSD.narrow(1, count - asking, asking), pass);
+  return out_.forward(attend(q_BTI, k_BSI, v_BSI, count, r_DHC, sight, state), pass);
 }
 
-Tensor SelfAttention::forward(const Tensor& h_BTD, const ForwardState& state) const {
+Tensor SelfAttention::attend(const Tensor& q_BTI, const Tensor& k_BTI, const Tensor& v_BTI,
+                             Cache& cache, const ForwardState& state) const {
   const Pass& pass = state.pass;
-  Cache& cache = *state.cache;
   Cache::Layer& layer = cache.layer(place_.index);
-  const Tensor k_BTI = keys(h_BTD, cache.position(), pass), v_BTI = values(h_BTD, pass);
-  const Cache::Seen seen = cache.append(place_.index, k_BTI, v_BTI);
+  const Cache::Seen seen =
+      cache.append(place_.index, turned(k_BTI, key_heads_, cache.position(), pass), v_BTI);
   if (xl_) {
     // As far as there are positions: a sight may be wider than any text.
     const std::int64_t sight = layer.sight.memory + layer.sight.block;
-    const std::int64_t needed = std::min(sight, cache.position() + h_BTD.size(1) - seen.first);
+    const std::int64_t needed = std::min(sight, cache.position() + q_BTI.size(1) - seen.first);
     const std::int64_t made = layer.relative_DHC.defined() ? layer.relative_DHC.size(0) : 0;
     if (needed > made) {
       Pass kept = pass;  // it outlives the pass and its buffers
@@ -173,7 +177,17 @@ Tensor SelfAttention::forward(const Tensor& h_BTD, const ForwardState& state) co
   kernels::AttentionSight sight{cache.position(), seen.first, layer.sight.block,
                                 layer.sight.memory};
   if (rotary_) sight.window = rotary_->window;
-  return attend(h_BTD, seen.k_BCI, seen.v_BCI, seen.count, layer.relative_DHC, sight, state);
+  return attend(q_BTI, seen.k_BCI, seen.v_BCI, seen.count, layer.relative_DHC, sight, state);
+}
+
+Tensor SelfAttention::forward(const Tensor& h_BTD, const ForwardState& state) const {
+  const Pass& pass = state.pass;
+  const Tensor q_BTI = queries(h_BTD, pass), k_BTI = keys(h_BTD, pass), v_BTI = values(h_BTD, pass);
+  const auto attended = [&](Cache& cache, std::int64_t first, std::int64_t count) {
+    return attend(of_sequences(q_BTI, first, count), of_sequences(k_BTI, first, count),
+                  of_sequences(v_BTI, first, count), cache, state);
+  };
+  return out_.forward(for_each_cache(state, h_BTD.size(0), attended), pass);
 }
 
 }  // namespace mote::model

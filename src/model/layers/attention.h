@@ -55,16 +55,21 @@ class SelfAttention final : public Attention {
   void visit(const std::string& name, ParameterVisitor& visitor) override;
 
  private:
-  // Queries of h_BTD against the first `keys` keys; `r_DHC` is undefined for plain attention.
-  Tensor attend(const Tensor& h_BTD, const Tensor& k_BSI, const Tensor& v_BSI, std::int64_t keys,
+  // Against the first `keys` keys; `r_DHC` is undefined for plain attention.
+  Tensor attend(const Tensor& q_BTI, const Tensor& k_BSI, const Tensor& v_BSI, std::int64_t keys,
                 const Tensor& r_DHC, const kernels::AttentionSight& sight,
                 const ForwardState& state) const;
-  // What queries and keys are made of, from the position `first` on.
-  Tensor queries(const Tensor& h_BTD, std::int64_t first, const Pass& pass) const;
-  Tensor keys(const Tensor& h_BTD, std::int64_t first, const Pass& pass) const;
+  // The same of positions behind those of a cache, whose keys join it.
+  Tensor attend(const Tensor& q_BTI, const Tensor& k_BTI, const Tensor& v_BTI, Cache& cache,
+                const ForwardState& state) const;
+  // Queries and keys before they are turned by their positions.
+  Tensor queries(const Tensor& h_BTD, const Pass& pass) const;
+  Tensor keys(const Tensor& h_BTD, const Pass& pass) const;
   Tensor values(const Tensor& h_BTD, const Pass& pass) const;
-  Tensor placed(Tensor x_BTI, std::int64_t heads, const std::optional<Norm>& norm,
-                std::int64_t first, const Pass& pass) const;
+  Tensor normed(Tensor x_BTI, std::int64_t heads, const std::optional<Norm>& norm,
+                const Pass& pass) const;
+  Tensor turned(const Tensor& x_BTI, std::int64_t heads, std::int64_t first,
+                const Pass& pass) const;
   Tensor relative_positions(std::int64_t distances, const Pass& pass) const;  // [D, H, C]
 
   const checkpoint::AttentionConfig config_;

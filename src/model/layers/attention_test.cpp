@@ -290,7 +290,7 @@ TEST(LatentAttention, GivesTheSameWithACacheForAnyNumberOfTokensAtATime) {
   for (const std::int64_t step : {1, 3, 7}) {
     Cache cache(std::vector<Cache::Sight>(1));
     ForwardState state(pass);
-    state.cache = &cache;
+    state.caches = {&cache};
     std::vector<Tensor> parts;
     for (std::int64_t t = 0; t < 7; t += step) {
       const std::int64_t count = std::min<std::int64_t>(step, 7 - t);

@@ -11,30 +11,35 @@ CrossAttention::CrossAttention(const checkpoint::AttentionConfig& config, const 
       width_(checkpoint::head_dim_of(config)),
       scale_(torch::ones({1})) {}
 
-Tensor CrossAttention::forward(const Tensor& h_BTD, const ForwardState& state) const {
-  const Pass& pass = state.pass;
-  Tensor k_BSI, v_BSI;
+Tensor CrossAttention::attend(const Tensor& q_BTI, const Tensor& k_BSI, const Tensor& v_BSI,
+                              const Tensor& lengths_B, const Pass& pass) const {
   ops::AttentionTerms terms;
-  if (state.source_BSD.defined()) {
-    k_BSI = k_.forward(state.source_BSD, pass), v_BSI = v_.forward(state.source_BSD, pass);
-    terms.lengths_B = state.source_lengths_B;
-  } else {
-    MOTE_CHECK(state.cache && state.cache->source(place_.index).k_BSI.defined(),
-               "a decoder that reads a source was given none");
-    const Cache::Source& source = state.cache->source(place_.index);
-    k_BSI = source.k_BSI, v_BSI = source.v_BSI;
-    terms.lengths_B = state.cache->source_lengths_B;
-    const std::int64_t batch = h_BTD.size(0);
-    if (k_BSI.size(0) != batch) {  // one source for all
-      k_BSI = k_BSI.expand({batch, -1, -1}), v_BSI = v_BSI.expand({batch, -1, -1});
-      if (terms.lengths_B.defined()) terms.lengths_B = terms.lengths_B.expand({batch});
-    }
-  }
+  terms.lengths_B = lengths_B;
   kernels::AttentionSight sight;
   sight.ahead = true;
-  const Tensor o_BTI = ops::attention(q_.forward(h_BTD, pass), k_BSI, v_BSI,
-                                      {heads_, heads_, k_BSI.size(1)}, terms, scale_, sight, pass);
-  return out_.forward(o_BTI, pass);
+  return ops::attention(q_BTI, k_BSI, v_BSI, {heads_, heads_, k_BSI.size(1)}, terms, scale_, sight,
+                        pass);
+}
+
+Tensor CrossAttention::forward(const Tensor& h_BTD, const ForwardState& state) const {
+  const Pass& pass = state.pass;
+  if (state.source_BSD.defined()) {
+    const Tensor k_BSI = k_.forward(state.source_BSD, pass),
+                 v_BSI = v_.forward(state.source_BSD, pass), q_BTI = q_.forward(h_BTD, pass);
+    return out_.forward(attend(q_BTI, k_BSI, v_BSI, state.source_lengths_B, pass), pass);
+  }
+  const Tensor q_BTI = q_.forward(h_BTD, pass);
+  const auto attended = [&](Cache& cache, std::int64_t first, std::int64_t count) {
+    auto [k_BSI, v_BSI] = cache.source(place_.index);
+    MOTE_CHECK(k_BSI.defined(), "a decoder that reads a source was given none");
+    Tensor lengths_B = cache.source_lengths_B;
+    if (k_BSI.size(0) != count) {  // one source for all
+      k_BSI = k_BSI.expand({count, -1, -1}), v_BSI = v_BSI.expand({count, -1, -1});
+      if (lengths_B.defined()) lengths_B = lengths_B.expand({count});
+    }
+    return attend(of_sequences(q_BTI, first, count), k_BSI, v_BSI, lengths_B, pass);
+  };
+  return out_.forward(for_each_cache(state, h_BTD.size(0), attended), pass);
 }
 
 void CrossAttention::remember(const Tensor& source_BSD, Cache& cache, const Pass& pass) const {

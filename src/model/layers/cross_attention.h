@@ -22,6 +22,9 @@ class CrossAttention {
   void visit(const std::string& name, ParameterVisitor& visitor);
 
  private:
+  Tensor attend(const Tensor& q_BTI, const Tensor& k_BSI, const Tensor& v_BSI,
+                const Tensor& lengths_B, const Pass& pass) const;
+
   const LayerPlace place_;
   const std::int64_t heads_, width_;
   const Tensor scale_;

@@ -31,45 +31,46 @@ Tensor LatentAttention::turned(const Tensor& x_BTI, std::int64_t heads, std::int
                      pass);
 }
 
-Tensor LatentAttention::queries(const Tensor& h_BTD, std::int64_t first, const Pass& pass) const {
-  const std::int64_t streams = h_BTD.size(0), tokens = h_BTD.size(1), heads = config_.heads;
-  const Tensor q_BTI =
-      config_.q_rank > 0 ? q_up_.forward(q_norm_.forward(q_down_.forward(h_BTD, pass), pass), pass)
-                         : q_.forward(h_BTD, pass);
+Tensor LatentAttention::queries(const Tensor& h_BTD, const Pass& pass) const {
+  return config_.q_rank > 0
+             ? q_up_.forward(q_norm_.forward(q_down_.forward(h_BTD, pass), pass), pass)
+             : q_.forward(h_BTD, pass);
+}
+
+LatentAttention::Latents LatentAttention::latents(const Tensor& h_BTD, const Pass& pass) const {
+  const Tensor down_BTI = kv_down_.forward(h_BTD, pass);
+  const Tensor latent_BTI = down_BTI.narrow(2, 0, config_.kv_rank).contiguous();
+  return {down_BTI.narrow(2, config_.kv_rank, config_.rope_dim).contiguous(),
+          kv_up_.forward(kv_norm_.forward(latent_BTI, pass), pass)
+              .view({h_BTD.size(0), h_BTD.size(1), config_.heads, plain_dim_ + config_.value_dim})};
+}
+
+LatentAttention::KeysAndValues LatentAttention::keys_and_values(const Latents& latents,
+                                                                std::int64_t first,
+                                                                const Pass& pass) const {
+  const Tensor& plain_BTHC = latents.plain_BTHC;
+  const std::int64_t streams = plain_BTHC.size(0), tokens = plain_BTHC.size(1);
+  const Tensor rope_BTR = turned(latents.rope_BTR, 1, first, pass);
+  const Tensor k_BTHC =
+      torch::cat({plain_BTHC.narrow(3, 0, plain_dim_),
+                  rope_BTR.unsqueeze(2).expand({streams, tokens, config_.heads, config_.rope_dim})},
+                 3);
+  return {k_BTHC.view({streams, tokens, -1}),
+          plain_BTHC.narrow(3, plain_dim_, config_.value_dim).reshape({streams, tokens, -1})};
+}
+
+Tensor LatentAttention::attend(const Tensor& q_BTI, const Tensor& k_BSI, const Tensor& v_BSI,
+                               std::int64_t keys, const kernels::AttentionSight& sight,
+                               const Pass& pass) const {
+  const std::int64_t streams = q_BTI.size(0), tokens = q_BTI.size(1), heads = config_.heads;
   const Tensor q_BTHC = q_BTI.view({streams, tokens, heads, config_.head_dim});
   const Tensor rope_BTI = q_BTHC.narrow(3, plain_dim_, config_.rope_dim)
                               .reshape({streams, tokens, heads * config_.rope_dim});
-  return torch::cat({q_BTHC.narrow(3, 0, plain_dim_),
-                     turned(rope_BTI, heads, first, pass).view({streams, tokens, heads, -1})},
-                    3)
-      .view({streams, tokens, -1});
-}
-
-LatentAttention::KeysAndValues LatentAttention::keys_and_values(const Tensor& h_BTD,
-                                                                std::int64_t first,
-                                                                const Pass& pass) const {
-  const std::int64_t streams = h_BTD.size(0), tokens = h_BTD.size(1), heads = config_.heads;
-  const Tensor down_BTI = kv_down_.forward(h_BTD, pass);
-  const Tensor latent_BTI = down_BTI.narrow(2, 0, config_.kv_rank).contiguous();
-  const Tensor rope_BTR =
-      turned(down_BTI.narrow(2, config_.kv_rank, config_.rope_dim).contiguous(), 1, first, pass);
-  const Tensor both_BTHC = kv_up_.forward(kv_norm_.forward(latent_BTI, pass), pass)
-                               .view({streams, tokens, heads, plain_dim_ + config_.value_dim});
-  const Tensor k_BTHC =
-      torch::cat({both_BTHC.narrow(3, 0, plain_dim_),
-                  rope_BTR.unsqueeze(2).expand({streams, tokens, heads, config_.rope_dim})},
-                 3);
-  return {k_BTHC.view({streams, tokens, -1}),
-          both_BTHC.narrow(3, plain_dim_, config_.value_dim).reshape({streams, tokens, -1})};
-}
-
-Tensor LatentAttention::attend(const Tensor& h_BTD, const Tensor& k_BSI, const Tensor& v_BSI,
-                               std::int64_t keys, const kernels::AttentionSight& sight,
-                               const Pass& pass) const {
-  const Tensor o_BTI =
-      ops::attention(queries(h_BTD, sight.first_query, pass), k_BSI, v_BSI,
-                     {config_.heads, config_.heads, keys}, {}, scale_, sight, pass);
-  return out_.forward(o_BTI, pass);
+  const Tensor turned_BTHC =
+      turned(rope_BTI, heads, sight.first_query, pass).view({streams, tokens, heads, -1});
+  return ops::attention(
+      torch::cat({q_BTHC.narrow(3, 0, plain_dim_), turned_BTHC}, 3).view({streams, tokens, -1}),
+      k_BSI, v_BSI, {heads, heads, keys}, {}, scale_, sight, pass);
 }
 
 Tensor LatentAttention::forward(const Tensor& h_BSD, std::int64_t asking,
@@ -78,20 +79,28 @@ Tensor LatentAttention::forward(const Tensor& h_BSD, std::int64_t asking,
   const std::int64_t count = h_BSD.size(1);
   kernels::AttentionSight sight;
   sight.first_query = count - asking;
-  const KeysAndValues seen = keys_and_values(h_BSD, 0, pass);
-  return attend(h_BSD.narrow(1, count - asking, asking), seen.k_BTI, seen.v_BTI, count, sight,
-                pass);
+  const KeysAndValues seen = keys_and_values(latents(h_BSD, pass), 0, pass);
+  const Tensor q_BTI = queries(h_BSD.narrow(1, count - asking, asking), pass);
+  return out_.forward(attend(q_BTI, seen.k_BTI, seen.v_BTI, count, sight, pass), pass);
 }
 
 Tensor LatentAttention::forward(const Tensor& h_BTD, const ForwardState& state) const {
   const Pass& pass = state.pass;
-  Cache& cache = *state.cache;
-  const KeysAndValues added = keys_and_values(h_BTD, cache.position(), pass);
-  const Cache::Seen seen = cache.append(place_.index, added.k_BTI, added.v_BTI);
-  kernels::AttentionSight sight;
-  sight.first_query = cache.position();
-  sight.first_key = seen.first;
-  return attend(h_BTD, seen.k_BCI, seen.v_BCI, seen.count, sight, pass);
+  const Tensor q_BTI = queries(h_BTD, pass);
+  const auto [rope_BTR, plain_BTHC] = latents(h_BTD, pass);
+  const auto attended = [&, &rope = rope_BTR, &plain = plain_BTHC](Cache& cache, std::int64_t first,
+                                                                   std::int64_t count) {
+    const KeysAndValues added =
+        keys_and_values({of_sequences(rope, first, count), of_sequences(plain, first, count)},
+                        cache.position(), pass);
+    const Cache::Seen seen = cache.append(place_.index, added.k_BTI, added.v_BTI);
+    kernels::AttentionSight sight;
+    sight.first_query = cache.position();
+    sight.first_key = seen.first;
+    return attend(of_sequences(q_BTI, first, count), seen.k_BCI, seen.v_BCI, seen.count, sight,
+                  pass);
+  };
+  return out_.forward(for_each_cache(state, h_BTD.size(0), attended), pass);
 }
 
 void LatentAttention::visit(const std::string& name, ParameterVisitor& visitor) {

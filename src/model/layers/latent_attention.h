@@ -24,12 +24,18 @@ class LatentAttention final : public Attention {
   struct KeysAndValues {
     Tensor k_BTI, v_BTI;  // of all heads
   };
+  // Before they are turned by their positions.
+  Tensor queries(const Tensor& h_BTD, const Pass& pass) const;
+  struct Latents {
+    Tensor rope_BTR;    // the part of all heads' keys that will be turned
+    Tensor plain_BTHC;  // the other part, and values behind it
+  };
+  Latents latents(const Tensor& h_BTD, const Pass& pass) const;
   // Of the positions from `first` on.
-  Tensor queries(const Tensor& h_BTD, std::int64_t first, const Pass& pass) const;
-  KeysAndValues keys_and_values(const Tensor& h_BTD, std::int64_t first, const Pass& pass) const;
+  KeysAndValues keys_and_values(const Latents& latents, std::int64_t first, const Pass& pass) const;
   Tensor turned(const Tensor& x_BTI, std::int64_t heads, std::int64_t first,
                 const Pass& pass) const;
-  Tensor attend(const Tensor& h_BTD, const Tensor& k_BSI, const Tensor& v_BSI, std::int64_t keys,
+  Tensor attend(const Tensor& q_BTI, const Tensor& k_BSI, const Tensor& v_BSI, std::int64_t keys,
                 const kernels::AttentionSight& sight, const Pass& pass) const;
 
   const checkpoint::Latent config_;

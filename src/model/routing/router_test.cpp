@@ -1211,7 +1211,7 @@ TEST(PublishedRouters, GiveTheSameLogitsInStepsOfAnySize) {
       Tensors parts;
       for (std::int64_t first = 0; first < 21; first += step) {
         ForwardState state(pass);
-        state.cache = &cache;
+        state.caches = {&cache};
         const Tensor some = ids.narrow(1, first, std::min(step, 21 - first));
         parts.push_back(model->logits(model->hidden(some, state), pass));
       }
