@@ -15,7 +15,8 @@ struct Options {
   int repeat = 5;
   std::string only;  // words that name, shape and peer of a row must all have
   int threads = 1;
-  model::Pass pass;
+  std::string model = {};  // of `generate`
+  model::Pass pass = {};
 };
 
 // Seconds per call: after a warm-up, `repeat` samples of as many calls as take `least` seconds.
@@ -67,6 +68,7 @@ void moe_layer(const Report& report);
 void peer_layer(const Report& report);
 void layers(const Report& report);
 void decode(const Report& report);
+void generate(const Report& report);
 void lm_train(const Report& report);
 void matvec(const Report& report);
 void quantize(const Report& report);

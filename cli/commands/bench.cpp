@@ -17,17 +17,23 @@ constexpr Workload kWorkloads[] = {
     {"memory", bench::memory},       {"matvec", bench::matvec},
     {"moe-layer", bench::moe_layer}, {"peer-layer", bench::peer_layer},
     {"layers", bench::layers},       {"lm-train", bench::lm_train},
-    {"decode", bench::decode},       {"quantize", bench::quantize}};
+    {"decode", bench::decode},       {"generate", bench::generate},
+    {"quantize", bench::quantize}};
 
 class Bench final : public Verb {
  public:
   void add_options(CLI::App& app) override {
     app.add_option(
         "NAME", names_,
-        "memory, matvec, moe-layer, peer-layer, layers, lm-train, decode, quantize (default: all)");
+        "memory, matvec, moe-layer, peer-layer, layers, lm-train, decode, generate (with --model), "
+        "quantize (default: all)");
     app.add_option("--only", only_,
                    "rows whose name and shape have all these words (default: all rows)")
         ->check(not_empty());
+    app.add_option("--model", model_,
+                   "what generate runs: a folder, a GGUF file, or pypi:NAME (default: none)")
+        ->check(not_empty());
+    activations_.add(app);
     app.add_option("--repeat", repeat_, "samples per row")->check(from_to(1, 1000));
   }
 
@@ -41,11 +47,25 @@ class Bench final : public Verb {
         throw Error(ErrorKind::usage,
                     concat("bench ", name, ": no such workload", did_you_mean(name, known)))
             .at("NAME");
-    const bench::Options options{repeat_, only_, context.threads, context.pass()};
+    const auto asked = [&](const std::string& name) {
+      if (names_.empty()) return name != "generate" || !model_.empty();
+      return std::find(names_.begin(), names_.end(), name) != names_.end();
+    };
+    if (asked("generate") && model_.empty())
+      throw Error(ErrorKind::usage, "bench generate: name the model with --model").at("--model");
+    if (!asked("generate") && activations_.int8())
+      throw Error(ErrorKind::usage,
+                  "--activations: only generate runs a model; add it, or leave the flag out")
+          .at("--activations");
+    if (!asked("generate") && !model_.empty())
+      throw Error(ErrorKind::usage,
+                  "--model: only generate runs a model; add it, or leave the flag out")
+          .at("--model");
+    bench::Options options{repeat_, only_, context.threads, model_, context.pass()};
+    options.pass.int8_activations = activations_.int8();
     const bench::Report report(options, [&](const Json& row) { print(row, context.json); });
     for (const Workload& w : kWorkloads)
-      if (names_.empty() || std::find(names_.begin(), names_.end(), w.name) != names_.end())
-        w.run(report);
+      if (asked(w.name)) w.run(report);
     if (!report.any())
       throw Error(ErrorKind::usage, concat("--only ", quoted(Json(only_)),
                                            ": no row has all these words in its name and shape; "
@@ -75,7 +95,8 @@ class Bench final : public Verb {
   }
 
   std::vector<std::string> names_;
-  std::string only_;
+  std::string only_, model_;
+  ActivationsOption activations_;
   int repeat_ = 5;
 };
 

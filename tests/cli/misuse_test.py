@@ -66,6 +66,9 @@ class CommandLine(ProgramTest):
             self.assertFalse(out.exists())
 
     def test_bench_refuses_words_that_no_row_has(self):
+        self.assert_refused(mote("bench", "generate"), 2, "--model")
+        for flags in (("--model", "x"), ("--activations", "int8")):
+            self.assert_refused(mote("bench", "memory", *flags), 2, flags[0], "generate")
         result = mote("bench", "memory", "--only", "no such row", "--json")
         self.assert_refused(result, 2, "--only", "no such row")
 

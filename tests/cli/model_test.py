@@ -74,6 +74,15 @@ class Generation(TrainedTest):
         self.assert_refused(mote("generate", self.model, "-p", "a", "--parallel", "2"), 2, "--prompts")
         self.assert_refused(mote(*words, "--parallel", "0"), 2, "--parallel")
 
+    def test_is_benched(self):
+        result = mote("bench", "generate", "--model", self.model, "--only", "decode=64", "--repeat", "1", "--json")
+        self.assert_done(result)
+        row = result.json()
+        self.assertEqual((row["phase"], row["unit"]), ("decode", "tokens/s"))
+        self.assertGreater(row["median"], 0)
+        refused = mote("bench", "generate", "--model", self.model, "--activations", "int8")
+        self.assert_refused(refused, 1, "packed")
+
     def test_streams_are_scored_as_training_reads(self):
         data = self.shared / "valid.txt"
         context = json.loads((self.model / "config.json").read_text())["context"]

@@ -60,6 +60,9 @@ struct WordsAvx2 : Avx2 {
   [[gnu::always_inline]] static W right_signed(W a, int n) {
     return _mm256_srai_epi32(a, n);
   }
+  [[gnu::always_inline]] static W plus(W a, W b) {
+    return _mm256_add_epi32(a, b);
+  }
   [[gnu::always_inline]] static W minus(W a, W b) {
     return _mm256_sub_epi32(a, b);
   }
@@ -136,6 +139,9 @@ struct WordsAvx512 : Avx512 {
   [[gnu::always_inline]] static W right_signed(W a, int n) {
     return _mm512_srai_epi32(a, static_cast<unsigned>(n));
   }
+  [[gnu::always_inline]] static W plus(W a, W b) {
+    return _mm512_add_epi32(a, b);
+  }
   [[gnu::always_inline]] static W minus(W a, W b) {
     return _mm512_sub_epi32(a, b);
   }
@@ -176,12 +182,12 @@ struct PanelRows {
   }
 };
 
-// What each type is: kZero, whether groups of 16 have a scale each, whether there are offsets, the
-// largest code, and unpack() of one block of each row.
-template <class S>
-[[gnu::always_inline]] inline void nibbles(const std::byte* const* rows, Index at,
-                                           const PanelRows<S>& to, int low, int low_word, int high,
-                                           int high_word) {
+// What each type is: kZero, the largest code, panels and bytes of a block, whether groups of 16 have a
+// scale each, whether there are offsets, and unpack() of one block of each row to what takes codes, scales
+// and offsets.
+template <class S, class To>
+[[gnu::always_inline]] inline void nibbles(const std::byte* const* rows, Index at, To& to, int low,
+                                           int low_word, int high, int high_word) {
   typename S::W q[4];
   S::load4(rows, at, q);
   const typename S::W mask = S::words(0x0f0f0f0f);
@@ -193,20 +199,20 @@ template <class S>
 }
 
 struct BlockQ4_0 {
-  static constexpr int kZero = 8, kMost = 15;
+  static constexpr int kZero = 8, kMost = 15, kPanels = 1, kBytes = 18;
   static constexpr bool kHalves = false, kOffsets = false;
-  template <class S>
-  [[gnu::always_inline]] static void unpack(const std::byte* const* rows, const PanelRows<S>& to) {
+  template <class S, class To>
+  [[gnu::always_inline]] static void unpack(const std::byte* const* rows, To& to) {
     to.scale(0, 0, S::halves(S::load1(rows, 0)));
     nibbles<S>(rows, 2, to, 0, 0, 0, 4);
   }
 };
 
 struct BlockQ4_1 {
-  static constexpr int kZero = 0, kMost = 15;
+  static constexpr int kZero = 0, kMost = 15, kPanels = 1, kBytes = 20;
   static constexpr bool kHalves = false, kOffsets = true;
-  template <class S>
-  [[gnu::always_inline]] static void unpack(const std::byte* const* rows, const PanelRows<S>& to) {
+  template <class S, class To>
+  [[gnu::always_inline]] static void unpack(const std::byte* const* rows, To& to) {
     const typename S::W both = S::load1(rows, 0);
     to.scale(0, 0, S::halves(both));
     to.offset(0, 0, S::halves(S::right(both, 16)));
@@ -215,10 +221,10 @@ struct BlockQ4_1 {
 };
 
 struct BlockQ5_0 {
-  static constexpr int kZero = 16, kMost = 31;
+  static constexpr int kZero = 16, kMost = 31, kPanels = 1, kBytes = 22;
   static constexpr bool kHalves = false, kOffsets = false;
-  template <class S>
-  [[gnu::always_inline]] static void unpack(const std::byte* const* rows, const PanelRows<S>& to) {
+  template <class S, class To>
+  [[gnu::always_inline]] static void unpack(const std::byte* const* rows, To& to) {
     using W = typename S::W;
     to.scale(0, 0, S::halves(S::load1(rows, 0)));
     const W bits = S::load1(rows, 2), mask = S::words(0x0f0f0f0f);
@@ -235,10 +241,10 @@ struct BlockQ5_0 {
 };
 
 struct BlockQ8_0 {
-  static constexpr int kZero = 128, kMost = 255;
+  static constexpr int kZero = 128, kMost = 255, kPanels = 1, kBytes = 34;
   static constexpr bool kHalves = false, kOffsets = false;
-  template <class S>
-  [[gnu::always_inline]] static void unpack(const std::byte* const* rows, const PanelRows<S>& to) {
+  template <class S, class To>
+  [[gnu::always_inline]] static void unpack(const std::byte* const* rows, To& to) {
     to.scale(0, 0, S::halves(S::load1(rows, 0)));
     const typename S::W flip = S::words(static_cast<int>(0x80808080));
 #pragma GCC unroll 2
@@ -252,9 +258,8 @@ struct BlockQ8_0 {
 };
 
 // Scales and offsets of eight groups of 32, as Q4_K and Q5_K have them.
-template <class S>
-[[gnu::always_inline]] inline void eight_scales(const std::byte* const* rows,
-                                                const PanelRows<S>& to) {
+template <class S, class To>
+[[gnu::always_inline]] inline void eight_scales(const std::byte* const* rows, To& to) {
   using W = typename S::W;
   using V = typename S::V;
   W head[4];
@@ -276,11 +281,12 @@ template <class S>
 }
 
 struct BlockQ4_K {
-  static constexpr int kZero = 0, kMost = 15;
+  static constexpr int kZero = 0, kMost = 15, kPanels = 8, kBytes = 144;
   static constexpr bool kHalves = false, kOffsets = true;
-  template <class S>
-  [[gnu::always_inline]] static void unpack(const std::byte* const* rows, const PanelRows<S>& to) {
+  template <class S, class To>
+  [[gnu::always_inline]] static void unpack(const std::byte* const* rows, To& to) {
     eight_scales<S>(rows, to);
+#pragma GCC unroll 4
     for (int pair = 0; pair < 4; ++pair)
 #pragma GCC unroll 2
       for (int half = 0; half < 2; ++half)
@@ -290,10 +296,10 @@ struct BlockQ4_K {
 };
 
 struct BlockQ5_K {
-  static constexpr int kZero = 0, kMost = 31;
+  static constexpr int kZero = 0, kMost = 31, kPanels = 8, kBytes = 176;
   static constexpr bool kHalves = false, kOffsets = true;
-  template <class S>
-  [[gnu::always_inline]] static void unpack(const std::byte* const* rows, const PanelRows<S>& to) {
+  template <class S, class To>
+  [[gnu::always_inline]] static void unpack(const std::byte* const* rows, To& to) {
     using W = typename S::W;
     eight_scales<S>(rows, to);
     const W mask = S::words(0x0f0f0f0f), bit = S::words(0x01010101);
@@ -301,6 +307,7 @@ struct BlockQ5_K {
     for (int half = 0; half < 2; ++half) {
       W high[4];
       S::load4(rows, 16 + 16 * half, high);
+#pragma GCC unroll 4
       for (int pair = 0; pair < 4; ++pair) {
         W q[4];
         S::load4(rows, 48 + 32 * pair + 16 * half, q);
@@ -319,10 +326,10 @@ struct BlockQ5_K {
 };
 
 struct BlockQ6_K {
-  static constexpr int kZero = 32, kMost = 63;
+  static constexpr int kZero = 32, kMost = 63, kPanels = 8, kBytes = 210;
   static constexpr bool kHalves = true, kOffsets = false;
-  template <class S>
-  [[gnu::always_inline]] static void unpack(const std::byte* const* rows, const PanelRows<S>& to) {
+  template <class S, class To>
+  [[gnu::always_inline]] static void unpack(const std::byte* const* rows, To& to) {
     using W = typename S::W;
     const typename S::V d = S::halves(S::right(S::load1(rows, 206), 16));
     W scales[4];
@@ -334,6 +341,7 @@ struct BlockQ6_K {
         to.scale(2 * word + i / 2, i % 2,
                  S::mul(d, S::floats(S::right_signed(S::left(scales[word], 24 - 8 * i), 24))));
     const W mask = S::words(0x0f0f0f0f), two = S::words(0x03030303);
+#pragma GCC unroll 2
     for (int h = 0; h < 2; ++h)
 #pragma GCC unroll 2
       for (int half = 0; half < 2; ++half) {

@@ -1,7 +1,7 @@
 // Blocks of products with rows of GGUF's blocks, 16 rows in the lanes of vectors.
 //
 // kBlockDepth columns of 16 rows are unpacked at a time into panels in the L1 cache, which all tokens
-// of the chunk pass. What is summed, and in which order, is the same for any number of tokens:
+// of the chunk pass; one token alone in 8 bits passes codes as they are unpacked. What is summed, and in which order, is the same for any number of tokens:
 //   float32  two chains, of even and of odd columns; added at the end
 //   8 bits   whole numbers within a group of 32 (or 16) columns, then a chain over the groups
 #pragma once
@@ -100,6 +100,25 @@ struct DotsAvx2 : WordsAvx2 {
     __builtin_memcpy(&word, x, 4);
     return _mm256_set1_epi32(word);
   }
+  // Sums of one code word after another, which whole() finishes: of up to four words of codes up to 31
+  // in 16 bits.
+  template <int kMost>
+  static constexpr bool kShort = kMost <= 31;
+  template <int kMost>
+  [[gnu::always_inline]] static W dot(W sum, W q, const std::int8_t* x) {
+    W b = four(x);
+    if constexpr (kSigned<kMost>) {
+      b = _mm256_sign_epi8(b, q);
+      q = _mm256_abs_epi8(q);
+    }
+    const W pairs = _mm256_maddubs_epi16(q, b);
+    if constexpr (kShort<kMost>) return _mm256_add_epi16(sum, pairs);
+    return _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+  }
+  template <int kMost>
+  [[gnu::always_inline]] static W whole(W sum) {
+    return kShort<kMost> ? _mm256_madd_epi16(sum, _mm256_set1_epi16(1)) : sum;
+  }
   // Four words of codes times 16 columns of x. Pairs are at most 2 * 31 * 127 = 7,874, four of which
   // 16 bits hold, or 2 * 63 * 127 = 16,002, two of which they hold, or 2 * 128 * 127 = 32,512.
   template <int kMost>
@@ -139,6 +158,16 @@ struct DotsAvx2Vnni : WordsAvx2 {
   template <int kMost>
   static constexpr bool kSigned = false;
   template <int kMost>
+  static constexpr bool kShort = false;
+  template <int>
+  [[gnu::always_inline]] static W dot(W sum, W q, const std::int8_t* x) {
+    return _mm256_dpbusd_avx_epi32(sum, q, DotsAvx2::four(x));
+  }
+  template <int>
+  [[gnu::always_inline]] static W whole(W sum) {
+    return sum;
+  }
+  template <int kMost>
   [[gnu::always_inline]] static W dots(W sum, const W (&q)[4], const std::int8_t* x) {
 #pragma GCC unroll 4
     for (int j = 0; j < 4; ++j) sum = _mm256_dpbusd_avx_epi32(sum, q[j], DotsAvx2::four(x + 4 * j));
@@ -152,6 +181,18 @@ struct DotsAvx512Vnni : WordsAvx512 {
   static constexpr Index kTogether = kMostTogether;
   template <int kMost>
   static constexpr bool kSigned = false;
+  template <int kMost>
+  static constexpr bool kShort = false;
+  template <int>
+  [[gnu::always_inline]] static W dot(W sum, W q, const std::int8_t* x) {
+    std::int32_t word;
+    __builtin_memcpy(&word, x, 4);
+    return _mm512_dpbusd_epi32(sum, q, _mm512_set1_epi32(word));
+  }
+  template <int>
+  [[gnu::always_inline]] static W whole(W sum) {
+    return sum;
+  }
   template <int kMost>
   [[gnu::always_inline]] static W dots(W sum, const W (&q)[4], const std::int8_t* x) {
 #pragma GCC unroll 4
@@ -231,21 +272,28 @@ struct RowPointers {
 // rows stand on average.
 constexpr Index kBlockAhead = 8 << 10, kBlockSoon = 1 << 10;
 
-// The panels of up to kBlockDepth columns from where the rows stand on, which move on. `next` is
-// where as many bytes of the next panel lie.
+// Of one block of each row. `next` is where as many bytes of the next panel lie.
+template <class Type>
+[[gnu::always_inline]] inline void prefetch(const BlockMatrix& w, const char*& next) {
+  const char* const soon = next - kBlockPanelRows * w.row_bytes() + kBlockSoon;
+  for (Index byte = 0; byte < kBlockPanelRows * Type::kBytes; byte += 64) {
+    __builtin_prefetch(next + byte + kBlockAhead, 0, 2);
+    __builtin_prefetch(soon + byte);
+  }
+  next += kBlockPanelRows * Type::kBytes;
+}
+
+// The panels of up to kBlockDepth columns from where the rows stand on, which move on.
 template <class S, class Type>
 [[gnu::always_inline]] inline void unpack(const BlockMatrix& w, RowPointers& rows, Index columns,
                                           const char*& next, BlockRoom& room) {
-  for (Index column = 0; column < columns; column += w.elements) {
-    for (Index byte = 0; byte < kBlockPanelRows * w.bytes; byte += 64) {
-      __builtin_prefetch(next + byte + kBlockAhead, 0, 2);
-      __builtin_prefetch(next + byte - kBlockPanelRows * w.row_bytes() + kBlockSoon);
+  for (Index column = 0; column < columns; column += kBlockGroup * Type::kPanels) {
+    prefetch<Type>(w, next);
+    for (int row = 0; row < kBlockPanelRows; row += S::kRows) {
+      const PanelRows<S> panels{room.panels + column / kBlockGroup, row};
+      Type::template unpack<S>(rows.at + row, panels);
     }
-    next += kBlockPanelRows * w.bytes;
-    for (int row = 0; row < kBlockPanelRows; row += S::kRows)
-      Type::template unpack<S>(rows.at + row,
-                               PanelRows<S>{room.panels + column / kBlockGroup, row});
-    rows.advance(w.bytes);
+    rows.advance(Type::kBytes);
   }
 }
 
@@ -329,6 +377,81 @@ template <class S, class Type>
           });
 }
 
+// What takes a block's codes where one token passes them: no panel, the same sums.
+template <class S, class Type>
+struct OneTokenInt8 {
+  using V = typename S::V;
+  using W = typename S::W;
+  static constexpr bool kSigned = S::template kSigned<Type::kMost>,
+                        kShort = S::template kShort<Type::kMost>;
+  const BlockInt8* x;
+  W sums[Type::kPanels][2];
+  V scales[Type::kPanels][2], offsets[Type::kPanels][2];
+
+  [[gnu::always_inline]] explicit OneTokenInt8(const BlockInt8* of) : x(of) {
+#pragma GCC unroll 8
+    for (int p = 0; p < Type::kPanels; ++p)
+#pragma GCC unroll 2
+      for (int half = 0; half < 2; ++half)
+        sums[p][half] =
+            S::words(kSigned || kShort || (half == 1 && !Type::kHalves) ? 0 : x[p].start[half]);
+  }
+  [[gnu::always_inline]] void codes(int panel, int word, W q) {
+    if constexpr (kSigned) q = S::flipped(q, S::words(static_cast<int>(0x80808080)));
+    W& sum = sums[panel][word / 4];
+    sum = S::template dot<Type::kMost>(sum, q, x[panel].x + 4 * word);
+  }
+  [[gnu::always_inline]] void scale(int panel, int half, V v) {
+    scales[panel][half] = v;
+  }
+  [[gnu::always_inline]] void offset(int panel, int half, V v) {
+    offsets[panel][half] = v;
+  }
+  [[gnu::always_inline]] V added_to(V sum) const {
+#pragma GCC unroll 8
+    for (int p = 0; p < Type::kPanels; ++p) {
+      const W low = S::template whole<Type::kMost>(sums[p][0]),
+              high = S::template whole<Type::kMost>(sums[p][1]);
+      const auto add = [&](W whole, int from) __attribute__((always_inline)) {
+        if constexpr (kShort && Type::kZero != 0)
+          whole = S::plus(whole, S::words(x[p].start[from]));
+        sum = S::fma(S::floats(whole), S::mul(scales[p][from], S::set(x[p].scale)), sum);
+        if constexpr (Type::kOffsets) sum = S::fma(offsets[p][from], S::set(x[p].sum[from]), sum);
+      };
+      if constexpr (Type::kHalves) {
+        add(low, 0);
+        add(high, 1);
+      } else {
+        add(S::plus(low, high), 0);
+      }
+    }
+    return sum;
+  }
+};
+
+template <class S, class Type>
+[[gnu::always_inline]] inline void one_token_int8(const BlockRowsBlock& block, RowPointers& rows,
+                                                  const BlockInt8* x, Index columns,
+                                                  const char*& next, BlockRoom& room) {
+  typename S::V sums[kBlockPanelRows / S::kRows];
+#pragma GCC unroll 2
+  for (int i = 0; i < kBlockPanelRows / S::kRows; ++i)
+    sums[i] = S::load(room.sums[0][0] + i * S::kRows);
+  for (Index column = 0; column < columns; column += kBlockGroup * Type::kPanels) {
+    prefetch<Type>(block.w, next);
+#pragma GCC unroll 2
+    for (int i = 0; i < kBlockPanelRows / S::kRows; ++i) {
+      OneTokenInt8<S, Type> token(x + column / kBlockGroup);
+      Type::template unpack<S>(rows.at + i * S::kRows, token);
+      sums[i] = token.added_to(sums[i]);
+    }
+    rows.advance(Type::kBytes);
+  }
+#pragma GCC unroll 2
+  for (int i = 0; i < kBlockPanelRows / S::kRows; ++i)
+    S::store(room.sums[0][0] + i * S::kRows, sums[i]);
+}
+
 template <class S, class Type>
 [[gnu::always_inline]] inline void int8_block(const BlockRowsBlock& block) {
   const Index groups = block.w.columns / kBlockGroup;
@@ -337,6 +460,11 @@ template <class S, class Type>
       block, false,
       [&](RowPointers & rows, const char*& next, Index first, Index columns, BlockRoom& room)
           __attribute__((always_inline)) {
+            // Eight rows at a time have no room for what all groups of 16 of 256 columns need.
+            constexpr bool kRoom = S::kRows == 16 || !Type::kHalves;
+            if (kRoom && block.x.size(0) == 1)
+              return one_token_int8<S, Type>(block, rows, layout + first / kBlockGroup, columns,
+                                             next, room);
             unpack<S, Type>(block.w, rows, columns, next, room);
             for_tokens<S::kTogether>(
                 block.x.size(0), [&]<int kTokens>(
