@@ -68,13 +68,23 @@ struct ThreadPool::State {
 
 namespace {
 
-// Waits until `value` is no longer `old`.
+// One step of waiting for another core.
+void pause() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#else
+  std::this_thread::yield();
+#endif
+}
+
+// Waits until `value` is no longer `old`, at first awake. Not by giving way again and again: two threads
+// that do so on one core keep each other from being moved to an idle one.
 template <class T>
 void wait_for_change(const std::atomic<T>& value, T old) {
-  constexpr int kAwake = 64;  // some 20 us
+  constexpr int kAwake = 1500;  // 20 to 70 us
   for (int i = 0; i < kAwake; ++i) {
     if (value.load(std::memory_order_acquire) != old) return;
-    std::this_thread::yield();
+    pause();
   }
   value.wait(old, std::memory_order_acquire);
 }
