@@ -17,7 +17,8 @@ template <class S, Type T, int NumRows, int Columns>
   V sum[NumRows][Columns];
 #pragma GCC unroll 8
   for (int c = 0; c < Columns; ++c) b[c] = stored_row(g.b, j + c);
-  // What the next columns read is asked for while these are summed: rows of b come from memory.
+  // What the next columns read is asked for while these are summed, a line at a time: rows of b come
+  // from memory.
   const Index next = stored_row(g.b, min_index(j + 2 * Columns, g.n) - Columns) - b[0];
 #pragma GCC unroll 4
   for (int r = 0; r < NumRows; ++r)
@@ -33,13 +34,19 @@ template <class S, Type T, int NumRows, int Columns>
     }
 #pragma GCC unroll 8
     for (int c = 0; c < Columns; ++c) {
-      __builtin_prefetch(b[c] + next + k * size_of(T), 0, 2);
       const V column = load_steps<S, T>(b[c], k, left);
 #pragma GCC unroll 4
       for (int r = 0; r < NumRows; ++r) sum[r][c] = S::multiply_add(a[r], column, sum[r][c]);
     }
   };
+  constexpr Index kLine = 64 / size_of(T) > kStep ? 64 / size_of(T) : kStep;
   Index k = 0;
+  for (; k + kLine <= g.k; k += kLine) {
+#pragma GCC unroll 8
+    for (int c = 0; c < Columns; ++c) __builtin_prefetch(b[c] + next + k * size_of(T), 0, 3);
+#pragma GCC unroll 4
+    for (Index at = k; at < k + kLine; at += kStep) add(at, kStep);
+  }
   for (; k + kStep <= g.k; k += kStep) add(k, kStep);
   if (k < g.k) add(k, g.k - k);
 #pragma GCC unroll 4

@@ -268,27 +268,23 @@ struct RowPointers {
   }
 };
 
-// Bytes that the L2 cache is asked for beyond the next panel's, and the L1 cache beyond where the
-// rows stand on average.
-constexpr Index kBlockAhead = 8 << 10, kBlockSoon = 1 << 10;
+// Bytes that are asked for beyond the next panel's.
+constexpr Index kBlockAhead = 8 << 10;
 
 // Of one block of each row. `next` is where as many bytes of the next panel lie.
 template <class Type>
-[[gnu::always_inline]] inline void prefetch(const BlockMatrix& w, const char*& next) {
-  const char* const soon = next - kBlockPanelRows * w.row_bytes() + kBlockSoon;
-  for (Index byte = 0; byte < kBlockPanelRows * Type::kBytes; byte += 64) {
-    __builtin_prefetch(next + byte + kBlockAhead, 0, 2);
-    __builtin_prefetch(soon + byte);
-  }
+[[gnu::always_inline]] inline void prefetch(const char*& next) {
+  for (Index byte = 0; byte < kBlockPanelRows * Type::kBytes; byte += 64)
+    __builtin_prefetch(next + byte + kBlockAhead);
   next += kBlockPanelRows * Type::kBytes;
 }
 
 // The panels of up to kBlockDepth columns from where the rows stand on, which move on.
 template <class S, class Type>
-[[gnu::always_inline]] inline void unpack(const BlockMatrix& w, RowPointers& rows, Index columns,
-                                          const char*& next, BlockRoom& room) {
+[[gnu::always_inline]] inline void unpack(RowPointers& rows, Index columns, const char*& next,
+                                          BlockRoom& room) {
   for (Index column = 0; column < columns; column += kBlockGroup * Type::kPanels) {
-    prefetch<Type>(w, next);
+    prefetch<Type>(next);
     for (int row = 0; row < kBlockPanelRows; row += S::kRows) {
       const PanelRows<S> panels{room.panels + column / kBlockGroup, row};
       Type::template unpack<S>(rows.at + row, panels);
@@ -362,7 +358,7 @@ template <class S, class Type>
       block, true,
       [&](RowPointers & rows, const char*& next, Index first, Index columns, BlockRoom& room)
           __attribute__((always_inline)) {
-            unpack<S, Type>(block.w, rows, columns, next, room);
+            unpack<S, Type>(rows, columns, next, room);
             const float* x = block.x.row(0) + first;
             const Index panels = columns / kBlockGroup;
             if (tokens == 1) return times_panels<S, Type>(room.panels, panels, x, room.sums[0]);
@@ -430,15 +426,15 @@ struct OneTokenInt8 {
 };
 
 template <class S, class Type>
-[[gnu::always_inline]] inline void one_token_int8(const BlockRowsBlock& block, RowPointers& rows,
-                                                  const BlockInt8* x, Index columns,
-                                                  const char*& next, BlockRoom& room) {
+[[gnu::always_inline]] inline void one_token_int8(RowPointers& rows, const BlockInt8* x,
+                                                  Index columns, const char*& next,
+                                                  BlockRoom& room) {
   typename S::V sums[kBlockPanelRows / S::kRows];
 #pragma GCC unroll 2
   for (int i = 0; i < kBlockPanelRows / S::kRows; ++i)
     sums[i] = S::load(room.sums[0][0] + i * S::kRows);
   for (Index column = 0; column < columns; column += kBlockGroup * Type::kPanels) {
-    prefetch<Type>(block.w, next);
+    prefetch<Type>(next);
 #pragma GCC unroll 2
     for (int i = 0; i < kBlockPanelRows / S::kRows; ++i) {
       OneTokenInt8<S, Type> token(x + column / kBlockGroup);
@@ -458,22 +454,21 @@ template <class S, class Type>
   const auto* layout = reinterpret_cast<const BlockInt8*>(block.layout);
   for_panels<S>(
       block, false,
-      [&](RowPointers & rows, const char*& next, Index first, Index columns, BlockRoom& room)
-          __attribute__((always_inline)) {
-            // Eight rows at a time have no room for what all groups of 16 of 256 columns need.
-            constexpr bool kRoom = S::kRows == 16 || !Type::kHalves;
-            if (kRoom && block.x.size(0) == 1)
-              return one_token_int8<S, Type>(block, rows, layout + first / kBlockGroup, columns,
-                                             next, room);
-            unpack<S, Type>(block.w, rows, columns, next, room);
-            for_tokens<S::kTogether>(
-                block.x.size(0), [&]<int kTokens>(
-                                     Index t, Together<kTokens>) __attribute__((always_inline)) {
-                  times_panels_int8<S, Type, kTokens>(room.panels, columns / kBlockGroup,
-                                                      layout + t * groups + first / kBlockGroup,
-                                                      groups, room.sums + t);
-                });
-          });
+      [&](RowPointers & rows, const char*& next, Index first, Index columns,
+          BlockRoom& room) __attribute__((always_inline)) {
+        // Eight rows at a time have no room for what all groups of 16 of 256 columns need.
+        constexpr bool kRoom = S::kRows == 16 || !Type::kHalves;
+        if (kRoom && block.x.size(0) == 1)
+          return one_token_int8<S, Type>(rows, layout + first / kBlockGroup, columns, next, room);
+        unpack<S, Type>(rows, columns, next, room);
+        for_tokens<S::kTogether>(
+            block.x.size(0), [&]<int kTokens>(Index t,
+                                              Together<kTokens>) __attribute__((always_inline)) {
+              times_panels_int8<S, Type, kTokens>(room.panels, columns / kBlockGroup,
+                                                  layout + t * groups + first / kBlockGroup, groups,
+                                                  room.sums + t);
+            });
+      });
 }
 
 // Of types that vectors do not unpack: x rows of floats, rounded or not.
