@@ -20,6 +20,8 @@ std::uint64_t available_memory_bytes();
 // From now on freed memory is kept for the next request instead of going back to the system: for
 // loops that free and ask for the same large blocks again and again.
 void keep_freed_memory();
+// The other way: what was freed goes back to the system.
+void return_freed_memory();
 
 // Standard streams that the caller closed become /dev/null, to be read only: no file takes their
 // place and is written what was meant for them, and writing to them still fails.

@@ -1,6 +1,7 @@
 #include "run/opened.h"
 
 #include "base/log.h"
+#include "base/process.h"
 #include "model/packed_weight.h"
 
 namespace mote::run {
@@ -13,6 +14,7 @@ Opened open_model(const std::filesystem::path& path, const model::Pass& pass) {
     log::warn(warning);
   opened.tokenizer = model::load_tokenizer(path, opened.model->config());
   opened.bounds = model::load_text_bounds(path, *opened.tokenizer);
+  return_freed_memory();  // of what vocabularies were read into
   return opened;
 }
 

@@ -1,13 +1,14 @@
 #include "text/tokenizer_model.h"
 
 #include <algorithm>
-#include <unordered_map>
+#include <map>
 
 #include "base/check.h"
 #include "base/file.h"
 #include "base/process.h"
 #include "text/bpe_merge.h"
 #include "text/piece_cache.h"
+#include "text/token_index.h"
 #include "text/tokenizer_json.h"
 #include "text/unigram.h"
 #include "text/utf8.h"
@@ -39,12 +40,10 @@ class ListedMerges final : public Merges {
   MergeTable table_;
 };
 
-using Vocabulary = std::unordered_map<std::string_view, TokenId>;
-
 // Pairs whose text is a token; its rank is the place of its score among all, equal scores together.
 class ScoredMerges final : public Merges {
  public:
-  ScoredMerges(const std::vector<TokenizerModel::Token>& tokens, const Vocabulary& vocabulary)
+  ScoredMerges(const std::vector<TokenizerModel::Token>& tokens, const TokenIndex& vocabulary)
       : vocabulary_(vocabulary), rank_(tokens.size()) {
     std::vector<double> scores;
     for (const TokenizerModel::Token& token : tokens) scores.push_back(token.score);
@@ -56,12 +55,12 @@ class ScoredMerges final : public Merges {
   }
   RankedMerge of(const Symbol& left, const Symbol& right, std::string_view piece) const override {
     const auto found = vocabulary_.find(piece.substr(left.begin, right.end - left.begin));
-    if (found == vocabulary_.end()) return {};
-    return {rank_[static_cast<std::size_t>(found->second)], found->second};
+    if (!found) return {};
+    return {rank_[static_cast<std::size_t>(*found)], *found};
   }
 
  private:
-  const Vocabulary& vocabulary_;
+  const TokenIndex& vocabulary_;
   std::vector<std::int32_t> rank_;
 };
 
@@ -98,21 +97,27 @@ class ModelTokenizer final : public Tokenizer {
   class Encoding;
   const TokenizerModel::Token& token(TokenId id) const;
   std::string_view decoded(TokenId id) const {
-    return decoded_.empty() ? std::string_view(token(id).bytes)
-                            : std::string_view(decoded_[static_cast<std::size_t>(id)]);
+    if (decoded_ends_.empty()) return token(id).bytes;
+    const auto i = static_cast<std::size_t>(id);
+    const std::size_t begin = i == 0 ? 0 : decoded_ends_[i - 1];
+    return std::string_view(decoded_).substr(begin, decoded_ends_[i] - begin);
   }
+  std::string as_decoded(const std::string& token) const;
   void prepare_decoding();
 
   const TokenizerModel model_;
   const PreTokenizer pre_tokenizer_;
   AddedTokens raw_added_, normalized_added_;
   bool adds_to_plain_text_ = false;  // some added token is not special
-  Vocabulary vocabulary_;  // tokens that the model can make, where it looks for them by text
+  TokenIndex vocabulary_{
+      model_.tokens};  // tokens that the model can make, where it looks for them by text
   std::unique_ptr<ListedMerges> listed_;
   std::unique_ptr<ScoredMerges> scored_;
   Unigram unigram_;
-  bool cut_at_signs_ = false;         // no token reaches across the start of a run of signs
-  std::vector<std::string> decoded_;  // by id, where tokens are not written as they decode
+  bool cut_at_signs_ = false;  // no token reaches across the start of a run of signs
+  // One after another by id, where tokens are not written as they decode.
+  std::string decoded_;
+  std::vector<std::size_t> decoded_ends_;
 };
 
 // One call: text goes in at add(), ids come out.
@@ -227,8 +232,7 @@ void ModelTokenizer::Encoding::word(std::string_view text) {
 void ModelTokenizer::Encoding::cut_word(std::string_view text) {
   unknown_from_ = ids_.size();
   if (model_.ignore_merges) {
-    if (const auto found = t_.vocabulary_.find(text); found != t_.vocabulary_.end())
-      return ids_.push_back(found->second);
+    if (const auto found = t_.vocabulary_.find(text)) return ids_.push_back(*found);
   }
   if (model_.kind == Kind::unigram) {
     for (const Unigram::Part& part : t_.unigram_.cut(text, model_.fuse_unknown)) {
@@ -265,8 +269,8 @@ void ModelTokenizer::Encoding::characters(std::string_view text) {
   for (std::size_t at = 0; at < text.size();) {
     const std::size_t length = first_sequence(text.substr(at)).length;
     const auto found = t_.vocabulary_.find(text.substr(at, length));
-    if (found != t_.vocabulary_.end()) {
-      merger_.add(found->second, at, at + length);
+    if (found) {
+      merger_.add(*found, at, at + length);
     } else if (model_.byte_fallback && model_.kind == Kind::character_bpe) {
       for (std::size_t i = at; i < at + length; ++i)
         merger_.add(model_.byte_ids[static_cast<std::uint8_t>(text[i])], i, i + 1);
@@ -304,13 +308,13 @@ ModelTokenizer::ModelTokenizer(TokenizerModel model)
 
   const bool by_text =
       model_.ignore_merges || model_.kind == Kind::character_bpe || model_.kind == Kind::scored_bpe;
-  if (by_text) vocabulary_.reserve(model_.tokens.size());
+  if (by_text) vocabulary_.reserve();
   bool crosses = model_.kind == Kind::byte_bpe || model_.kind == Kind::unigram;
   if (model_.kind == Kind::unigram) unigram_.set_least(model_.least_score);
   for (std::size_t id = 0; id < model_.tokens.size(); ++id) {
     const TokenizerModel::Token& token = model_.tokens[id];
     if (!token.in_model || token.bytes.empty()) continue;
-    if (by_text) vocabulary_.emplace(token.bytes, static_cast<TokenId>(id));
+    if (by_text) vocabulary_.add(static_cast<TokenId>(id));
     if (model_.kind == Kind::unigram)
       unigram_.add(token.bytes, static_cast<TokenId>(id), token.score);
     for (std::size_t at = 1; !crosses && at < token.bytes.size(); ++at)
@@ -324,27 +328,37 @@ ModelTokenizer::ModelTokenizer(TokenizerModel model)
   prepare_decoding();
 }
 
+std::string ModelTokenizer::as_decoded(const std::string& token) const {
+  std::string text = token;
+  for (const auto& [from, to] : model_.decode_replacements) {
+    std::string changed;
+    for (std::size_t at = 0; at < text.size();) {
+      const bool here = std::string_view(text).substr(at).starts_with(from);
+      changed += here ? std::string_view(to) : std::string_view(text).substr(at, 1);
+      at += here ? from.size() : 1;
+    }
+    text = std::move(changed);
+    MOTE_CHECK(text.size() <= 8 * token.size() + 64, "the decoder makes ", text.size(),
+               " bytes of token '", token, "'; its replacements are too long");
+  }
+  return text;
+}
+
 void ModelTokenizer::prepare_decoding() {
   if (model_.kind == Kind::byte_bpe) return;
-  for (const TokenizerModel::Token& token : model_.tokens) {
-    std::string text = token.bytes;
-    for (const auto& [from, to] : model_.decode_replacements) {
-      std::string changed;
-      for (std::size_t at = 0; at < text.size();) {
-        const bool here = std::string_view(text).substr(at).starts_with(from);
-        changed += here ? std::string_view(to) : std::string_view(text).substr(at, 1);
-        at += here ? from.size() : 1;
-      }
-      text = std::move(changed);
-      MOTE_CHECK(text.size() <= 8 * token.bytes.size() + 64, "the decoder makes ", text.size(),
-                 " bytes of token '", token.bytes, "'; its replacements are too long");
-    }
-    decoded_.push_back(std::move(text));
-  }
+  std::map<TokenId, char> byte_of;
   for (std::size_t byte = 0; model_.byte_fallback && byte < 256; ++byte)
-    if (model_.byte_ids[byte] >= 0)
-      decoded_[static_cast<std::size_t>(model_.byte_ids[byte])] =
-          std::string(1, static_cast<char>(byte));
+    byte_of[model_.byte_ids[byte]] = static_cast<char>(byte);
+  decoded_ends_.reserve(model_.tokens.size());
+  for (std::size_t id = 0; id < model_.tokens.size(); ++id) {
+    const std::string& bytes = model_.tokens[id].bytes;
+    if (const auto byte = byte_of.find(static_cast<TokenId>(id)); byte != byte_of.end())
+      decoded_ += byte->second;
+    else
+      decoded_ += as_decoded(bytes);
+    decoded_ends_.push_back(decoded_.size());
+  }
+  decoded_.shrink_to_fit();
 }
 
 const TokenizerModel::Token& ModelTokenizer::token(TokenId id) const {
