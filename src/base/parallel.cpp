@@ -50,8 +50,17 @@ struct ThreadPool::State {
   std::atomic<std::uint64_t> round{0};  // a new value starts a loop
   std::atomic<int> running{0};          // helpers still at it
   std::atomic<bool> stop{false};
+  std::vector<std::atomic<int>> core_of_helper;
   std::mutex failing;
   std::exception_ptr failure;
+
+  // Threads that give way to each other on one core stay there, however idle another one is; who is woken
+  // goes to it.
+  bool helper_is_on_this_core() const {
+    const int here = sched_getcpu();
+    return std::any_of(core_of_helper.begin(), core_of_helper.end(),
+                       [&](const std::atomic<int>& core) { return core == here; });
+  }
 
   void run(const Executor* pool, FunctionRef<void(int)> work, int worker) {
     const Inside here{pool, worker, inside};
@@ -68,23 +77,13 @@ struct ThreadPool::State {
 
 namespace {
 
-// One step of waiting for another core.
-void pause() {
-#if defined(__x86_64__)
-  __builtin_ia32_pause();
-#else
-  std::this_thread::yield();
-#endif
-}
-
-// Waits until `value` is no longer `old`, at first awake. Not by giving way again and again: two threads
-// that do so on one core keep each other from being moved to an idle one.
+// Waits until `value` is no longer `old`, giving way at first instead of sleeping.
 template <class T>
-void wait_for_change(const std::atomic<T>& value, T old) {
-  constexpr int kAwake = 1500;  // 20 to 70 us
-  for (int i = 0; i < kAwake; ++i) {
+void wait_for_change(const std::atomic<T>& value, T old, bool give_way = true) {
+  const int awake = give_way ? 64 : 0;  // some 20 us
+  for (int i = 0; i < awake; ++i) {
     if (value.load(std::memory_order_acquire) != old) return;
-    pause();
+    std::this_thread::yield();
   }
   value.wait(old, std::memory_order_acquire);
 }
@@ -93,6 +92,9 @@ void wait_for_change(const std::atomic<T>& value, T old) {
 
 ThreadPool::ThreadPool(int threads, const std::function<void()>& on_start)
     : state_(std::make_unique<State>()) {
+  state_->core_of_helper =
+      std::vector<std::atomic<int>>(static_cast<std::size_t>(std::max(1, threads) - 1));
+  for (std::atomic<int>& core : state_->core_of_helper) core = -1;
   try {
     for (int worker = 1; worker < threads; ++worker)
       helpers_.emplace_back([this, worker, on_start] {
@@ -133,6 +135,7 @@ void ThreadPool::helper(int worker) {
     wait_for_change(state_->round, seen);
     ++seen;
     if (state_->stop) return;
+    state_->core_of_helper[static_cast<std::size_t>(worker - 1)] = sched_getcpu();
     state_->run(this, *state_->body, worker);
     if (state_->running.fetch_sub(1, std::memory_order_acq_rel) == 1) state_->running.notify_one();
   }
@@ -149,7 +152,7 @@ void ThreadPool::on_each_worker(FunctionRef<void(int)> body) const {
   state_->round.notify_all();
   state_->run(this, body, 0);
   for (int left; (left = state_->running.load(std::memory_order_acquire)) != 0;)
-    wait_for_change(state_->running, left);
+    wait_for_change(state_->running, left, !state_->helper_is_on_this_core());
   if (state_->failure) std::rethrow_exception(state_->failure);
 }
 
