@@ -85,12 +85,7 @@ void decode(const Report& report) {
     Json shares = Json::object();
     for (int i = 0; i < report.options().repeat; ++i) {
       seconds.push_back(some_tokens());
-      double rest = seconds.back();
-      for (const auto& [op, time] : times.seconds()) {
-        shares[std::string(op)] = time / seconds.back();
-        rest -= time;
-      }
-      shares["rest"] = rest / seconds.back();
+      shares = shares_by_op(times, seconds.back());
     }
     const double rate = kTokens / median(seconds);
     report.rate("decode", shape, storage, "tokens/s", kTokens, seconds,

@@ -34,16 +34,7 @@ class Reader {
     }
     return stopwatch.seconds();
   }
-  Json shares(double seconds) const {
-    Json shares = Json::object();
-    double rest = seconds;
-    for (const auto& [op, time] : times_.seconds()) {
-      shares[std::string(op)] = time / seconds;
-      rest -= time;
-    }
-    shares["rest"] = rest / seconds;
-    return shares;
-  }
+  const model::OpTimes& times() const { return times_; }
 
  private:
   const model::Model& model_;
@@ -79,7 +70,7 @@ void generate(const Report& report) {
     for (int i = 0; i < options.repeat; ++i) seconds.push_back(reader.seconds(ids_1T, at_once));
     report.rate("generate", shape, activations, "tokens/s", static_cast<double>(tokens), seconds,
                 {{"phase", phase},
-                 {"time_by_op", reader.shares(seconds.back())},
+                 {"time_by_op", shares_by_op(reader.times(), seconds.back())},
                  {"peak_rss_bytes", peak_rss_bytes()}});
   };
   for (const std::int64_t prompt : kPrompts) row("prompt", prompt, prompt);

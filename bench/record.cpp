@@ -1,5 +1,7 @@
 #include "bench/record.h"
 
+#include "model/ops/timing.h"
+
 #include <algorithm>
 #include <fstream>
 #include <sstream>
@@ -18,6 +20,17 @@ std::vector<std::string> words(const std::string& text) {
 }
 
 }  // namespace
+
+Json shares_by_op(const model::OpTimes& times, double seconds) {
+  Json shares = Json::object();
+  double rest = seconds;
+  for (const auto& [op, time] : times.seconds()) {
+    shares[std::string(op)] = time / seconds;
+    rest -= time;
+  }
+  shares["rest"] = rest / seconds;
+  return shares;
+}
 
 double median(std::vector<double> values) {
   std::sort(values.begin(), values.end());

@@ -24,6 +24,9 @@ std::vector<double> sample(const std::function<void()>& call, int repeat, double
 
 double median(std::vector<double> values);
 
+// The share of `seconds` that each operation took, and the rest.
+Json shares_by_op(const model::OpTimes& times, double seconds);
+
 class Report {
  public:
   Report(const Options& options, std::function<void(const Json&)> print);
