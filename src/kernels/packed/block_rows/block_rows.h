@@ -3,7 +3,8 @@
 //   blocks  u8 [E, rows, bytes of a row], at any address
 // Any bytes are a matrix; a scale may be infinite or NaN, and so are its products.
 //
-// Products with 8-bit activations round x in groups of 32 columns, each with a scale of its own.
+// Products with 8-bit activations round x in groups of 32 columns, each with a scale of its own, and
+// the residuals of the coarsest groups again (product/int8_rows.h).
 #pragma once
 
 #include "kernels/packed/coder.h"

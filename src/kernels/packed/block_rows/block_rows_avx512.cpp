@@ -1,3 +1,4 @@
+#include "kernels/packed/block_rows/block_rows_lay_out.h"
 #include "kernels/packed/block_rows/block_rows_vector.h"
 
 namespace mote::kernels {

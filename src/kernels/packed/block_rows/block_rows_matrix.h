@@ -30,12 +30,15 @@ struct alignas(64) BlockPanel {
   float offsets[2][kBlockPanelRows];
 };
 
-// 32 columns of one token in 8 bits.
+// 32 columns of one token in 8 bits. A row's groups are followed by as many residuals, all 0 of groups
+// that have none.
 struct alignas(64) BlockInt8 {
   std::int8_t x[kBlockGroup];
   float scale;
   std::int32_t start[2];  // - zero times the sum of x: of 16 columns each, or first of all 32
   float sum[2];           // scale times the sum of x, alike
+  std::uint32_t
+      residuals;  // in the first of kBlockDepth columns: a bit for each group that has one
 };
 static_assert(sizeof(BlockInt8) == 64);
 

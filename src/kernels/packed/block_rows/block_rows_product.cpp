@@ -55,13 +55,7 @@ void product_reference(const PackedProduct& args, const Run&) {
 void int8_reference(const PackedProduct& args, const Run&) {
   std::vector<Doubles> rows = rows_of(args);
   for (std::size_t r = 0; r < rows.size(); ++r)
-    for (std::size_t i = 0; i < rows[r].size(); i += kInt8Group) {
-      std::int8_t x8[kInt8Group];
-      const float scale =
-          rounded_to_int8(args.x.row(static_cast<Index>(r)) + i, Index{kInt8Group}, x8);
-      for (std::size_t j = 0; j < kInt8Group; ++j)
-        rows[r][i + j] = static_cast<double>(scale) * static_cast<double>(x8[j]);
-    }
+    rounded_in_groups(args.x.row(static_cast<Index>(r)), args.x.size(1), rows[r].data());
   times_rows(args, rows);
 }
 
@@ -131,9 +125,8 @@ Kernel kernel_for(const PackedProduct& args, const Run& run) {
                                      void (*block)(const BlockRowsBlock&)) {
   Kernel kernel = kernel_for(args, run);
   kernel.layout_bytes = [](const BlockMatrix& w) {
-    const Index groups = w.columns / kBlockGroup;
-    return groups * (w.form == BlockForm::other ? kBlockGroup * Index{sizeof(float)}
-                                                : Index{sizeof(BlockInt8)});
+    return w.form == BlockForm::other ? w.columns * Index{sizeof(float)}
+                                      : w.columns / kBlockGroup * 2 * Index{sizeof(BlockInt8)};
   };
   kernel.lay_out = lay_out;
   kernel.block = block;

@@ -1,9 +1,11 @@
 // Blocks of products with rows of GGUF's blocks, 16 rows in the lanes of vectors.
 //
 // kBlockDepth columns of 16 rows are unpacked at a time into panels in the L1 cache, which all tokens
-// of the chunk pass; one token alone in 8 bits passes codes as they are unpacked. What is summed, and in which order, is the same for any number of tokens:
+// of the chunk pass; one token alone in 8 bits passes codes as they are unpacked. What is summed, and
+// in which order, is the same for any number of tokens:
 //   float32  two chains, of even and of odd columns; added at the end
-//   8 bits   whole numbers within a group of 32 (or 16) columns, then a chain over the groups
+//   8 bits   whole numbers within a group of 32 (or 16) columns, then a chain over the groups, and one
+//            over residuals, of all groups of a block where one of them has some; added at the end
 #pragma once
 
 #include "kernels/packed/block_rows/block_rows_unpack.h"
@@ -209,14 +211,15 @@ struct DotsAvx512Vnni : WordsAvx512 {
 template <class S, class Type, int kTokens>
 [[gnu::always_inline]] inline void times_panels_int8(const BlockPanel* panels, Index count,
                                                      const BlockInt8* x, Index stride,
-                                                     float (*sums)[2][kBlockPanelRows]) {
+                                                     float (*sums)[2][kBlockPanelRows],
+                                                     int chain = 0) {
   using V = typename S::V;
   using W = typename S::W;
   constexpr bool kSigned = S::template kSigned<Type::kMost>;
   for (int row = 0; row < kBlockPanelRows; row += S::kRows) {
     V sum[kTokens];
 #pragma GCC unroll 8
-    for (int t = 0; t < kTokens; ++t) sum[t] = S::load(sums[t][0] + row);
+    for (int t = 0; t < kTokens; ++t) sum[t] = S::load(sums[t][chain] + row);
     for (Index p = 0; p < count; ++p) {
       const BlockPanel& panel = panels[p];
       W whole[kTokens];
@@ -248,8 +251,17 @@ template <class S, class Type, int kTokens>
       }
     }
 #pragma GCC unroll 8
-    for (int t = 0; t < kTokens; ++t) S::store(sums[t][0] + row, sum[t]);
+    for (int t = 0; t < kTokens; ++t) S::store(sums[t][chain] + row, sum[t]);
   }
+}
+
+// body(the first group) of each block of which some group has a residual; `residuals` are those of
+// kBlockDepth columns.
+template <class Type, class Body>
+[[gnu::always_inline]] inline void for_residuals(std::uint32_t residuals, const Body& body) {
+  constexpr std::uint32_t kBlock = (1u << Type::kPanels) - 1;
+  for (Index group = 0; residuals >> group != 0; group += Type::kPanels)
+    if (residuals >> group & kBlock) body(group);
 }
 
 // ---- what both share
@@ -425,27 +437,56 @@ struct OneTokenInt8 {
   }
 };
 
+// One block of each row.
 template <class S, class Type>
-[[gnu::always_inline]] inline void one_token_int8(RowPointers& rows, const BlockInt8* x,
-                                                  Index columns, const char*& next,
-                                                  BlockRoom& room) {
+[[gnu::always_inline]] inline void one_token_block(
+    const std::byte* const* rows, const BlockInt8* x,
+    typename S::V (&sums)[kBlockPanelRows / S::kRows]) {
+#pragma GCC unroll 2
+  for (int i = 0; i < kBlockPanelRows / S::kRows; ++i) {
+    OneTokenInt8<S, Type> token(x);
+    Type::template unpack<S>(rows + i * S::kRows, token);
+    sums[i] = token.added_to(sums[i]);
+  }
+}
+
+// One chain of a token's sums, in registers while body(sums) adds to it.
+template <class S, class Body>
+[[gnu::always_inline]] inline void one_token_chain(float* chain, const Body& body) {
   typename S::V sums[kBlockPanelRows / S::kRows];
 #pragma GCC unroll 2
-  for (int i = 0; i < kBlockPanelRows / S::kRows; ++i)
-    sums[i] = S::load(room.sums[0][0] + i * S::kRows);
-  for (Index column = 0; column < columns; column += kBlockGroup * Type::kPanels) {
-    prefetch<Type>(next);
+  for (int i = 0; i < kBlockPanelRows / S::kRows; ++i) sums[i] = S::load(chain + i * S::kRows);
+  body(sums);
 #pragma GCC unroll 2
-    for (int i = 0; i < kBlockPanelRows / S::kRows; ++i) {
-      OneTokenInt8<S, Type> token(x + column / kBlockGroup);
-      Type::template unpack<S>(rows.at + i * S::kRows, token);
-      sums[i] = token.added_to(sums[i]);
-    }
-    rows.advance(Type::kBytes);
-  }
-#pragma GCC unroll 2
-  for (int i = 0; i < kBlockPanelRows / S::kRows; ++i)
-    S::store(room.sums[0][0] + i * S::kRows, sums[i]);
+  for (int i = 0; i < kBlockPanelRows / S::kRows; ++i) S::store(chain + i * S::kRows, sums[i]);
+}
+
+template <class S, class Type>
+[[gnu::always_inline]] inline void one_token_int8(RowPointers& rows, const BlockInt8* x,
+                                                  Index columns, const char*& next, float* chain) {
+  one_token_chain<S>(
+      chain, [&](auto& sums) __attribute__((always_inline)) {
+        for (Index column = 0; column < columns; column += kBlockGroup * Type::kPanels) {
+          prefetch<Type>(next);
+          one_token_block<S, Type>(rows.at, x + column / kBlockGroup, sums);
+          rows.advance(Type::kBytes);
+        }
+      });
+}
+
+// Apart from the loop above, which it would take registers from.
+template <class S, class Type>
+[[gnu::noinline]] void one_token_residuals(const RowPointers& from, const BlockInt8* x,
+                                           std::uint32_t residuals, float* chain) {
+  one_token_chain<S>(
+      chain, [&](auto& sums) __attribute__((always_inline)) {
+        for_residuals<Type>(
+            residuals, [&](Index group) __attribute__((always_inline)) {
+              RowPointers rows = from;
+              rows.advance(group / Type::kPanels * Type::kBytes);
+              one_token_block<S, Type>(rows.at, x + group, sums);
+            });
+      });
 }
 
 template <class S, class Type>
@@ -453,22 +494,33 @@ template <class S, class Type>
   const Index groups = block.w.columns / kBlockGroup;
   const auto* layout = reinterpret_cast<const BlockInt8*>(block.layout);
   for_panels<S>(
-      block, false,
-      [&](RowPointers & rows, const char*& next, Index first, Index columns,
-          BlockRoom& room) __attribute__((always_inline)) {
-        // Eight rows at a time have no room for what all groups of 16 of 256 columns need.
-        constexpr bool kRoom = S::kRows == 16 || !Type::kHalves;
-        if (kRoom && block.x.size(0) == 1)
-          return one_token_int8<S, Type>(rows, layout + first / kBlockGroup, columns, next, room);
-        unpack<S, Type>(rows, columns, next, room);
-        for_tokens<S::kTogether>(
-            block.x.size(0), [&]<int kTokens>(Index t,
-                                              Together<kTokens>) __attribute__((always_inline)) {
-              times_panels_int8<S, Type, kTokens>(room.panels, columns / kBlockGroup,
-                                                  layout + t * groups + first / kBlockGroup, groups,
-                                                  room.sums + t);
-            });
-      });
+      block, true,
+      [&](RowPointers & rows, const char*& next, Index first, Index columns, BlockRoom& room)
+          __attribute__((always_inline)) {
+            const BlockInt8* x = layout + first / kBlockGroup;
+            const Index panels = columns / kBlockGroup;
+            // Eight rows at a time have no room for what all groups of 16 of 256 columns need.
+            constexpr bool kRoom = S::kRows == 16 || !Type::kHalves;
+            if (kRoom && block.x.size(0) == 1) {
+              one_token_int8<S, Type>(rows, x, columns, next, room.sums[0][0]);
+              if (x->residuals == 0) return;
+              RowPointers from = rows;
+              from.advance(-panels / Type::kPanels * Type::kBytes);
+              return one_token_residuals<S, Type>(from, x + groups, x->residuals, room.sums[0][1]);
+            }
+            unpack<S, Type>(rows, columns, next, room);
+            for_tokens<S::kTogether>(
+                block.x.size(0), [&]<int kTokens>(
+                                     Index t, Together<kTokens>) __attribute__((always_inline)) {
+                  times_panels_int8<S, Type, kTokens>(room.panels, panels, x + t * 2 * groups,
+                                                      2 * groups, room.sums + t);
+                });
+            for (Index t = 0; t < block.x.size(0); ++t, x += 2 * groups)
+              for_residuals<Type>(x->residuals, [&](Index group) {
+                times_panels_int8<S, Type, 1>(room.panels + group, Type::kPanels,
+                                              x + groups + group, 0, room.sums + t, 1);
+              });
+          });
 }
 
 // Of types that vectors do not unpack: x rows of floats, rounded or not.
@@ -487,74 +539,6 @@ template <class S>
             rows.advance(columns / block.w.elements * block.w.bytes);
             times_all_values<S>(x + first, stride, block.x.size(0), columns, room);
           });
-}
-
-// The zero of a type, for the sums that layouts hold.
-[[gnu::always_inline]] inline int zero_of(BlockForm form) {
-  switch (form) {
-    case BlockForm::q4_0:
-      return BlockQ4_0::kZero;
-    case BlockForm::q5_0:
-      return BlockQ5_0::kZero;
-    case BlockForm::q8_0:
-      return BlockQ8_0::kZero;
-    case BlockForm::q6_k:
-      return BlockQ6_K::kZero;
-    default:
-      return 0;
-  }
-}
-
-template <class S>
-[[gnu::always_inline]] inline void lay_out_group(const float* x, int zero, bool halves,
-                                                 BlockInt8& to) {
-  using V = typename S::V;
-  constexpr int kVectors = static_cast<int>(kBlockGroup) / S::kLanes;
-  V v[kVectors], largest = S::zero();
-#pragma GCC unroll 4
-  for (int i = 0; i < kVectors; ++i) {
-    v[i] = S::load(x + i * S::kLanes);
-    largest = S::max(largest, S::max(v[i], S::mul(v[i], S::set(-1.0f))));
-  }
-  to.scale = S::largest(largest) / 127;
-  typename S::I sums[2] = {S::none(), S::none()};
-#pragma GCC unroll 4
-  for (int i = 0; i < kVectors; ++i) {
-    typename S::I whole = S::none();
-    if (to.scale > 0)
-      whole = S::whole(
-          S::max(S::set(-127.0f), S::min(S::set(127.0f), S::divide(v[i], S::set(to.scale)))));
-    S::store(to.x + i * S::kLanes, whole);
-    sums[2 * i / kVectors] = S::add(sums[2 * i / kVectors], whole);
-  }
-  std::int32_t sum[2] = {S::total(sums[0]), S::total(sums[1])};
-  if (!halves) sum[0] += sum[1];
-#pragma GCC unroll 2
-  for (int half = 0; half < 2; ++half) {
-    to.start[half] = -zero * sum[half];
-    to.sum[half] = to.scale * static_cast<float>(sum[half]);
-  }
-}
-
-// Rows of groups; of types that are decoded, rows of the floats that those stand for.
-template <class S>
-[[gnu::always_inline]] inline void lay_out_int8(const BlockRowsLayout& to) {
-  const Index groups = to.w.columns / kBlockGroup;
-  const int zero = zero_of(to.w.form);
-  const bool floats = to.w.form == BlockForm::other, halves = to.w.form == BlockForm::q6_k;
-  for (Index t = 0; t < to.x.size(0); ++t)
-    for (Index g = 0; g < groups; ++g) {
-      const float* x = to.x.row(t) + g * kBlockGroup;
-      if (!floats) {
-        lay_out_group<S>(x, zero, halves, reinterpret_cast<BlockInt8*>(to.layout)[t * groups + g]);
-        continue;
-      }
-      BlockInt8 group;
-      lay_out_group<S>(x, zero, halves, group);
-      float* rounded = reinterpret_cast<float*>(to.layout) + (t * groups + g) * kBlockGroup;
-      for (int i = 0; i < kBlockGroup; ++i)
-        rounded[i] = group.scale * static_cast<float>(group.x[i]);
-    }
 }
 
 template <class S, template <class, class> class Kernel>
