@@ -29,6 +29,13 @@ void put(Tensor& held, const Tensor& added_any, std::int64_t kept, std::int64_t 
   held = to;
 }
 
+// Positions that room is made for behind `held` ones, `coming` more being expected; none: unknown.
+std::int64_t room_ahead(bool all_stay, std::int64_t held, std::int64_t coming) {
+  constexpr std::int64_t kMost = 1024;
+  if (coming <= 0) return std::min(held, kMost);
+  return std::min(coming, all_stay ? kMost : std::min(held, kMost));
+}
+
 }  // namespace
 
 Cache::Seen Cache::append(std::int64_t index, const Tensor& k_BTI, const Tensor& v_BTI) {
@@ -47,7 +54,8 @@ Cache::Seen Cache::append(std::int64_t index, const Tensor& k_BTI, const Tensor&
   // What stays moves to the front, where that leaves room for many tokens; else the room grows.
   const std::int64_t left = capacity - kept - added;
   const bool fits = left >= (dropped == 0 ? 0 : std::min<std::int64_t>(capacity / 4, 1024));
-  const std::int64_t room = fits ? 0 : kept + added + std::min<std::int64_t>(kept + added, 1024);
+  const std::int64_t room =
+      fits ? 0 : kept + added + room_ahead(block == 0, kept + added, expected_ - position_ - added);
   put(layer.k_BCI, k_BTI, kept, dropped, room);
   put(layer.v_BCI, v_BTI, kept, dropped, room);
   layer.first += dropped;

@@ -28,6 +28,8 @@ class Cache {
 
   explicit Cache(const std::vector<Sight>& layers);
 
+  // Texts will have up to so many positions: room is made for no more of them.
+  void expect(std::int64_t positions) { expected_ = positions; }
   // Position of the next token, the same for every sequence.
   std::int64_t position() const { return position_; }
   Layer& layer(std::int64_t i) { return layers_[static_cast<std::size_t>(i)]; }
@@ -57,7 +59,7 @@ class Cache {
   std::uint64_t bytes() const;
 
  private:
-  std::int64_t position_ = 0;
+  std::int64_t position_ = 0, expected_ = 0;
   std::vector<Layer> layers_;
   std::vector<Source> sources_;
 };

@@ -124,6 +124,7 @@ Tensor Session::read(std::span<const text::TokenId> ids) {
     cache_.reset();
     read_.clear();
   }
+  cache_.expect(std::min(positions_, static_cast<std::int64_t>(ids.size()) + options_.new_tokens));
   Tensor hidden;
   for (std::span<const text::TokenId> left = ids.subspan(read_.size()); !left.empty();) {
     const auto count = std::min(left.size(), static_cast<std::size_t>(options_.prompt_step));
