@@ -101,12 +101,15 @@ constexpr Kernel kKernel = {
     .lay_out = [](const BlockRowsLayout&) {},
     .panel_bytes = [](const BlockMatrix&) { return static_cast<Index>(sizeof(BlockRoom)); }};
 
-// Long runs of rows: what a worker asks the memory for ahead is its own, then. No sum depends on the
-// cut, so that it may depend on the workers.
+// Long runs of rows, whole matrices where there are chunks for all workers: what a worker asks the memory
+// for ahead is its own, then. No sum depends on the cut, so that it may depend on the workers.
 Kernel kernel_for(const PackedProduct& args, const Run& run) {
   Kernel kernel = kKernel;
   const Index rows = args.y.size(1), threads = run.executor->threads();
-  const Index parts = threads == 1 ? 1 : 2 * threads;
+  Index chunks = 0, first = 0;
+  for (Index e = 0; e < args.ends_E.size(0); first = args.ends_E(e++))
+    chunks += (args.ends_E(e) - first + kBlockTokens - 1) / kBlockTokens;
+  const Index parts = threads == 1 || chunks >= 4 * threads ? 1 : 2 * threads;
   const Index panels = (rows + kBlockPanelRows - 1) / kBlockPanelRows;
   kernel.outputs = std::max<Index>(1, (panels + parts - 1) / parts) * kBlockPanelRows;
   return kernel;
