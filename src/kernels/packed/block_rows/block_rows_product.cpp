@@ -131,6 +131,7 @@ Kernel kernel_for(const PackedProduct& args, const Run& run) {
     return w.form == BlockForm::other ? w.columns * Index{sizeof(float)}
                                       : w.columns / kBlockGroup * 2 * Index{sizeof(BlockInt8)};
   };
+  kernel.layout_tokens = 8;
   kernel.lay_out = lay_out;
   kernel.block = block;
   product_in_blocks(args, run, block_expert, kernel);

@@ -34,6 +34,8 @@ struct BlockKernel {
   void (*block)(const PackedBlock<Matrix>& block) = nullptr;
   // Bytes of a block's panels; null: it has none.
   Index (*panel_bytes)(const Matrix& w) = nullptr;
+  // Tokens that are laid out at once, where each is by itself; 0: a chunk.
+  Index layout_tokens = 0;
 };
 
 }  // namespace mote::kernels

@@ -27,8 +27,9 @@ void product_in_blocks(const PackedProduct& args, const Run& run,
   const Index bytes = (kernel.layout_bytes(expert(args.w, 0)) + 63) / 64 * 64;
   Scratch scratch;
   std::byte* layouts = scratch.take<std::byte>(num_rows * bytes);
+  const Index together = kernel.layout_tokens > 0 ? kernel.layout_tokens : kernel.tokens;
   parallel_for(*run.executor, num_rows, [&](Index r, int) {
-    const RowChunk chunk = row_chunk_at(args.ends_E, r, kernel.tokens);
+    const RowChunk chunk = row_chunk_at(args.ends_E, r, together);
     if (chunk.tokens > 0)
       kernel.lay_out({expert(args.w, chunk.expert), rows_of(args.x, chunk), layouts + r * bytes});
   });
