@@ -1,10 +1,11 @@
 #include "checkpoint/gguf.h"
 
+#include <algorithm>
 #include <cstdio>
 #include <limits>
 #include <optional>
 
-#include "base/huge_pages.h"
+#include "base/memory_pages.h"
 #include "checkpoint/refuse.h"
 #include "kernels/packed/blocks/blocks.h"
 
@@ -293,6 +294,13 @@ void GgufFile::open(const fs::path& path) {
   files_.push_back(std::make_unique<MappedFile>(path));
   use_huge_pages(files_.back()->bytes().data(), files_.back()->bytes().size());
   parts_.push_back(parse_gguf(files_.back()->bytes(), path.string()));
+  // Vocabularies were read to be checked; they are several megabytes.
+  const std::byte* const begin = files_.back()->bytes().data();
+  std::size_t header = files_.back()->bytes().size();
+  for (const auto& [name, tensor] : parts_.back().tensors)
+    if (!tensor.bytes.empty())
+      header = std::min(header, static_cast<std::size_t>(tensor.bytes.data() - begin));
+  forget_pages(begin, header);
 }
 
 void GgufFile::check_part(std::size_t part, std::int64_t count) const {

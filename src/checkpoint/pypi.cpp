@@ -5,8 +5,8 @@
 #include <vector>
 
 #include "base/check.h"
-#include "base/huge_pages.h"
 #include "base/log.h"
+#include "base/memory_pages.h"
 #include "checkpoint/refuse.h"
 #include "checkpoint/zip.h"
 #include "text/program_output.h"

@@ -3,7 +3,7 @@
 #include <ATen/ops/_unique.h>
 
 #include "base/check.h"
-#include "base/huge_pages.h"
+#include "base/memory_pages.h"
 
 namespace mote::model {
 namespace {

@@ -1,4 +1,4 @@
-#include "base/huge_pages.h"
+#include "base/memory_pages.h"
 
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -8,14 +8,25 @@
 
 namespace mote {
 
-void use_huge_pages(const void* begin, std::size_t bytes) {
-  constexpr std::size_t kWorthIt = std::size_t{4} << 20;
-  if (bytes < kWorthIt) return;
+namespace {
+
+void advise(const void* begin, std::size_t bytes, int advice) {
   const auto page = static_cast<std::uintptr_t>(sysconf(_SC_PAGESIZE));
   const auto address = reinterpret_cast<std::uintptr_t>(begin);
   const std::uintptr_t first = (address + page - 1) / page * page,
                        last = (address + bytes) / page * page;
-  if (first < last) madvise(reinterpret_cast<void*>(first), last - first, MADV_HUGEPAGE);
+  if (first < last) madvise(reinterpret_cast<void*>(first), last - first, advice);
+}
+
+}  // namespace
+
+void use_huge_pages(const void* begin, std::size_t bytes) {
+  constexpr std::size_t kWorthIt = std::size_t{4} << 20;
+  if (bytes >= kWorthIt) advise(begin, bytes, MADV_HUGEPAGE);
+}
+
+void forget_pages(const void* begin, std::size_t bytes) {
+  advise(begin, bytes, MADV_DONTNEED);
 }
 
 void forget_cached(const std::filesystem::path& path) {
