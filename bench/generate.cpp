@@ -7,6 +7,7 @@
 #include "model/ops/timing.h"
 #include "model/packed_weight.h"
 #include "model/saved.h"
+#include "run/generator.h"
 
 namespace mote::bench {
 namespace {
@@ -14,7 +15,7 @@ namespace {
 constexpr std::int64_t kPrompts[] = {128, 256};
 constexpr std::int64_t kNew = 64;
 
-// Reads `ids` at once or one by one; the last logits are made, as where a token is drawn.
+// Reads `ids` a step at a time or one by one; logits are made where a token is drawn.
 class Reader {
  public:
   Reader(const model::Model& model, model::Pass pass)
@@ -29,8 +30,9 @@ class Reader {
     for (std::int64_t t = 0; t < ids_1T.size(1); t += at_once) {
       model::ForwardState state(pass_);
       state.caches = {&cache_};
-      model_.logits(model::last_position(model_.hidden(ids_1T.narrow(1, t, at_once), state)),
-                    pass_);
+      const Tensor hidden = model_.hidden(ids_1T.narrow(1, t, at_once), state);
+      if (at_once == 1 || t + at_once == ids_1T.size(1))
+        model_.logits(model::last_position(hidden), pass_);
     }
     return stopwatch.seconds();
   }
@@ -73,7 +75,8 @@ void generate(const Report& report) {
                  {"time_by_op", shares_by_op(reader.times(), seconds.back())},
                  {"peak_rss_bytes", peak_rss_bytes()}});
   };
-  for (const std::int64_t prompt : kPrompts) row("prompt", prompt, prompt);
+  const std::int64_t step = run::prompt_step({}, model->config());
+  for (const std::int64_t prompt : kPrompts) row("prompt", prompt, std::min(prompt, step));
   row("decode", kNew, 1);
 }
 

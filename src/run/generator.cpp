@@ -77,6 +77,16 @@ SamplerConfig sampler_config(const GenerateOptions& options, const model::TextBo
 
 }  // namespace
 
+std::int64_t prompt_step(const GenerateOptions& options, const checkpoint::ModelConfig& config) {
+  if (options.prompt_step > 0) return options.prompt_step;
+  for (std::int64_t i = 0; i < config.layers; ++i) {
+    const auto feed_forward = checkpoint::layer_config(config, i).feed_forward;
+    if (!feed_forward.get_if<checkpoint::Dense>() && !feed_forward.get_if<checkpoint::TopK>())
+      return 512;
+  }
+  return 64;
+}
+
 // A text between begin() and finish().
 struct Session::Growing {
   std::vector<text::TokenId> history;
@@ -93,6 +103,7 @@ Session::Session(const model::Model& model, const text::Tokenizer& tokenizer,
       tokenizer_(tokenizer),
       bounds_(std::move(bounds)),
       options_(options),
+      prompt_step_(prompt_step(options, model.config())),
       pass_(pass),
       positions_(checkpoint::most_positions(model.config())),
       cache_(model.make_cache(options.memory_tokens)),
@@ -127,7 +138,7 @@ Tensor Session::read(std::span<const text::TokenId> ids) {
   cache_.expect(std::min(positions_, static_cast<std::int64_t>(ids.size()) + options_.new_tokens));
   Tensor hidden;
   for (std::span<const text::TokenId> left = ids.subspan(read_.size()); !left.empty();) {
-    const auto count = std::min(left.size(), static_cast<std::size_t>(options_.prompt_step));
+    const auto count = std::min(left.size(), static_cast<std::size_t>(prompt_step_));
     hidden = hidden_of(left.first(count));
     left = left.subspan(count);
     stop_if_interrupted();

@@ -18,12 +18,14 @@ namespace mote::run {
 struct GenerateOptions {
   std::int64_t new_tokens = 128;
   std::int64_t memory_tokens = -1;  // as the model's config says
-  std::int64_t prompt_step = 512;   // prompt tokens at a time; any number gives the same
-  std::vector<std::string> stop;    // ends before any of these texts
-  bool ignore_ends = false;         // tokens that end a text are never drawn
-  std::int64_t beams = 1;           // above 1: beam search (run/beam_search.h), nothing is drawn
-  double length_penalty = 1;        // of beam search
-  std::int64_t at_once = 8;         // texts that grow side by side
+  // Prompt tokens at a time; any number gives the same. 0: few, for little memory, where every token meets
+  // every weight, and many where experts share them out.
+  std::int64_t prompt_step = 0;
+  std::vector<std::string> stop;  // ends before any of these texts
+  bool ignore_ends = false;       // tokens that end a text are never drawn
+  std::int64_t beams = 1;         // above 1: beam search (run/beam_search.h), nothing is drawn
+  double length_penalty = 1;      // of beam search
+  std::int64_t at_once = 8;       // texts that grow side by side
   SamplerConfig sampler;
 };
 
@@ -34,6 +36,9 @@ struct Generated {
   std::string stop_reason;  // "length", "end_of_text", "stop", or "context": no position is left
   double prompt_seconds = 0, new_seconds = 0;
 };
+
+// What prompt_step is for a model.
+std::int64_t prompt_step(const GenerateOptions& options, const checkpoint::ModelConfig& config);
 
 // A model that reads and continues texts, each as far as it can from what it has read.
 class Session {
@@ -76,6 +81,7 @@ class Session {
   const text::Tokenizer& tokenizer_;
   const model::TextBounds bounds_;
   const GenerateOptions options_;
+  const std::int64_t prompt_step_;
   model::Pass pass_;
   model::Buffers buffers_;
   const std::int64_t positions_;
