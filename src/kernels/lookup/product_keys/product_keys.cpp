@@ -7,6 +7,7 @@
 #include "base/check.h"
 #include "base/scratch.h"
 #include "kernels/linear/gemm/gemm.h"
+#include "kernels/lookup/best_keys/best_keys.h"
 #include "kernels/lookup/table_rows/table_rows.h"
 #include "kernels/routing/sort/sort.h"
 #include "kernels/routing/topk/topk.h"
@@ -65,35 +66,124 @@ struct HalfBest {
   float* score;
 };
 
-// One half's keys as the product reads them: laid out once, where there are enough queries.
-Operand keys_of(const ProductKeySearch& args, Index which, const float* panels) {
-  if (panels) return {.panels = panels};
-  return {args.keys_SnC.row(which), args.keys_SnC.stride(1)};
+// The queries of some tokens of one head, and half of each.
+View<const float, 2> half_queries(const ProductKeySearch& args, Index first, Index count,
+                                  Index head, Index half) {
+  const Sizes s(args);
+  return {
+      args.q_NHC.data + first * args.q_NHC.stride(0) + head * args.q_NHC.stride(1) + half * s.half,
+      {count, s.half},
+      {args.q_NHC.stride(0), 1}};
+}
+View<const float, 2> half_keys(View<const float, 3> keys_SnC, Index which) {
+  return {keys_SnC.row(which), {keys_SnC.size(1), keys_SnC.size(2)}, {keys_SnC.stride(1), 1}};
 }
 
-// Scores of a half for the tokens from `first` on, and the best of them.
-struct HalfSearch {
-  const ProductKeySearch& args;
-  const Variant<Gemm>& gemm;
-  const Variant<Topk>& topk;
-  const Run& run;
+// The best of a half by all its scores in float32. Keys are laid out once where there are enough queries.
+class ByProducts {
+ public:
+  static constexpr Index kTile = 24;  // whole tiles of any product
 
-  void operator()(Index first, Index count, Index head, Index half, const Operand& keys,
-                  float* scores, Index best_count, const HalfBest& best) const {
+  ByProducts(const ProductKeySearch& args, const Run& run, Scratch& shared)
+      : args_(args), gemm_(gemm_variant({}, run)), topk_(select(topk_variants(), run)), run_(run) {
     const Sizes s(args);
+    if (s.tokens <= kTile) return;
+    Gemm like;
+    like.m = block(), like.n = s.keys, like.k = s.half;
+    floats_ = gemm_packed_b_floats(like);
+    panels_ = shared.take<float>(2 * s.sets * floats_);
+    parallel_for(*run.executor, 2 * s.sets, [&](Index which, int) {
+      Gemm product = like;
+      product.b = {args.keys_SnC.row(which), args.keys_SnC.stride(1)};
+      select(gemm_pack_b_variants(), run).call({product, panels_ + which * floats_}, run);
+    });
+  }
+
+  // Tokens whose scores stay in cache until they are ranked.
+  Index block() const {
+    constexpr Index kScores = 1 << 16;
+    return std::clamp<Index>(kScores / args_.keys_SnC.size(1) / kTile * kTile, kTile, 5 * kTile);
+  }
+
+  void operator()(View<const float, 2> q_MC, Index which, Index best_count,
+                  const HalfBest& best) const {
+    const Index count = q_MC.size(0), keys = args_.keys_SnC.size(1);
+    Scratch scratch;
+    auto* scores = scratch.take<float>(count * keys);
     Gemm product;
-    product.m = count, product.n = s.keys, product.k = s.half;
-    product.a = {args.q_NHC.data + first * args.q_NHC.stride(0) + head * args.q_NHC.stride(1) +
-                     half * s.half,
-                 args.q_NHC.stride(0)};
-    product.b = keys;
-    product.c = scores, product.c_stride = s.keys;
-    gemm.call(product, run);
-    topk.call({view<const float>(scores, count, s.keys), view(best.row, count, best_count)}, run);
+    product.m = count, product.n = keys, product.k = q_MC.size(1);
+    product.a = {q_MC.data, q_MC.stride(0)};
+    if (panels_)
+      product.b.panels = panels_ + which * floats_;
+    else
+      product.b = {args_.keys_SnC.row(which), args_.keys_SnC.stride(1)};
+    product.c = scores, product.c_stride = keys;
+    gemm_.call(product, run_);
+    topk_.call({view<const float>(scores, count, keys), view(best.row, count, best_count)}, run_);
     for (Index t = 0; t < count; ++t)
       for (Index b = t * best_count; b < (t + 1) * best_count; ++b)
-        best.score[b] = scores[t * s.keys + best.row[b]];
+        best.score[b] = scores[t * keys + best.row[b]];
   }
+
+ private:
+  const ProductKeySearch& args_;
+  const Variant<Gemm>& gemm_;
+  const Variant<Topk>& topk_;
+  const Run& run_;
+  float* panels_ = nullptr;
+  Index floats_ = 0;
+};
+
+// The best of a half by the scores of few keys, where there are many.
+class ByBestKeys {
+ public:
+  ByBestKeys(const ProductKeySearch& args, const Run& run, Scratch& shared)
+      : args_(args),
+        best_keys_(select(best_keys_variants(), run)),
+        run_(run),
+        layout_(args.keys_SnC.size(1), args.keys_SnC.size(2)),
+        sets_(args.keys_SnC.size(0)),
+        keys_(shared.take<std::byte>(sets_ * layout_.bytes())) {
+    parallel_for(*run.executor, sets_, [&](Index which, int) {
+      select(lay_out_keys_variants(), run)
+          .call({half_keys(args.keys_SnC, which), keys(which)}, run);
+    });
+  }
+  // Where it was measured to pay, on every instruction set: fewer columns or more results cost more than
+  // a product saves.
+  static bool suits(const ProductKeySearch& args, const Run& run) {
+    const Sizes s(args);
+    const bool pays = s.half >= 64 && s.keys >= 32 * s.k && s.keys * s.half >= 4096 * s.k;
+    return pays && s.tokens >= BestKeys::kQueries && suits_best_keys(s.keys, s.k, s.half) &&
+           select(best_keys_variants(), run).isa != Isa::reference;
+  }
+  bool usable() const {
+    bool all = true;
+    for (Index which = 0; which < sets_; ++which) all = all && laid_out(keys(which));
+    return all;
+  }
+  Index block() const { return 2 * BestKeys::kQueries; }
+
+  void operator()(View<const float, 2> q_MC, Index which, Index best_count,
+                  const HalfBest& best) const {
+    const Index count = q_MC.size(0);
+    Scratch scratch;
+    best_keys_.call({q_MC, half_keys(args_.keys_SnC, which), keys(which),
+                     scratch.take<std::byte>(BestKeys::work_bytes(layout_)),
+                     view(best.row, count, best_count), view(best.score, count, best_count)},
+                    run_);
+    run_.count(count * args_.keys_SnC.size(1) * q_MC.size(1));
+  }
+
+ private:
+  std::byte* keys(Index which) const { return keys_ + which * layout_.bytes(); }
+
+  const ProductKeySearch& args_;
+  const Variant<BestKeys>& best_keys_;
+  const Run& run_;
+  const KeyLayout layout_;
+  const Index sets_;
+  std::byte* const keys_;
 };
 
 // The k best sums of a number of `a` and one of `b`, both sorted, by falling sum, then place in a, then
@@ -122,6 +212,32 @@ void best_pairs(const HalfBest& a, const HalfBest& b, Index count, Index keys, I
   }
 }
 
+template <class Search>
+void search_by(const Search& search, const ProductKeySearch& args, const Run& run) {
+  const Sizes s(args);
+  const Index block = search.block(), blocks = (s.tokens + block - 1) / block,
+              best_count = std::min(s.k, s.keys);
+  parallel_for(*run.executor, blocks * s.heads, [&](Index item, int) {
+    const Index first = item / s.heads * block, head = item % s.heads;
+    const Index count = std::min(block, s.tokens - first);
+    Scratch scratch;
+    HalfBest best[2];
+    for (Index half = 0; half < 2; ++half) {
+      best[half] = {scratch.take<std::int32_t>(count * best_count),
+                    scratch.take<float>(count * best_count)};
+      search(half_queries(args, first, count, head, half), 2 * s.set_of(head) + half, best_count,
+             best[half]);
+    }
+    for (Index t = 0; t < count; ++t) {
+      const auto of_token = [&](const HalfBest& lists) {
+        return HalfBest{lists.row + t * best_count, lists.score + t * best_count};
+      };
+      best_pairs(of_token(best[0]), of_token(best[1]), best_count, s.keys, s.k,
+                 &args.index_NHK(first + t, head, 0), &args.score_NHK(first + t, head, 0));
+    }
+  });
+}
+
 // The pairs of one head and half, sorted by key.
 struct SortedPairs {
   std::int32_t *first, *token;  // [n + 1], [N k]
@@ -135,49 +251,13 @@ void product_key_search(const ProductKeySearch& args, const Run& run) {
   MOTE_CHECK(args.score_NHK.sizes == args.index_NHK.sizes,
              "product_key_search: scores and indices have other sizes");
   const ProductKeySearch all = with_one_head(args);
-  const Sizes s(all);
-  if (s.tokens == 0) return;
-  // Scores of a block stay in cache until they are ranked; whole tiles of any product.
-  constexpr Index kScores = 1 << 16, kTile = 24;
-  const Index block = std::clamp<Index>(kScores / s.keys / kTile * kTile, kTile, 5 * kTile);
-  const Index blocks = (s.tokens + block - 1) / block, best_count = std::min(s.k, s.keys);
-
+  if (all.q_NHC.size(0) == 0) return;
   Scratch shared;
-  Gemm like;
-  like.m = block, like.n = s.keys, like.k = s.half;
-  const bool packed = s.tokens > kTile;
-  const Index floats = gemm_packed_b_floats(like);
-  float* panels = packed ? shared.take<float>(2 * s.sets * floats) : nullptr;
-  const auto panels_of = [&](Index which) { return packed ? panels + which * floats : nullptr; };
-  if (packed)
-    parallel_for(*run.executor, 2 * s.sets, [&](Index which, int) {
-      Gemm product = like;
-      product.b = keys_of(all, which, nullptr);
-      select(gemm_pack_b_variants(), run).call({product, panels_of(which)}, run);
-    });
-
-  const HalfSearch search{all, gemm_variant({}, run), select(topk_variants(), run), run};
-  parallel_for(*run.executor, blocks * s.heads, [&](Index item, int) {
-    const Index first = item / s.heads * block, head = item % s.heads;
-    const Index count = std::min(block, s.tokens - first);
-    Scratch scratch;
-    auto* scores = scratch.take<float>(count * s.keys);
-    HalfBest best[2];
-    for (Index half = 0; half < 2; ++half) {
-      const Index which = 2 * s.set_of(head) + half;
-      best[half] = {scratch.take<std::int32_t>(count * best_count),
-                    scratch.take<float>(count * best_count)};
-      search(first, count, head, half, keys_of(all, which, panels_of(which)), scores, best_count,
-             best[half]);
-    }
-    for (Index t = 0; t < count; ++t) {
-      const auto of_token = [&](const HalfBest& lists) {
-        return HalfBest{lists.row + t * best_count, lists.score + t * best_count};
-      };
-      best_pairs(of_token(best[0]), of_token(best[1]), best_count, s.keys, s.k,
-                 &all.index_NHK(first + t, head, 0), &all.score_NHK(first + t, head, 0));
-    }
-  });
+  if (ByBestKeys::suits(all, run)) {
+    const ByBestKeys search(all, run, shared);
+    if (search.usable()) return search_by(search, all, run);
+  }
+  search_by(ByProducts(all, run, shared), all, run);
 }
 
 void product_key_backward(const ProductKeyBackward& args, const Run& run) {
@@ -188,10 +268,6 @@ void product_key_backward(const ProductKeyBackward& args, const Run& run) {
   const auto key_of = [&](Index n, Index head, Index r, Index half) {
     const std::int32_t index = args.index_NHK(n, head, r);
     return static_cast<std::int32_t>(half == 0 ? index / s.keys : index % s.keys);
-  };
-  const auto half_keys = [&](Index set, Index half) {
-    return View<const float, 2>{
-        args.keys_SnC.row(2 * set + half), {s.keys, s.half}, {args.keys_SnC.stride(1), 1}};
   };
   Scratch scratch;
   auto* sorted = scratch.take<SortedPairs>(2 * s.heads);
@@ -213,7 +289,7 @@ void product_key_backward(const ProductKeyBackward& args, const Run& run) {
       }
     for (Index n = 0; n <= s.tokens; ++n) first[n] = static_cast<std::int32_t>(n * s.k);
     row_sums(
-        {table_of(half_keys(s.set_of(head), half)), key, s.k, nullptr, weight,
+        {table_of(half_keys(args.keys_SnC, 2 * s.set_of(head) + half)), key, s.k, nullptr, weight,
          View<float, 2>{
              &args.dq_NHC(0, head, half * s.half), {s.tokens, s.half}, {args.dq_NHC.stride(0), 1}}},
         {.ceiling = run.ceiling, .multiply_adds = run.multiply_adds});

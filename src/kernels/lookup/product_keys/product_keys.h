@@ -6,7 +6,8 @@
 //
 // The order of pairs is total: by falling score, then by the rank of i, then by the rank of j, where
 // halves rank by falling half score and rising row; NaN comes last. With it the k best lie among the
-// min(k, n) best of each half, rounding and ties included, so the result is exact.
+// min(k, n) best of each half, rounding and ties included, so the result is exact. Halves of many keys are
+// searched by best_keys/, others by one product.
 //
 // Heads have queries of their own, or one that they share (stride 0), and keys of their own (S = H) or
 // shared ones (S = 1). Backward is through the scores; what was selected has no gradient:

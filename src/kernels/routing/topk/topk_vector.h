@@ -162,14 +162,14 @@ template <class S>
   }
 }
 
-// Whether the row's list could be made this way.
-template <class S, int kVectors>
-[[gnu::always_inline]] inline bool topk_of_row(const float* scores, Index columns,
+// Whether the row's list could be made from the scores that reach a bound.
+template <class S>
+[[gnu::always_inline]] inline bool list_of_row(const float* scores, Index columns, float least,
                                                std::int32_t* list, int k) {
   std::int32_t candidate[kMostCandidates + 2 * S::kLanes];
   alignas(64) float numbers[kMostCandidates + 2 * S::kLanes];
   int count = 0;
-  const typename S::V bound = S::set(bound_of<S, kVectors>(scores, columns, k));
+  const typename S::V bound = S::set(least);
   // Written without asking whether there is any: which vectors hold some cannot be predicted.
   const auto collect = [&](Index c, typename S::V v, unsigned reached) {
     S::compress(reached, c, v, candidate + count, numbers + count);
@@ -197,10 +197,13 @@ template <class S, int kVectors>
 template <class S, int kVectors>
 void topk_of_rows(const Topk& args) {
   const Index columns = args.scores_NE.size(1), k = args.index_NK.size(1);
-  for (Index n = 0; n < args.scores_NE.size(0); ++n)
-    if (!topk_of_row<S, kVectors>(args.scores_NE.row(n), columns, args.index_NK.row(n),
-                                  static_cast<int>(k)))
-      topk_of_row_plain(args.scores_NE.row(n), columns, args.index_NK.row(n), k);
+  for (Index n = 0; n < args.scores_NE.size(0); ++n) {
+    const float* scores = args.scores_NE.row(n);
+    const int wanted = static_cast<int>(k);
+    if (!list_of_row<S>(scores, columns, bound_of<S, kVectors>(scores, columns, wanted),
+                        args.index_NK.row(n), wanted))
+      topk_of_row_plain(scores, columns, args.index_NK.row(n), k);
+  }
 }
 
 // Twice as many groups as scores are wanted, each of at least four.

@@ -1,0 +1,12 @@
+#include "kernels/lookup/best_keys/best_keys_vector.h"
+
+namespace mote::kernels {
+
+void lay_out_keys_avx512_vnni(const LayOutKeys& args, const Run&) {
+  lay_out_keys<CodesAvx512Vnni>(args);
+}
+void best_keys_avx512_vnni(const BestKeys& args, const Run&) {
+  best_keys<CodesAvx512Vnni>(args);
+}
+
+}  // namespace mote::kernels
