@@ -84,8 +84,8 @@ void layers(const Report& report) {
     for (const Row& row : kinds(f, experts)) time_row(report, name, x, dim, row);
   };
   // The paper's figures 2, 8, 9, 10 and 11.
-  for (std::int64_t d = 256; d <= 2048; d *= 2) sweep("d:G=128,f=4d", d, d, 4 * d, 4 * d / 128);
-  for (std::int64_t d = 256; d <= 2048; d *= 2) sweep("d:E=32,f=4d", d, d, 4 * d, 32);
+  for (std::int64_t d = 256; d <= 4096; d *= 2) sweep("d:G=128,f=4d", d, d, 4 * d, 4 * d / 128);
+  for (std::int64_t d = 256; d <= 4096; d *= 2) sweep("d:E=32,f=4d", d, d, 4 * d, 32);
   for (std::int64_t e = 8; e <= 256; e *= 2) sweep("E:G=128", e, 512, 128 * e, e);
   for (std::int64_t g = 64; g <= 1024; g *= 2) sweep("G:E=32", g, 512, 32 * g, 32);
   for (std::int64_t d = 128; d <= 2048; d *= 2) sweep("d:G=128,E=32", d, d, 4096, 32);
