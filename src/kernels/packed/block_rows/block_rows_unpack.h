@@ -69,18 +69,39 @@ struct WordsAvx2 : Avx2 {
   [[gnu::always_inline]] static V floats(W a) {
     return _mm256_cvtepi32_ps(a);
   }
+  // In lane i the sum of the lanes of v[i].
+  [[gnu::always_inline]] static W sums_of_lanes(const W (&v)[8]) {
+    const W low = _mm256_hadd_epi32(_mm256_hadd_epi32(v[0], v[1]), _mm256_hadd_epi32(v[2], v[3])),
+            high = _mm256_hadd_epi32(_mm256_hadd_epi32(v[4], v[5]), _mm256_hadd_epi32(v[6], v[7]));
+    return plus(_mm256_permute2x128_si256(low, high, 0x20),
+                _mm256_permute2x128_si256(low, high, 0x31));
+  }
   // The float16 in the lower half of each word.
   [[gnu::always_inline]] static V halves(W a) {
     const W low = both(a, words(0xffff));
     return _mm256_cvtph_ps(
         _mm_packus_epi32(_mm256_castsi256_si128(low), _mm256_extracti128_si256(low, 1)));
   }
-  // Bits 0 to 3 of each word, each to bit 4 of a byte.
-  [[gnu::always_inline]] static W fifth_bits(W a) {
+  // The two words from byte `at` on of each row, of which 16 bytes can be read.
+  [[gnu::always_inline]] static void load2(const std::byte* const* rows, Index at, W (&words)[2]) {
+    __m128i pairs[4];
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; ++i)
+      pairs[i] = _mm_unpacklo_epi32(load16(rows[2 * i] + at), load16(rows[2 * i + 1] + at));
+    words[0] =
+        _mm256_inserti128_si256(_mm256_castsi128_si256(_mm_unpacklo_epi64(pairs[0], pairs[1])),
+                                _mm_unpacklo_epi64(pairs[2], pairs[3]), 1);
+    words[1] =
+        _mm256_inserti128_si256(_mm256_castsi128_si256(_mm_unpackhi_epi64(pairs[0], pairs[1])),
+                                _mm_unpackhi_epi64(pairs[2], pairs[3]), 1);
+  }
+  // Bits 4 j to 4 j + 3 of each word, each to bit 4 of a byte.
+  [[gnu::always_inline]] static W fifth_bits(W a, int j) {
     const W first = _mm256_setr_epi8(0, 0, 0, 0, 4, 4, 4, 4, 8, 8, 8, 8, 12, 12, 12, 12, 0, 0, 0, 0,
                                      4, 4, 4, 4, 8, 8, 8, 8, 12, 12, 12, 12);
-    const W bit = words(0x08040201);
-    const W chosen = both(_mm256_shuffle_epi8(a, first), bit);
+    const W from = plus(first, words(0x01010101 * (j / 2)));
+    const W bit = words(static_cast<int>(j % 2 == 0 ? 0x08040201 : 0x80402010));
+    const W chosen = both(_mm256_shuffle_epi8(a, from), bit);
     return both(_mm256_cmpeq_epi8(chosen, bit), words(0x10101010));
   }
   [[gnu::always_inline]] static W load_words(const void* p) {
@@ -151,11 +172,19 @@ struct WordsAvx512 : Avx512 {
   [[gnu::always_inline]] static V halves(W a) {
     return _mm512_cvtph_ps(_mm512_cvtepi32_epi16(a));
   }
-  [[gnu::always_inline]] static W fifth_bits(W a) {
+  [[gnu::always_inline]] static void load2(const std::byte* const* rows, Index at, W (&words)[2]) {
+    __m256i low[2], high[2];
+    WordsAvx2::load2(rows, at, low);
+    WordsAvx2::load2(rows + 8, at, high);
+#pragma GCC unroll 2
+    for (int i = 0; i < 2; ++i)
+      words[i] = _mm512_inserti64x4(_mm512_castsi256_si512(low[i]), high[i], 1);
+  }
+  [[gnu::always_inline]] static W fifth_bits(W a, int j) {
     const W table = _mm512_setr_epi32(0, 0x10, 0x1000, 0x1010, 0x100000, 0x100010, 0x101000,
                                       0x101010, 0x10000000, 0x10000010, 0x10001000, 0x10001010,
                                       0x10100000, 0x10100010, 0x10101000, 0x10101010);
-    return _mm512_permutexvar_epi32(a, table);  // by the lower four bits
+    return _mm512_permutexvar_epi32(right(a, 4 * j), table);  // by the lower four bits
   }
   [[gnu::always_inline]] static W load_words(const void* p) {
     return _mm512_load_si512(p);
@@ -200,7 +229,7 @@ template <class S, class To>
 
 struct BlockQ4_0 {
   static constexpr int kZero = 8, kMost = 15, kPanels = 1, kBytes = 18;
-  static constexpr bool kHalves = false, kOffsets = false;
+  static constexpr bool kHalves = false, kOffsets = false, kSignedBytes = false;
   template <class S, class To>
   [[gnu::always_inline]] static void unpack(const std::byte* const* rows, To& to) {
     to.scale(0, 0, S::halves(S::load1(rows, 0)));
@@ -210,7 +239,7 @@ struct BlockQ4_0 {
 
 struct BlockQ4_1 {
   static constexpr int kZero = 0, kMost = 15, kPanels = 1, kBytes = 20;
-  static constexpr bool kHalves = false, kOffsets = true;
+  static constexpr bool kHalves = false, kOffsets = true, kSignedBytes = false;
   template <class S, class To>
   [[gnu::always_inline]] static void unpack(const std::byte* const* rows, To& to) {
     const typename S::W both = S::load1(rows, 0);
@@ -222,27 +251,28 @@ struct BlockQ4_1 {
 
 struct BlockQ5_0 {
   static constexpr int kZero = 16, kMost = 31, kPanels = 1, kBytes = 22;
-  static constexpr bool kHalves = false, kOffsets = false;
+  static constexpr bool kHalves = false, kOffsets = false, kSignedBytes = false;
   template <class S, class To>
   [[gnu::always_inline]] static void unpack(const std::byte* const* rows, To& to) {
     using W = typename S::W;
-    to.scale(0, 0, S::halves(S::load1(rows, 0)));
-    const W bits = S::load1(rows, 2), mask = S::words(0x0f0f0f0f);
+    W head[2];
+    S::load2(rows, 0, head);
+    to.scale(0, 0, S::halves(head[0]));
+    const W bits = S::either(S::right(head[0], 16), S::left(head[1], 16)),
+            mask = S::words(0x0f0f0f0f);
     W q[4];
     S::load4(rows, 6, q);
 #pragma GCC unroll 4
     for (int j = 0; j < 4; ++j) {
-      to.codes(0, j, S::either(S::both(q[j], mask), S::fifth_bits(S::right(bits, 4 * j))));
-      to.codes(
-          0, 4 + j,
-          S::either(S::both(S::right(q[j], 4), mask), S::fifth_bits(S::right(bits, 16 + 4 * j))));
+      to.codes(0, j, S::either(S::both(q[j], mask), S::fifth_bits(bits, j)));
+      to.codes(0, 4 + j, S::either(S::both(S::right(q[j], 4), mask), S::fifth_bits(bits, 4 + j)));
     }
   }
 };
 
 struct BlockQ8_0 {
   static constexpr int kZero = 128, kMost = 255, kPanels = 1, kBytes = 34;
-  static constexpr bool kHalves = false, kOffsets = false;
+  static constexpr bool kHalves = false, kOffsets = false, kSignedBytes = true;
   template <class S, class To>
   [[gnu::always_inline]] static void unpack(const std::byte* const* rows, To& to) {
     to.scale(0, 0, S::halves(S::load1(rows, 0)));
@@ -282,7 +312,7 @@ template <class S, class To>
 
 struct BlockQ4_K {
   static constexpr int kZero = 0, kMost = 15, kPanels = 8, kBytes = 144;
-  static constexpr bool kHalves = false, kOffsets = true;
+  static constexpr bool kHalves = false, kOffsets = true, kSignedBytes = false;
   template <class S, class To>
   [[gnu::always_inline]] static void unpack(const std::byte* const* rows, To& to) {
     eight_scales<S>(rows, to);
@@ -297,7 +327,7 @@ struct BlockQ4_K {
 
 struct BlockQ5_K {
   static constexpr int kZero = 0, kMost = 31, kPanels = 8, kBytes = 176;
-  static constexpr bool kHalves = false, kOffsets = true;
+  static constexpr bool kHalves = false, kOffsets = true, kSignedBytes = false;
   template <class S, class To>
   [[gnu::always_inline]] static void unpack(const std::byte* const* rows, To& to) {
     using W = typename S::W;
@@ -327,7 +357,7 @@ struct BlockQ5_K {
 
 struct BlockQ6_K {
   static constexpr int kZero = 32, kMost = 63, kPanels = 8, kBytes = 210;
-  static constexpr bool kHalves = true, kOffsets = false;
+  static constexpr bool kHalves = true, kOffsets = false, kSignedBytes = false;
   template <class S, class To>
   [[gnu::always_inline]] static void unpack(const std::byte* const* rows, To& to) {
     using W = typename S::W;
