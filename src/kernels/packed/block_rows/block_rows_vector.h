@@ -294,7 +294,7 @@ struct RowPointers {
 };
 
 // Bytes that are asked for beyond the next panel's.
-constexpr Index kBlockAhead = 8 << 10;
+constexpr Index kBlockAhead = 4 << 10;
 
 // Of one block of each row. `next` is where as many bytes of the next panel lie.
 template <class Type>
