@@ -7,6 +7,7 @@
 
 #include "base/check.h"
 #include "base/counted.h"
+#include "base/log.h"
 #include "base/process.h"
 #include "base/stopwatch.h"
 #include "model/nonfinite.h"
@@ -127,6 +128,15 @@ Tensor Session::hidden_of(std::span<const text::TokenId> ids) {
   return hidden;
 }
 
+// Says so where a text that has grown to so many tokens has left the positions that were trained.
+void Session::warn_beyond_context(std::size_t tokens) {
+  const auto context = static_cast<std::size_t>(model_.config().context);
+  if (warned_ || tokens <= context || !checkpoint::sees_everything(model_.config())) return;
+  warned_ = true;
+  log::warn(concat("the text has more than the ", context,
+                   " tokens that the model was made for; what lies beyond is often worse"));
+}
+
 // Of `ids`, of which what the cache holds is not read again but for the last token.
 Tensor Session::read(std::span<const text::TokenId> ids) {
   const bool goes_on =
@@ -135,12 +145,16 @@ Tensor Session::read(std::span<const text::TokenId> ids) {
     cache_.reset();
     read_.clear();
   }
+  warn_beyond_context(ids.size());
   cache_.expect(std::min(positions_, static_cast<std::int64_t>(ids.size()) + options_.new_tokens));
   Tensor hidden;
-  for (std::span<const text::TokenId> left = ids.subspan(read_.size()); !left.empty();) {
+  std::span<const text::TokenId> left = ids.subspan(read_.size());
+  log::Progress progress("reading the prompt", static_cast<std::int64_t>(left.size()), "tokens");
+  for (std::int64_t done = 0; !left.empty(); progress.update(done)) {
     const auto count = std::min(left.size(), static_cast<std::size_t>(prompt_step_));
     hidden = hidden_of(left.first(count));
     left = left.subspan(count);
+    done += static_cast<std::int64_t>(count);
     stop_if_interrupted();
   }
   return model::last_position(hidden);
@@ -294,6 +308,7 @@ void Session::draw(std::span<const float> logits) {
   }
   text.result.ids.push_back(id);
   text.history.push_back(id);
+  warn_beyond_context(text.history.size());
   if (!text.filter.push(text.decoder.push(id)))
     text.result.stop_reason = "stop";
   else if (interrupted() ||
@@ -325,6 +340,19 @@ std::vector<text::TokenId> beginning(Session& session, const model::Model& model
   session.read_source(source);
   if (ids.empty()) ids = {text::start_token(tokenizer)};
   return ids;
+}
+
+// Of several prompts an error names the one, counted from 1, that it comes from.
+template <class Body>
+void naming_prompt(std::size_t i, const Body& body) {
+  try {
+    body();
+  } catch (const Error& error) {
+    if (error.kind() == ErrorKind::interrupted) throw;
+    throw Error(error.kind(), concat("prompt ", i + 1, ": ", error.what()))
+        .in(error.file())
+        .at(error.field());
+  }
 }
 
 // Gives texts that grow side by side one after another.
@@ -383,14 +411,17 @@ void generate(const model::Model& model, const text::Tokenizer& tokenizer,
     while (next < prompts.size() && running.size() < at_once) {
       const std::size_t i = next++;
       auto session = std::make_unique<Session>(model, tokenizer, bounds, options, pass);
-      std::vector<text::TokenId> ids = beginning(*session, model, tokenizer, bounds, prompts[i]);
       const auto emit_this = [&texts, i](const std::string& piece) { texts.emit(i, piece); };
-      if (options.beams > 1) {
+      const auto start = [&] {
+        std::vector<text::TokenId> ids = beginning(*session, model, tokenizer, bounds, prompts[i]);
+        if (options.beams == 1) return session->begin(std::move(ids), emit_this);
         texts.finish(i, session->go_on(std::move(ids), emit_this));
-        continue;
-      }
-      session->begin(std::move(ids), emit_this);
-      running.push_back({i, std::move(session)});
+      };
+      if (prompts.size() == 1)
+        start();
+      else
+        naming_prompt(i, start);
+      if (options.beams == 1) running.push_back({i, std::move(session)});
     }
     std::vector<Session*> open;
     for (auto each = running.begin(); each != running.end();) {

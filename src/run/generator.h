@@ -69,6 +69,7 @@ class Session {
  private:
   struct Growing;
   Tensor hidden_of(std::span<const text::TokenId> ids);
+  void warn_beyond_context(std::size_t tokens);
   // The last hidden state after `ids`.
   Tensor read(std::span<const text::TokenId> ids);
   // The last hidden state of the text that begins to grow.
@@ -89,6 +90,7 @@ class Session {
   std::vector<text::TokenId> read_;  // what the cache holds
   std::int64_t source_tokens_ = 0;
   double source_seconds_ = 0;
+  bool warned_ = false;
   Sampler sampler_;
   std::unique_ptr<Growing> growing_;
 };

@@ -169,6 +169,18 @@ class Foreign(ProgramTest):
         self.assertEqual(facts["tokens"], facts["bytes"])
         self.assertEqual(self.generated(folder, "-p", "abc", "-n", "1")["prompt_tokens"], 4)
 
+    def test_of_several_prompts_the_one_that_cannot_be_read_is_named(self):
+        prompts = self.scratch / "prompts.txt"
+        prompts.write_text("abc\n\nabc\n")
+        self.assert_refused(mote("generate", self.folder("model"), "--prompts", prompts, "-n", "1"), 2, "prompt 2", "empty")
+
+    def test_a_text_longer_than_the_model_was_made_for_is_a_warning(self):
+        folder = self.folder("model")
+        for prompt, new in ((60, "4"), (65, "0"), (64, "3")):
+            result = mote("generate", folder, "-p", prompt * "a", "-n", new, "--ignore-eos")
+            self.assert_done(result)
+            self.assertEqual("more than the 64 tokens" in result.stderr, prompt + int(new) > 64, result.stderr)
+
     def test_any_end_of_any_file_ends_a_text(self):
         folder = self.folder("model")
         forced = ("-p", "abc", "-n", "5", "--logit-bias", "120=100")
