@@ -149,12 +149,13 @@ class ByBestKeys {
           .call({half_keys(args.keys_SnC, which), keys(which)}, run);
     });
   }
-  // Where it was measured to pay, on every instruction set: fewer columns or more results cost more than
-  // a product saves.
+  // Where it was measured to pay, on every instruction set: with fewer columns or more results it costs
+  // more than a product saves, with fewer queries laying out keys does.
   static bool suits(const ProductKeySearch& args, const Run& run) {
     const Sizes s(args);
-    const bool pays = s.half >= 64 && s.keys >= 32 * s.k && s.keys * s.half >= 4096 * s.k;
-    return pays && s.tokens >= BestKeys::kQueries && suits_best_keys(s.keys, s.k, s.half) &&
+    const bool pays =
+        s.tokens >= 96 && s.half >= 64 && s.keys >= 32 * s.k && s.keys * s.half >= 4096 * s.k;
+    return pays && suits_best_keys(s.keys, s.k, s.half) &&
            select(best_keys_variants(), run).isa != Isa::reference;
   }
   bool usable() const {

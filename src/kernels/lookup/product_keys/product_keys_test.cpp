@@ -80,9 +80,9 @@ TEST_P(ProductKeySearchIsa, IsExactForLargeSetsWithTies) {
 // Shapes of which few keys are scored, and the same with a key that rules that out.
 TEST_P(ProductKeySearchIsa, IsExactWhereFewKeysAreScored) {
   for (const bool broken : {false, true}) {
-    ProductKeyData data({26, 2, 256, 64, 4, false, false, true});
+    ProductKeyData data({100, 2, 256, 64, 4, false, false, true});
     if (broken) data.keys[64 * 77] = NAN;
-    const Found got = searched(data, {GetParam()}), want = by_brute_force(data);
+    const Found got = searched(data, {GetParam()}), want = searched(data, {Isa::reference});
     EXPECT_EQ(got.index, want.index) << broken;
     EXPECT_EQ(got.score, want.score) << broken;
   }
