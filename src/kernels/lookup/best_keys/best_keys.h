@@ -12,9 +12,9 @@
 //   sure   = { j : s t_j <q8, c_j> - E |key j| >= L }     with an L that at least k keys reach
 //   scored = { j : s t_j <q8, c_j> + E |key j| >= the smallest score of sure ones }
 //
-// Every other key's score is below those of k keys. Where 8 bits cannot
-// tell (a query with numbers that are not finite, with zeros only, or the largest beyond 1e15 or below
-// 1e-15) all keys are scored; a set with such a key, zeros apart, cannot be laid out.
+// Every other key's score is below those of k keys. Where 8 bits cannot tell (a query with numbers that are
+// not finite, with zeros only, or the largest beyond 1e15 or below 1e-15) all keys are scored; a set with
+// such a key, zeros apart, cannot be laid out.
 //
 // For what suits_best_keys() allows. Rows have unit stride. The row of a table that lays keys out is the one
 // to read them with.
