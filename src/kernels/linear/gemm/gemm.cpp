@@ -104,37 +104,44 @@ void pack_reference(const GemmPackB& args, const Run&) {
 
 template <void (*pack)(const GemmBlock&)>
 [[maybe_unused]] void pack_blocks(const GemmPackB& args, const Run&) {
-  pack({args.like, gemm_blocking(args.like), args.panels, nullptr, nullptr});
+  pack({args.like, gemm_blocking(args.like), args.panels, nullptr});
 }
 
 // Vector code with the memory that it needs. Unused in a build without.
-template <void (*blocked)(const GemmBlock&), void (*gated)(const GemmBlock&),
+template <void (*blocked)(const GemmBlock&), void (*transposed)(const GemmTransposed&),
           void (*few_rows)(const Gemm&, float* a_rows), void (*units)(const Gated&, const Run&)>
 [[maybe_unused]] void with_scratch(const Gemm& args, const Run& run) {
-  run.count((args.gated() ? 2 : 1) * args.m * args.n * args.k);
   Scratch scratch;
-  if (has_few_rows(args)) {
-    float* a_rows = scratch.take<float>(gemm_few_rows_floats(args));
-    if (!args.gated()) return few_rows(args, a_rows);
+  const bool has_few = has_few_rows(args);
+  if (!has_few && is_transposed(args)) {
+    run.count((args.gated() ? 2 : 1) * args.m * args.n * args.k);
+    const GemmBlocking cut = gemm_transposed_blocking(args);
+    return transposed({args, cut, scratch.take<float>(gemm_panels_of_a_floats(args, cut)),
+                       scratch.take<float>(gemm_rows_of_b_floats(args)),
+                       scratch.take<float>(gemm_group_floats(cut))});
+  }
+  if (args.gated()) {
+    const auto product = with_scratch<blocked, transposed, few_rows, units>;
     float* g = scratch.take<float>(args.m * args.n);
-    few_rows(product_of_gate(args, g), a_rows);
-    few_rows(product_of_up(args), a_rows);
+    product(product_of_gate(args, g), run);
+    product(product_of_up(args), run);
     return units(units_of(args, g), run);
   }
+  run.count(args.m * args.n * args.k);
+  if (has_few) return few_rows(args, scratch.take<float>(gemm_few_rows_floats(args)));
   const GemmBlocking cut = gemm_blocking(args);
   float* b_panels = args.b.panels ? nullptr : scratch.take<float>(gemm_b_floats(cut));
-  float* a_panels = scratch.take<float>(gemm_a_floats(cut));
-  if (!args.gated()) return blocked({args, cut, b_panels, a_panels, nullptr});
-  gated({args, cut, b_panels, a_panels, scratch.take<float>(gemm_sums_floats(args, cut))});
+  blocked({args, cut, b_panels, scratch.take<float>(gemm_a_floats(cut))});
 }
 
 constexpr Variant<Gemm> kF32[] = {
     {Isa::reference, reference},
 #if MOTE_WITH_AVX2
-    {Isa::avx2, with_scratch<gemm_avx2, gemm_gated_avx2, gemm_few_rows_avx2, gated_avx2>},
+    {Isa::avx2, with_scratch<gemm_avx2, gemm_transposed_avx2, gemm_few_rows_avx2, gated_avx2>},
 #endif
 #if MOTE_WITH_AVX512
-    {Isa::avx512, with_scratch<gemm_avx512, gemm_gated_avx512, gemm_few_rows_avx512, gated_avx512>},
+    {Isa::avx512,
+     with_scratch<gemm_avx512, gemm_transposed_avx512, gemm_few_rows_avx512, gated_avx512>},
 #endif
 };
 
@@ -142,18 +149,18 @@ constexpr Variant<Gemm> kBf16[] = {
     {Isa::reference, reference},
 #if MOTE_WITH_AVX2
     {Isa::avx2,
-     with_scratch<gemm_bf16_avx2, gemm_gated_bf16_avx2, gemm_few_rows_bf16_avx2, gated_avx2>},
+     with_scratch<gemm_bf16_avx2, gemm_transposed_bf16_avx2, gemm_few_rows_bf16_avx2, gated_avx2>},
 #endif
 #if MOTE_WITH_AVX512
-    {Isa::avx512, with_scratch<gemm_bf16_avx512, gemm_gated_bf16_avx512, gemm_few_rows_bf16_avx512,
-                               gated_avx512>},
+    {Isa::avx512, with_scratch<gemm_bf16_avx512, gemm_transposed_bf16_avx512,
+                               gemm_few_rows_bf16_avx512, gated_avx512>},
 #endif
 #if MOTE_WITH_AVX512_BF16
-    {Isa::avx512_bf16, with_scratch<gemm_bf16_avx512_bf16, gemm_gated_bf16_avx512_bf16,
+    {Isa::avx512_bf16, with_scratch<gemm_bf16_avx512_bf16, gemm_transposed_bf16_avx512_bf16,
                                     gemm_few_rows_bf16_avx512_bf16, gated_avx512>},
 #endif
 #if MOTE_WITH_AMX
-    {Isa::amx, with_scratch<gemm_bf16_amx, gemm_gated_bf16_amx, gemm_few_rows_bf16_avx512_bf16,
+    {Isa::amx, with_scratch<gemm_bf16_amx, gemm_transposed_bf16_amx, gemm_few_rows_bf16_avx512_bf16,
                             gated_avx512>},
 #endif
 };

@@ -21,8 +21,8 @@
 // type, with Rows::outer; there is no other finish.
 //
 // Sums run over k in increasing order in float32, in blocks of a depth that depends on the shape and
-// the machine's caches; a product of few rows sums in the lanes of vectors instead. The order never
-// depends on threads. The reference sums in double. Precision::bf16 rounds both operands to bfloat16
+// the machine's caches; a product of few rows, and the last rows of one of fewer than
+// kGemmWholeRows, sum in the lanes of vectors instead. The order never depends on threads. The reference sums in double. Precision::bf16 rounds both operands to bfloat16
 // before multiplying; with AVX512-BF16 and AMX, pairs of neighbouring k are summed in float32 and
 // subnormals taken as 0; elsewhere the float32 kernels multiply the rounded numbers. c must not
 // overlap a, b or factor. Sizes may be 0; with k = 0 the product is 0.
@@ -79,6 +79,8 @@ struct Gemm {
 };
 
 void gemm(const Gemm& args, const Run& run);
+// Pieces of c of at least so many rows sum as the whole does.
+inline constexpr Index kGemmWholeRows = 48;
 // Refuses what cannot be multiplied; gemm() and matmul() do so themselves.
 void check_gemm(const Gemm& args);
 // The row that gemm() would call, for callers with many blocks whose arguments are alike.

@@ -3,12 +3,13 @@
 
 #include "kernels/linear/gemm/gemm_blocked.h"
 #include "kernels/linear/gemm/gemm_few_rows.h"
+#include "kernels/linear/gemm/gemm_transposed.h"
 
 namespace mote::kernels {
 namespace {
 
 struct GemmAvx2 : Avx2 {
-  static constexpr int kRows = 6, kVectors = 2, kPerStep = 1, kStepUnit = 1, kMatrices = 1;
+  static constexpr int kRows = 6, kVectors = 2, kPerStep = 1, kStepUnit = 1;
   static constexpr bool kRounds = false;
   [[gnu::always_inline]] static V multiply_add(V a, V b, V c) { return fma(a, b, c); }
   [[gnu::always_inline]] static V step(V value, V) { return value; }
@@ -29,11 +30,11 @@ void gemm_avx2(const GemmBlock& block) {
 void gemm_bf16_avx2(const GemmBlock& block) {
   gemm_blocked<RoundingAvx2>(block);
 }
-void gemm_gated_avx2(const GemmBlock& block) {
-  gemm_blocked<GatedTiles<GemmAvx2, 6>>(block);
+void gemm_transposed_avx2(const GemmTransposed& block) {
+  gemm_transposed<GemmAvx2>(block);
 }
-void gemm_gated_bf16_avx2(const GemmBlock& block) {
-  gemm_blocked<GatedTiles<RoundingAvx2, 6>>(block);
+void gemm_transposed_bf16_avx2(const GemmTransposed& block) {
+  gemm_transposed<RoundingAvx2>(block);
 }
 void gemm_few_rows_avx2(const Gemm& args, float* a_rows) {
   gemm_few_rows<GemmAvx2>(args, a_rows);

@@ -4,12 +4,13 @@
 
 #include "kernels/linear/gemm/gemm_blocked.h"
 #include "kernels/linear/gemm/gemm_few_rows.h"
+#include "kernels/linear/gemm/gemm_transposed.h"
 
 namespace mote::kernels {
 namespace {
 
 struct GemmAvx512 : Avx512 {
-  static constexpr int kRows = 8, kVectors = 3, kPerStep = 1, kStepUnit = 1, kMatrices = 1;
+  static constexpr int kRows = 8, kVectors = 3, kPerStep = 1, kStepUnit = 1;
   static constexpr bool kRounds = false;
   [[gnu::always_inline]] static V multiply_add(V a, V b, V c) { return fma(a, b, c); }
   [[gnu::always_inline]] static V step(V value, V) { return value; }
@@ -30,11 +31,11 @@ void gemm_avx512(const GemmBlock& block) {
 void gemm_bf16_avx512(const GemmBlock& block) {
   gemm_blocked<RoundingAvx512>(block);
 }
-void gemm_gated_avx512(const GemmBlock& block) {
-  gemm_blocked<GatedTiles<GemmAvx512, 12>>(block);
+void gemm_transposed_avx512(const GemmTransposed& block) {
+  gemm_transposed<GemmAvx512>(block);
 }
-void gemm_gated_bf16_avx512(const GemmBlock& block) {
-  gemm_blocked<GatedTiles<RoundingAvx512, 12>>(block);
+void gemm_transposed_bf16_avx512(const GemmTransposed& block) {
+  gemm_transposed<RoundingAvx512>(block);
 }
 void gemm_few_rows_avx512(const Gemm& args, float* a_rows) {
   gemm_few_rows<GemmAvx512>(args, a_rows);

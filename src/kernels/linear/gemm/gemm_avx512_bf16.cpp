@@ -7,12 +7,13 @@
 #include "kernels/linear/gemm/gemm_bf16_pairs.h"
 #include "kernels/linear/gemm/gemm_blocked.h"
 #include "kernels/linear/gemm/gemm_few_rows.h"
+#include "kernels/linear/gemm/gemm_transposed.h"
 
 namespace mote::kernels {
 namespace {
 
 struct GemmBf16 : Bf16Pairs {
-  static constexpr int kRows = 8, kVectors = 3, kStepUnit = 1, kMatrices = 1;
+  static constexpr int kRows = 8, kVectors = 3, kStepUnit = 1;
   [[gnu::always_inline]] static V multiply_add(V a, V b, V c) {
     return _mm512_dpbf16_ps(c, reinterpret_cast<__m512bh>(a), reinterpret_cast<__m512bh>(b));
   }
@@ -23,8 +24,8 @@ struct GemmBf16 : Bf16Pairs {
 void gemm_bf16_avx512_bf16(const GemmBlock& block) {
   gemm_blocked<GemmBf16>(block);
 }
-void gemm_gated_bf16_avx512_bf16(const GemmBlock& block) {
-  gemm_blocked<GatedTiles<GemmBf16, 12>>(block);
+void gemm_transposed_bf16_avx512_bf16(const GemmTransposed& block) {
+  gemm_transposed<GemmBf16>(block);
 }
 void gemm_few_rows_bf16_avx512_bf16(const Gemm& args, float* a_rows) {
   gemm_few_rows<GemmBf16>(args, a_rows);

@@ -76,6 +76,15 @@ inline std::vector<GemmCase> gemm_cases() {
         c.a = c.b = Rows::outer;
         cases.push_back(c);
       }
+  // b where it lies: tiles of one to three vectors and rows behind them, of whole and partial groups.
+  for (Index m : {7, 8, 11, 16, 19, 23, 24, 40, 43, 47, 48, 50, 65})
+    for (Index n : {33, 96, 101})
+      for (Index k : {65, 300, 576}) {
+        GemmCase c = options(m, n, k);
+        c.b = Rows::outer;
+        c.accumulate = false;
+        cases.push_back(c);
+      }
   for (Index m : {1, 5, 40})  // b as panels, of whole and of partial ones
     for (Index n : {16, 64, 71, 200})
       for (Index k : {1, 64, 83}) {
@@ -89,6 +98,9 @@ inline std::vector<GemmCase> gemm_cases() {
   add(cut.rows + 5, cut.columns + 5, cut.depth + 3);
   add(2 * cut.rows + 5, 40, 2 * cut.depth + 1);
   add(15, 2 * cut.columns + 3, 2 * cut.depth + 1);
+  Gemm deep;
+  deep.m = deep.n = deep.k = 1200;
+  cases.push_back({gemm_transposed_blocking(deep).rows + 5, 101, deep.k});
   cases.push_back(options(20, cut.columns + 70, 2 * cut.depth + 1));
   cases.back().pick = cases.back().scale = false;
   cases.back().source = true;
@@ -107,13 +119,16 @@ inline std::vector<GemmCase> gated_cases() {
     ++count;
     cases.push_back(c);
   };
-  for (const Index m : {0, 1, 6, 7, 11, 12, 13, 33})
+  for (const Index m : {0, 1, 6, 7, 11, 12, 13, 16, 19, 24, 33, 50})
     for (const Index n : {0, 1, 15, 16, 17, 40})
       for (const Index k : {0, 1, 33, 300}) add(m, n, k);
   const GemmBlocking cut = largest_blocking();
   add(cut.rows + 5, cut.columns / 2 + 5, cut.depth + 3);
   add(2 * cut.rows + 5, 20, 2 * cut.depth + 1);
   add(15, cut.columns + 3, cut.depth);
+  Gemm deep;
+  deep.m = deep.n = deep.k = 1200;
+  add(gemm_transposed_blocking(deep).rows + 5, 101, deep.k);
   return cases;
 }
 

@@ -4,6 +4,7 @@
 // the end.
 #pragma once
 
+#include "kernels/linear/gemm/gemm_block_of_a.h"
 #include "kernels/linear/gemm/gemm_finish.h"
 
 namespace mote::kernels {
@@ -72,25 +73,32 @@ void few_rows(const Gemm& g, const float* const* rows) {
   for (; j < g.n; ++j) columns_of_all_rows<S, T, 1>(g, rows, j);
 }
 
-// Rows of a as the products read them: where they lie, or converted, rounded or in pairs into `to`.
+// Rows of a as the products read them: where they lie, or converted, rounded, in pairs or apart in the
+// cache into `to`.
 template <class S, Type T>
 void rows_of_steps(const Operand& a, Index count, Index k, float* to, const float** rows) {
   for (Index i = 0; i < count; ++i) {
     const char* row = stored_row(a, i);
     rows[i] = reinterpret_cast<const float*>(row);
-    if (T == Type::f32 && !S::kRounds && S::kPerStep == 1) continue;
+    if (T == Type::f32 && !S::kRounds && S::kPerStep == 1 && !meet_in_cache(a)) continue;
     rows[i] = to;
     for (Index at = 0; at < k; at += S::kLanes * S::kPerStep, to += S::kLanes)
       S::store(to, load_steps<S, T>(row, at, k - at));
+    to += 16;
   }
+}
+
+template <class S>
+void rows_of_steps(const Operand& a, Index count, Index k, float* to, const float** rows) {
+  if (a.type == Type::f32) rows_of_steps<S, Type::f32>(a, count, k, to, rows);
+  if (a.type == Type::bf16) rows_of_steps<S, Type::bf16>(a, count, k, to, rows);
+  if (a.type == Type::f16) rows_of_steps<S, Type::f16>(a, count, k, to, rows);
 }
 
 template <class S>
 void gemm_few_rows(const Gemm& g, float* a_rows) {
   const float* rows[kFewRowsOfHalves];
-  if (g.a.type == Type::f32) rows_of_steps<S, Type::f32>(g.a, g.m, g.k, a_rows, rows);
-  if (g.a.type == Type::bf16) rows_of_steps<S, Type::bf16>(g.a, g.m, g.k, a_rows, rows);
-  if (g.a.type == Type::f16) rows_of_steps<S, Type::f16>(g.a, g.m, g.k, a_rows, rows);
+  rows_of_steps<S>(g.a, g.m, g.k, a_rows, rows);
   if (g.b.type == Type::f32) few_rows<S, Type::f32>(g, rows);
   if (g.b.type == Type::bf16) few_rows<S, Type::bf16>(g, rows);
   if (g.b.type == Type::f16) few_rows<S, Type::f16>(g, rows);

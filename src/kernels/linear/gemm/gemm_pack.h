@@ -27,10 +27,9 @@ void clear_spare_steps(Index width, Index depth, float* panel) {
 }
 
 // Columns of the next panel of b when so many are left: full panels, but no single vector behind a
-// panel of three where two and two do. Of a gated product a panel has one vector of each matrix.
+// panel of three where two and two do.
 template <class S>
 [[gnu::always_inline]] inline Index panel_width(Index left) {
-  if constexpr (S::kMatrices == 2) return S::kLanes;
   const Index vectors = (left + S::kLanes - 1) / S::kLanes;
   if (vectors == S::kVectors + 1 && S::kVectors > 2) return 2 * S::kLanes;
   return min_index(vectors, S::kVectors) * S::kLanes;

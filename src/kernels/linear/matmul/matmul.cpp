@@ -7,7 +7,8 @@
 namespace mote::kernels {
 namespace {
 
-constexpr Index kRowUnit = 48, kColumnUnit = 64;  // whole panels, and what sources are cut at
+constexpr Index kRowUnit = kGemmWholeRows,
+                kColumnUnit = 64;  // whole panels, and what sources are cut at
 
 // Enough that a worker which is kept from its work holds up little. Below 2^19 multiply-adds waking
 // a thread costs more than it brings; one row costs as much as eight: it waits for memory.
