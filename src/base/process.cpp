@@ -9,6 +9,7 @@
 #include <csignal>
 #include <cstdlib>
 #include <fstream>
+#include <string>
 
 #include "base/cgroup.h"
 #include "base/check.h"
@@ -26,14 +27,12 @@ extern "C" void count_interrupt(int signal) {
   interrupt_count = 1;
 }
 
-std::uint64_t memory_info(const char* wanted) {
-  std::ifstream info("/proc/meminfo");
-  std::string key;
-  std::uint64_t kilobytes = 0;
-  while (info >> key >> kilobytes) {
-    if (key == wanted) return kilobytes * 1024;
-    info.ignore(64, '\n');
-  }
+// Of a file of lines `key: value kB`; 0 where it is not there.
+std::uint64_t bytes_of(const char* file, const std::string& key) {
+  std::ifstream lines(file);
+  for (std::string line; std::getline(lines, line);)
+    if (line.starts_with(key + ":"))
+      return std::strtoull(line.c_str() + key.size() + 1, nullptr, 10) * 1024;
   return 0;
 }
 
@@ -51,9 +50,8 @@ OwnMemory own_memory() {
 }  // namespace
 
 std::uint64_t peak_rss_bytes() {
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
-  return static_cast<std::uint64_t>(usage.ru_maxrss) * 1024;
+  // Not getrusage(), whose peak begins with that of the process which started this one.
+  return bytes_of("/proc/self/status", "VmHWM");
 }
 
 void reset_peak_rss() {
@@ -66,11 +64,11 @@ std::uint64_t rss_bytes() {
 }
 
 std::uint64_t memory_bytes() {
-  return memory_info("MemTotal:");
+  return bytes_of("/proc/meminfo", "MemTotal");
 }
 
 std::uint64_t available_memory_bytes() {
-  auto least = static_cast<double>(memory_info("MemAvailable:"));
+  auto least = static_cast<double>(bytes_of("/proc/meminfo", "MemAvailable"));
   least = std::min(least, cgroup_memory("/proc/self/cgroup", "/sys/fs/cgroup"));
   rlimit limit{};
   if (getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY)

@@ -45,6 +45,10 @@ class Generation(TrainedTest):
         none = self.generate("-n", "0")
         self.assertEqual((none["text"], none["new_tokens"], none["token_ids"]), ("", 0, []))
 
+    def test_peak_memory_is_its_own_not_its_callers(self):
+        held = b"x" * (512 << 20)
+        self.assertLess(self.generate("-n", "1")["peak_rss_bytes"], len(held))
+
     def test_text_streams_to_stdout_after_its_prompt(self):
         words = ("-n", "10", "--temperature", "0")
         result = mote("generate", self.model, "-p", "the small", *words)
