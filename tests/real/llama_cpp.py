@@ -99,11 +99,14 @@ class Llama:
         room = (INT * (len(data) + 8))()
         return room[:self.api.llama_tokenize(self.vocabulary, data, len(data), room, len(room), True, False)]
 
-    def read(self, ids):
-        """The logits after the last of them."""
+    def decode(self, ids):
         tokens = (INT * len(ids))(*ids)
         assert self.api.llama_decode(self.context, self.api.llama_batch_get_one(tokens, len(ids))) == 0
         self.api.llama_synchronize(self.context)
+
+    def read(self, ids):
+        """The logits after the last of them."""
+        self.decode(ids)
         return self.numpy.ctypeslib.as_array(self.api.llama_get_logits_ith(self.context, -1), (self.size,)).astype("float64")
 
     def greedy(self, text, count):
@@ -128,15 +131,16 @@ class Llama:
         return len(ids) - 1, total / (len(ids) - 1)
 
     def rates(self, ids, new, repeat):
-        """Tokens a second of a prompt and of single tokens after it, the best of some."""
-        prompt = decode = 0.0
-        for _ in range(repeat):
-            self.clear()
-            start = time.perf_counter()
-            self.read(ids)
-            middle = time.perf_counter()
-            for i in ids[:new]:
-                self.read([i])
-            prompt = max(prompt, len(ids) / (middle - start))
-            decode = max(decode, new / (time.perf_counter() - middle))
-        return prompt, decode
+        """Tokens a second of a prompt, and of single tokens from an empty cache on: the medians of some."""
+        def rate(batches):
+            seconds = []
+            for _ in range(repeat):
+                self.clear()
+                start = time.perf_counter()
+                for batch in batches:
+                    self.decode(batch)
+                seconds.append(time.perf_counter() - start)
+            return sum(map(len, batches)) / sorted(seconds)[repeat // 2]
+
+        self.decode(ids[:1])
+        return rate([ids]), rate([[i] for i in ids[:new]])

