@@ -10,7 +10,9 @@ class Filler final : public model::ParameterVisitor {
   model::Trainable parameters;
   void matrix(const model::Parameter& p, model::WeightPtr& weight) override {
     weight = model::make_dense_weight(
-        matrices_ == torch::kFloat32 ? leaf(p) : (0.02 * torch::randn(p.shape)).to(matrices_));
+        matrices_ == torch::kFloat32
+            ? leaf(p)
+            : model::table_memory(p.shape, matrices_).copy_(0.02 * torch::randn(p.shape)));
   }
   void tensor(const model::Parameter& p, Tensor& value) override { value = leaf(p); }
   void table(const model::Parameter& p, model::RowTablePtr& table) override {
@@ -21,7 +23,9 @@ class Filler final : public model::ParameterVisitor {
 
  private:
   Tensor leaf(const model::Parameter& p) {
-    const Tensor values = (0.02 * torch::randn(p.shape)).requires_grad_(p.trainable);
+    const Tensor values = model::table_memory(p.shape)
+                              .copy_(0.02 * torch::randn(p.shape))
+                              .requires_grad_(p.trainable);
     if (p.trainable) parameters.tensors.emplace_back(p.name, values);
     return values;
   }

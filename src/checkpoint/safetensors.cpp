@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "base/json_text.h"
+#include "base/memory_pages.h"
 #include "base/nearest.h"
 
 namespace mote::checkpoint {
@@ -338,6 +339,11 @@ Safetensors parse_safetensors(std::span<const std::byte> bytes, const std::strin
     contents.order.push_back(tensor);
   }
   return contents;
+}
+
+SafetensorsFile::SafetensorsFile(const fs::path& path)
+    : file_(path), contents_(parse_safetensors(file_.bytes(), path.string())) {
+  use_huge_pages(file_.bytes().data(), file_.bytes().size());
 }
 
 SafetensorsWriter::SafetensorsWriter(const fs::path& path, const std::vector<TensorSpec>& specs,

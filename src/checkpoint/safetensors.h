@@ -39,8 +39,7 @@ Safetensors parse_safetensors(std::span<const std::byte> bytes, const std::strin
 // A mapped file and its tensors. No tensor's data is read before it is used.
 class SafetensorsFile final : public TensorSource {
  public:
-  explicit SafetensorsFile(const fs::path& path)
-      : file_(path), contents_(parse_safetensors(file_.bytes(), path.string())) {}
+  explicit SafetensorsFile(const fs::path& path);
 
   const std::map<std::string, Tensor>& tensors() const override { return contents_.tensors; }
   const std::map<std::string, std::string>& metadata() const { return contents_.metadata; }
