@@ -1,6 +1,8 @@
-// The filters, tests, methods and functions of templates.
+// What templates can do with values: filters and tests (filters.cpp), operators, items and methods
+// (operators.cpp, text_methods.cpp), functions (functions.cpp).
 #pragma once
 
+#include <cstdint>
 #include <string>
 
 #include "text/jinja/value.h"
@@ -27,8 +29,14 @@ Value item(const Value& value, const Value& key);
 Value slice(const Value& value, const Value& begin, const Value& end, const Value& step);
 Value binary(const std::string& sign, const Value& left, const Value& right, Budget& budget);
 bool compare(const std::string& sign, const Value& left, const Value& right);
+// Below 0, 0 or above it; of numbers, of texts and of lists of such.
+int order(const Value& left, const Value& right);
+// Characters, items or entries.
+std::int64_t length(const Value& value);
 // The items that a loop over it has.
 Items iterate(const Value& value);
+// Lists of a key and its value.
+Value items_of(const Value::Dict& dict);
 
 // range, namespace, dict, raise_exception, strftime_now.
 Entries functions();
