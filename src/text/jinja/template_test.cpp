@@ -34,6 +34,10 @@ TEST(JinjaTemplate, EvaluatesExpressionsAsPythonDoes) {
   EXPECT_EQ(render("{{ 'abc'[::-1] }}{{ [1,2,3][1:] }}{{ 'abcd'[-3:-1] }}"), "cba[2, 3]bc");
   EXPECT_EQ(render("{{ 1 if x else 2 }}{{ 3 if not x }}", {{"x", false}}), "23");
   EXPECT_EQ(render("{{ 'a' in 'abc' and 4 not in [1, 2] }}"), "True");
+  EXPECT_EQ(render("{{ text.split() }}", {{"text",
+                                           " a\x1C"
+                                           "b\n"}}),
+            "['a', 'b']");
   EXPECT_EQ(render("{{ none }}{{ missing }}{{ true }}{{ 1.0 }}"), "NoneTrue1.0");
   EXPECT_EQ(render("{{ {'a': [1, \"it's\"]} }}"), "{'a': [1, \"it's\"]}");
 }

@@ -25,7 +25,7 @@ Value split(const std::string& text, const std::string* separator, std::int64_t 
     };
     for (skip_spaces(); !rest.empty(); skip_spaces()) {
       std::size_t end = 0;
-      while (end < rest.size() && !is_white_space(first_code_point(rest.substr(end))))
+      while (end < rest.size() && !is_space(first_code_point(rest.substr(end))))
         end += first_sequence(rest.substr(end)).length;
       if (!more()) end = rest.size();
       parts.emplace_back(std::string(rest.substr(0, end)));
