@@ -18,6 +18,12 @@ struct Bf16Pairs : Avx512 {
         _mm512_or_si512(lane, _mm512_slli_epi32(_mm512_add_epi32(lane, _mm512_set1_epi32(16)), 16));
     return _mm512_castsi512_ps(_mm512_permutexvar_epi16(order, apart));
   }
+  // The pair at p, which may lie at any even address, in all lanes.
+  [[gnu::always_inline]] static V broadcast(const float* p) {
+    int pair;
+    __builtin_memcpy(&pair, p, sizeof pair);
+    return _mm512_castsi512_ps(_mm512_set1_epi32(pair));
+  }
   // 32 neighbouring numbers.
   [[gnu::always_inline]] static V pairs_along(V first, V second) {
     return reinterpret_cast<V>(_mm512_cvtne2ps_pbh(second, first));
