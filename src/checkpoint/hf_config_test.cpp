@@ -130,6 +130,9 @@ TEST(HfConfig, WindowsAreOfTheLayersNamed) {
   EXPECT_EQ(refused(json, read_mistral), "layer_types");
   json["layer_types"] = {"full_attention", "linear_attention", "full_attention"};
   EXPECT_EQ(refused(json, read_mistral), "layer_types.1");
+  json.erase("layer_types");
+  json["sliding_window"] = -3;
+  EXPECT_EQ(refused(json, read_mistral), "sliding_window");
 }
 
 // Version 4 spells it by a pattern and two bases, version 5 by types of layers.
@@ -413,6 +416,19 @@ TEST(HfConfig, OfDeepSeekHasTheScaleOfItsOwnCode) {
   EXPECT_EQ(mixture(plain, 1).shared.width, 40);
   EXPECT_TRUE(layer_config(plain, 0).feed_forward.visit(
       [](const auto& kind) { return std::string(kind.kKind) == "dense"; }));
+}
+
+TEST(HfConfig, OfDeepSeekSaysWhichColumnsAreAPair) {
+  Json json = deepseek();
+  const auto pairs = [&] {
+    const ModelConfig model = read(json, read_deepseek_v3);
+    return model.attention.get_if<Latent>()->rotary.pairs;
+  };
+  EXPECT_EQ(pairs(), RotaryPairs::adjacent);
+  json["rope_interleave"] = false;
+  EXPECT_EQ(pairs(), RotaryPairs::halves);
+  json["rope_interleave"] = "x";
+  EXPECT_EQ(refused(json, read_deepseek_v3), "rope_interleave");
 }
 
 TEST(HfConfig, OfDeepSeekNamesWhatItDoesNotRead) {

@@ -109,6 +109,9 @@ ModelConfig read_decoder(const HfConfig& config, double rope_base, bool tied,
 void read_windows(const HfConfig& config, std::int64_t window,
                   const std::function<bool(std::int64_t layer)>& slides, Json changes,
                   ModelConfig& model) {
+  if (window < 0)
+    throw_config_error({config.file(), "sliding_window"},
+                       concat("is ", window, "; positions to look back, or null"));
   std::vector<std::int64_t> sliding;
   if (config.has("layer_types")) {
     const Json& types = config.at("layer_types");

@@ -112,7 +112,8 @@ FamilyModel read_deepseek_v3(FamilySource source) {
   ModelConfig model = read_deepseek(config, mixture);
   config.only("scoring_func", "sigmoid");
   config.only("topk_method", "noaux_tc");
-  config.ignore({"rope_interleave"});  // the same scores: queries and keys change alike
+  if (!config.flag("rope_interleave", true))
+    model.attention.get_if<Latent>()->rotary.pairs = RotaryPairs::halves;
   RouterConfig& router = mixture.router;
   router.gate = Gate::sigmoid;
   router.selection_bias = true;

@@ -195,6 +195,8 @@ Json hf_model_json(const std::string& model_type, const ModelConfig& config,
                  {"tie_word_embeddings", config.tied},
                  {"hidden_act", "silu"}});
     add_latent(*latent, json);
+    if (model_type == "deepseek_v3")
+      json["rope_interleave"] = latent->rotary.pairs == RotaryPairs::adjacent;
     add_deepseek_experts(model_type, config, json);
     return json;
   }

@@ -115,6 +115,25 @@ TEST(FixturesConvert, GgufGivesTheSameLogitsAndThereAndBackTheSameFolder) {
   EXPECT_GE(kinds.size(), 6u) << "llama, gemma3_text, qwen and mixtures";
 }
 
+// Where columns m and m + R / 2 are a pair, GGUF and the family's default have 2m and 2m + 1.
+TEST(FixturesConvert, LatentAttentionWithOtherPairsIsTheSameModelInGguf) {
+  const fs::path fixture = test::fixtures_folder() / "deepseek-v3";
+  if (!fs::exists(fixture)) GTEST_SKIP() << "no deepseek-v3 at " << test::fixtures_folder();
+  const test::TemporaryFolder scratch;
+  const fs::path folder = scratch.path() / "halves", file = scratch.path() / "m.gguf";
+  fs::create_directory(folder);
+  fs::copy_file(fixture / "model.safetensors", folder / "model.safetensors");
+  Json config = test::read_json(fixture / "config.json");
+  config["rope_interleave"] = false;
+  write_file(folder / "config.json", config.dump());
+  const Tensor wanted = logits_of(folder);
+  EXPECT_FALSE(torch::allclose(wanted, logits_of(fixture), 0.01, 0.01)) << "it matters";
+  convert(folder, file, {Format::gguf, {}}, serial());
+  testing::expect_close(logits_of(file), wanted, 1e-6);
+  convert(folder, scratch.path() / "again", {}, serial());
+  EXPECT_TRUE(logits_of(scratch.path() / "again").equal(wanted));
+}
+
 // ---- small models
 
 ModelConfig llama(std::int64_t dim) {
@@ -272,6 +291,24 @@ TEST(WeightChange, PairsMoveWithinTheirHeadsAndBack) {
   EXPECT_EQ(weight_change("blocks.1.attention.k.bias", halves, adjacent).order.size(), 16u);
   EXPECT_TRUE(weight_change("blocks.1.attention.v.weight", halves, adjacent).order.empty());
   EXPECT_TRUE(weight_change(q, halves, halves).order.empty());
+}
+
+TEST(WeightChange, LatentPairsMoveWithinTheRowsThatAreTurned) {
+  checkpoint::Latent latent;
+  latent.heads = 2, latent.q_rank = 4, latent.kv_rank = 3, latent.head_dim = 6, latent.rope_dim = 4;
+  ModelConfig halves = llama(32);
+  halves.attention = latent;
+  latent.rotary.pairs = checkpoint::RotaryPairs::adjacent;
+  ModelConfig adjacent = halves;
+  adjacent.attention = latent;
+  const auto order = [](const char* part, const ModelConfig& from, const ModelConfig& to) {
+    return weight_change(std::string("blocks.1.attention.") + part, from, to).order;
+  };
+  using Rows = std::vector<std::int64_t>;
+  EXPECT_EQ(order("q_up.weight", halves, adjacent), (Rows{0, 1, 2, 4, 3, 5, 6, 7, 8, 10, 9, 11}));
+  EXPECT_EQ(order("kv_down.bias", halves, adjacent), (Rows{0, 1, 2, 3, 5, 4, 6}));
+  EXPECT_EQ(order("kv_up.weight", halves, adjacent), Rows{});
+  EXPECT_EQ(order("q_up.weight", adjacent, adjacent), Rows{});
 }
 
 }  // namespace
