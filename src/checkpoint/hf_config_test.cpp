@@ -387,6 +387,23 @@ TEST(HfConfig, OfQwenMixturesSaysWhichLayersAreDense) {
   EXPECT_EQ(refused(json, read_qwen3_moe), "mlp_only_layers");
 }
 
+// Layers 0, 2, 4 ... below max_window_layers, and all of them, as transformers has it.
+TEST(HfConfig, QwenMixturesHaveOtherWindowsThanQwen) {
+  Json json = mixture_json();
+  json["sliding_window"] = 9;
+  json["max_window_layers"] = 2;
+  json["use_sliding_window"] = true;
+  json["moe_intermediate_size"] = 20;
+  json["shared_expert_intermediate_size"] = 24;
+  const ModelConfig second = read(json, read_qwen2_moe);
+  EXPECT_EQ(attention(second, 0).window, 9);
+  EXPECT_EQ(attention(second, 1).window, 0);
+  EXPECT_EQ(attention(second, 2).window, 0);
+  json.erase("shared_expert_intermediate_size");
+  const ModelConfig third = read(json, read_qwen3_moe);
+  EXPECT_EQ(attention(third, 1).window, 9);
+}
+
 Json deepseek() {
   Json json = mixture_json();
   json.erase("num_local_experts");

@@ -139,14 +139,16 @@ void read_windows(const HfConfig& config, std::int64_t window,
       rule_from({{"layers", sliding}, {"attention", std::move(changes)}}, config.file()));
 }
 
-void read_qwen_windows(const HfConfig& config, ModelConfig& model) {
-  const std::int64_t first = config.integer("max_window_layers", model.layers);
-  const std::int64_t window =
-      config.flag("use_sliding_window", false) ? config.integer("sliding_window", 4096) : 0;
+std::int64_t qwen_window(const HfConfig& config) {
   config.ignore({"sliding_window"});
+  return config.flag("use_sliding_window", false) ? config.integer("sliding_window", 4096) : 0;
+}
+
+void read_qwen_windows(const HfConfig& config, ModelConfig& model) {
+  const std::int64_t first = config.integer("max_window_layers", 28);
   read_windows(
-      config, window, [first](std::int64_t layer) { return layer >= first; }, Json::object(),
-      model);
+      config, qwen_window(config), [first](std::int64_t layer) { return layer >= first; },
+      Json::object(), model);
 }
 
 FamilyModel finished(const HfConfig& config, ModelConfig model, std::span<const NameRule> names,

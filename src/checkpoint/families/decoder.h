@@ -30,7 +30,8 @@ void read_windows(const HfConfig& config, std::int64_t window,
                   const std::function<bool(std::int64_t layer)>& slides, Json changes,
                   ModelConfig& model);
 
-// Qwen's: with use_sliding_window the layers from max_window_layers on.
+// Qwen's, 0 without use_sliding_window; of its dense models the layers from max_window_layers on.
+std::int64_t qwen_window(const HfConfig& config);
 void read_qwen_windows(const HfConfig& config, ModelConfig& model);
 
 // Sizes and numbers lie in the ranges that our own config has, whose names messages use.

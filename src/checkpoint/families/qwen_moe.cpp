@@ -33,7 +33,12 @@ FamilyModel read_qwen2_moe(FamilySource source) {
   const HfConfig config(source.config, source.file);
   ModelConfig model = read_decoder(config, 10000);
   attention_of(model).bias = config.flag("qkv_bias", true);
-  read_qwen_windows(config, model);
+  // Unlike its dense relatives: every other layer of the first ones.
+  const std::int64_t below = config.integer("max_window_layers", 28);
+  read_windows(
+      config, qwen_window(config),
+      [below](std::int64_t layer) { return layer % 2 == 0 && layer < below; }, Json::object(),
+      model);
   Mixture mixture = read_qwen_mixture(config, model);
   mixture.shared = {config.integer("shared_expert_intermediate_size"), true};
   set_mixture(mixture, dense_layers(config, model.layers), config.file(), model);
@@ -46,11 +51,9 @@ FamilyModel read_qwen3_moe(FamilySource source) {
   ModelConfig model = read_decoder(config, 10000);
   attention_of(model).bias = attention_of(model).output_bias = config.flag("attention_bias", false);
   attention_of(model).head_norm = HeadNorm::head;
-  const std::int64_t window =
-      config.flag("use_sliding_window", false) ? config.integer("sliding_window", 4096) : 0;
-  config.ignore({"sliding_window", "max_window_layers"});
+  config.ignore({"max_window_layers"});
   read_windows(
-      config, window, [](std::int64_t) { return true; }, Json::object(), model);
+      config, qwen_window(config), [](std::int64_t) { return true; }, Json::object(), model);
   set_mixture(read_qwen_mixture(config, model), dense_layers(config, model.layers), config.file(),
               model);
   return finished(config, std::move(model), kNames, source);
