@@ -9,10 +9,8 @@ class Filler final : public model::ParameterVisitor {
       : tables_(tables), matrices_(matrices) {}
   model::Trainable parameters;
   void matrix(const model::Parameter& p, model::WeightPtr& weight) override {
-    weight = model::make_dense_weight(
-        matrices_ == torch::kFloat32
-            ? leaf(p)
-            : model::table_memory(p.shape, matrices_).copy_(0.02 * torch::randn(p.shape)));
+    weight =
+        model::make_dense_weight(matrices_ == torch::kFloat32 ? leaf(p) : values(p, matrices_));
   }
   void tensor(const model::Parameter& p, Tensor& value) override { value = leaf(p); }
   void table(const model::Parameter& p, model::RowTablePtr& table) override {
@@ -22,12 +20,13 @@ class Filler final : public model::ParameterVisitor {
   }
 
  private:
+  static Tensor values(const model::Parameter& p, torch::ScalarType type) {
+    return model::table_memory(p.shape, type).copy_(0.02 * torch::randn(p.shape));
+  }
   Tensor leaf(const model::Parameter& p) {
-    const Tensor values = model::table_memory(p.shape)
-                              .copy_(0.02 * torch::randn(p.shape))
-                              .requires_grad_(p.trainable);
-    if (p.trainable) parameters.tensors.emplace_back(p.name, values);
-    return values;
+    const Tensor value = values(p, torch::kFloat32).requires_grad_(p.trainable);
+    if (p.trainable) parameters.tensors.emplace_back(p.name, value);
+    return value;
   }
   const torch::ScalarType tables_, matrices_;
 };

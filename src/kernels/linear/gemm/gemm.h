@@ -86,6 +86,12 @@ void check_gemm(const Gemm& args);
 // The row that gemm() would call, for callers with many blocks whose arguments are alike.
 const Variant<Gemm>& gemm_variant(const Gemm& like, const Run& run);
 
+// The part of an operand that belongs to the outer elements from `first` on; of a source, `first`
+// is a multiple of 64.
+Operand from_outer(Operand x, Index first);
+// The part of a product that makes c[i : i + m, j : j + n].
+Gemm part_of(const Gemm& whole, Index i, Index m, Index j, Index n);
+
 std::span<const Variant<Gemm>> gemm_variants(Precision precision);
 
 // b of a float32 product that is not gated, laid out once, for products with any m, the same n, k and run, and this

@@ -163,31 +163,15 @@ void finish_transposed(const Gemm& g, const RowsOfA& a, const float* sums, Index
     }
 }
 
-// Stored rows of x from `first` on.
-[[gnu::always_inline]] inline Operand rows_from(Operand x, Index first) {
-  if (x.pick)
-    x.pick += first;
-  else
-    x.data = stored_row(x, first);
-  return x;
-}
-
 // Columns [j, j + count) of the tail's rows of c, while b's rows are in the cache; `spare` holds them
 // once.
 template <class S, Type T>
 void multiply_tail(const Gemm& whole, const RowsOfA& a, Index j, Index count, float* spare) {
-  const Index first = a.first + a.count;
-  Gemm g = whole;
-  g.m = a.tail, g.n = count;
-  g.b = rows_from(whole.b, j);
-  g.c += first * g.c_stride + j;
-  if (g.finish.bias) g.finish.bias += j;
-  if (g.finish.factor) g.finish.factor += first * g.finish.factor_stride + j;
-  if (g.finish.row_scale) g.finish.row_scale += first;
+  Gemm g = part_of(whole, a.first + a.count, a.tail, j, count);
   few_rows<S, T>(g, a.tail_rows);
   if (!g.gated()) return;
   const View<float, 2> u{g.c, {a.tail, count}, {g.c_stride, 1}};
-  g.b = rows_from(whole.gate, j);
+  g.b = g.gate;
   g.c = spare, g.c_stride = count;
   few_rows<S, T>(g, a.tail_rows);
   gated_vector<S>({view<const float>(spare, a.tail, count), u, g.unit, u});
@@ -246,7 +230,7 @@ RowsOfA rows_of_a(const GemmTransposed& block, Index first) {
     a.count -= last, a.tail = last;
     float* spare = block.a_panels + (a.count + S::kLanes) * steps_of<S>(g.k);
     if constexpr (Tiles::kMostTail > 0)
-      rows_of_steps<S>(rows_from(g.a, first + a.count), last, g.k, spare, a.tail_rows);
+      rows_of_steps<S>(from_outer(g.a, first + a.count), last, g.k, spare, a.tail_rows);
   }
   a.padded = (a.count + S::kLanes - 1) / S::kLanes * S::kLanes;
   return a;

@@ -47,33 +47,6 @@ Tiles tiles(const Gemm& g, Index workers) {
 
 }  // namespace
 
-Operand from_outer(Operand x, Index first) {
-  if (x.source.fill) {
-    x.first += first;
-    return x;
-  }
-  if (x.rows == Rows::outer && x.pick) {
-    x.pick += first;
-    return x;
-  }
-  const Index elements = x.rows == Rows::inner ? first : first * x.stride;
-  x.data = static_cast<const char*>(x.data) + elements * size_of(x.type);
-  return x;
-}
-
-Gemm part_of(const Gemm& whole, Index i, Index m, Index j, Index n) {
-  Gemm part = whole;
-  part.m = m, part.n = n;
-  part.a = from_outer(whole.a, i);
-  part.b = from_outer(whole.b, j);
-  part.c = whole.c + i * whole.c_stride + j;
-  Finish& f = part.finish;
-  if (f.bias) f.bias += j;
-  if (f.factor) f.factor += i * f.factor_stride + j;
-  if (f.row_scale) f.row_scale += i;
-  return part;
-}
-
 void matmul(const Gemm& whole, const Run& run) {
   check_gemm(whole);
   MOTE_CHECK(!whole.b.panels, "matmul: b is laid out beforehand, which is for gemm()");
